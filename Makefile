@@ -1,0 +1,56 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Both set up the locked environment first.
+
+PYTHON ?= python3
+AREA ?= demo
+DATA_DIR ?=
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := $(wildcard lib/*.py notebooks/*.py)
+
+.PHONY: demo test setup lab report results lint sync lock clean
+.SECONDEXPANSION:
+.DELETE_ON_ERROR:
+
+demo: reports/demo/index.html  ## the four notebooks on the embedded sample, rendered into reports/demo
+	@cat reports/demo/scoreboard.txt
+
+report: reports/$(AREA)/index.html  ## the same for params/AREA (DATA_DIR=path where the data lies elsewhere)
+	@cat reports/$(AREA)/scoreboard.txt
+
+reports/%/index.html: $(READY) $(SOURCES) $$(wildcard params/$$*/*.yaml)
+	$(BIN)/python -m lib.reports $* $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+setup: $(READY)  ## only the environment, in .venv
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
+		f"Python 3.11 to 3.13 is needed, {v.major}.{v.minor} came: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@echo "installing the locked environment into .venv (PyTorch with CUDA: about 3 GB once)"
+	@UV=$$(command -v uv || echo $(BIN)/uv); \
+	$$UV pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+results: $(READY)  ## the two-stage comparison over three seeds: results/two_stage.csv
+	$(BIN)/python benchmarks/two_stage.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+sync: $(READY)  ## regenerate the .ipynb pairs from the .py sources, one way
+	$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
+
+lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+clean:  ## everything generated but the environment
+	rm -rf data/*/chips runs reports/*/

@@ -1,0 +1,21 @@
+"""The few exceptions of the project; each is also the builtin that a caller would expect."""
+
+
+class PPLinkNetError(Exception):
+    """Base of all errors raised on purpose: says what was expected, what came, and what to do."""
+
+
+class InputError(PPLinkNetError, ValueError):
+    """A file, raster, vector or table is not what it should be."""
+
+
+class ParameterError(PPLinkNetError, ValueError):
+    """A parameter is unknown, of the wrong type, or out of range."""
+
+
+class DownloadError(PPLinkNetError, ConnectionError):
+    """A server could not be reached or answered with a failure."""
+
+
+class CheckpointError(PPLinkNetError, ValueError):
+    """A checkpoint is missing, damaged, or does not fit the network or task."""

@@ -1,0 +1,31 @@
+"""Where things lie: found from the package, never from the working directory."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/, lib/, params/
+
+
+def resolve(path: str | Path) -> Path:
+    """Absolute form of `path`; a relative path starts at the project's root, not at the working directory."""
+    return (ROOT / Path(path).expanduser()).resolve()
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """
+    Write a file whole or not at all: to a temporary name beside it, then renamed over it.
+
+    Raises
+    ------
+    OSError
+        As the system reports it (full disk, no permission); the former file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

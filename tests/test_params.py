@@ -1,0 +1,66 @@
+"""Parameters: params files hold known keys only, and a wrong name or type stops with the nearest known name."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.errors import ParameterError
+from lib.parameters import NOTEBOOKS, check, check_notebook, declared, load
+from lib.paths import ROOT
+
+FILES = sorted((ROOT / "params").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_params_file_holds_known_keys_of_the_right_type(path):
+    values = load(path.parent.name, path.stem)
+    assert values["area"] == path.parent.name
+    assert set(yaml.safe_load(path.read_text())) <= set(values)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_params_file_says_only_what_differs_from_the_notebook(path):
+    defaults = {name: default for name, (_, default) in declared(path.stem).items()}
+    own = yaml.safe_load(path.read_text())
+    repeated = [k for k, v in own.items() if k != "area" and v == defaults[k]]
+    assert not repeated, f"{repeated} repeat the notebook's own values"
+
+
+def test_unknown_name_stops_with_the_nearest_known_one():
+    with pytest.raises(ParameterError, match="nearest known one is 'epochs'"):
+        check("02_train_stage1", {"epoch": 3})
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", "50"), ("epochs", True), ("epochs", 1.5), ("area", 3)])
+def test_wrong_type_stops_and_names_both(name, value):
+    with pytest.raises(ParameterError, match=f"{name}.* is a .*{type(value).__name__} came"):
+        check("02_train_stage1", {name: value})
+
+
+def test_a_number_that_yaml_reads_as_text_gets_a_hint():
+    with pytest.raises(ParameterError, match=r"write 1\.0e-4"):
+        check("02_train_stage1", {"learning_rate": yaml.safe_load("1e-4")})
+
+
+@given(st.integers(min_value=0, max_value=10**6))
+def test_whole_numbers_are_floats_where_a_float_is_declared(value):
+    checked = check("02_train_stage1", {"learning_rate": value})["learning_rate"]
+    assert isinstance(checked, float) and checked == value
+
+
+def test_injected_cell_is_read_back_from_the_history():
+    known = {name: default for name, (_, default) in declared("02_train_stage1").items()}
+    namespace = {**known, "epochz": 3, "In": ["", "epochs: int = 1", "# Parameters\nepochz = 3\n", "check"]}
+    with pytest.raises(ParameterError, match="epochz"):
+        check_notebook("02_train_stage1", namespace)
+    # the same name made by the person at the keyboard, in a cell of another kind, is none of our business
+    namespace["In"] = ["", "epochs: int = 1", "epochz = 3", "check"]
+    assert check_notebook("02_train_stage1", namespace)["epochs"] == known["epochs"]
+
+
+def test_no_such_area_or_notebook():
+    with pytest.raises(ParameterError, match="areas are"):
+        load("atlantis", NOTEBOOKS[0])
+    with pytest.raises(ParameterError, match="expected one of"):
+        declared("09_nothing")
