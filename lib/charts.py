@@ -1,0 +1,386 @@
+"""
+Charts of numbers: training curves, the scoreboard, splits on the ground, widths, the threshold's sweep.
+
+Tables in, a matplotlib Figure out, no global state. lib.figures names these functions too.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+
+from lib.canvas import FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
+from lib.errors import InputError
+from lib.sheet import STYLE, Sheet, scale_bar
+
+EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
+PLACE_GAP = 5  # chips: what is farther apart is another place on the map
+PLACES = 3  # maps side by side, at most
+LABEL_FILL = {"clean": 0.75, "osm": 0.16}  # opacity of a footprint by label source
+SPLIT_COLORS = {"train": TEAL, "val": OCHRE, "test": PLUM}
+
+
+def _need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Raise InputError unless the table has a row and all the columns."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing or table.empty:
+        raise InputError(
+            f"Expected {what} with at least one row and the columns {', '.join(columns)}; "
+            f"got {len(table)} rows of {', '.join(map(str, table.columns)) or 'no columns'}."
+        )
+
+
+def _calm(ax: Axes, grid: str = "y") -> None:
+    """Quiet axes: a faint grid behind, no box, small ink."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(FAINT)
+    ax.tick_params(colors=INK, labelsize=8, length=0)
+    ax.grid(axis=grid, color=FAINT, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def training_curves(
+    history: pd.DataFrame | Mapping[str, Sequence[float]],
+    *,
+    best_epoch: int | None = None,
+    title: str = "",
+) -> Figure:
+    """
+    Loss, validation IoU and learning rate by epoch, one above the other, the kept epoch marked.
+
+    Parameters
+    ----------
+    history
+        One row an epoch: `epoch`, `train_loss`, `val_iou`, `learning_rate`; `val_loss` is drawn where present.
+    best_epoch
+        The epoch whose weights are kept; None takes the one with the highest `val_iou`.
+    title
+        Above the curves, for instance the run's name.
+    """
+    table = pd.DataFrame(history)
+    _need(table, ["epoch", "train_loss", "val_iou", "learning_rate"], "a history")
+    if best_epoch is None and table["val_iou"].notna().any():
+        best_epoch = int(table.loc[table["val_iou"].idxmax(), "epoch"])
+    sheet = Sheet(7.5, 5.2, f"Loss, validation IoU and learning rate by epoch. {title}", photo=False)
+    loss, score, rate = sheet.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.2])
+    marker = "o" if len(table) < 3 else None  # a line of one epoch would be invisible
+    options = {"linewidth": 1.8, "marker": marker, "markersize": 4}
+    loss.plot(table["epoch"], table["train_loss"], color=TEAL, label="training", **options)
+    if "val_loss" in table and table["val_loss"].notna().any():
+        loss.plot(table["epoch"], table["val_loss"], color=OCHRE, label="validation", **options)
+        loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, loc="upper right")
+    score.plot(table["epoch"], table["val_iou"], color=OCHRE, **options)
+    rate.plot(table["epoch"], table["learning_rate"], color=SLATE, **options)
+    for ax, name in ((loss, "loss"), (score, "validation IoU"), (rate, "learning rate")):
+        _calm(ax)
+        ax.set_ylabel(name, **STYLE)
+        ax.margins(x=0.02)
+        if best_epoch is not None:
+            ax.axvline(best_epoch, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+    loss.set_ylim(bottom=0)
+    rate.set_ylim(bottom=0)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    rate.yaxis.offsetText.set(size=7, color=INK)
+    rate.xaxis.get_major_locator().set_params(integer=True)
+    rate.set_xlabel("epoch", **STYLE)
+    if best_epoch is not None:
+        _mark_best(score, table, best_epoch)
+    loss.set_title(title, loc="left", **STYLE)
+    sheet.align_ylabels()
+    return sheet
+
+
+def _mark_best(ax: Axes, table: pd.DataFrame, best_epoch: int) -> None:
+    """Point at the kept epoch and say its score at the foot of its line, where a rising curve leaves room."""
+    row = table.loc[table["epoch"] == best_epoch]
+    if row.empty:
+        raise InputError(
+            f"Expected best_epoch to be one of the history's epochs, {table['epoch'].min():g} to "
+            f"{table['epoch'].max():g}; got {best_epoch}."
+        )
+    best = float(row["val_iou"].iloc[0])
+    ax.plot([best_epoch], [best], "o", color=OCHRE, markeredgecolor="white", markersize=8, zorder=5)
+    late = best_epoch > (table["epoch"].min() + table["epoch"].max()) / 2
+    _foot_note(ax, best_epoch, f"best: epoch {best_epoch}, IoU {best:.3f}", late)
+
+
+def _foot_note(ax: Axes, x: float, text: str, to_the_left: bool) -> None:
+    """Text beside a vertical line, at the bottom of the axes."""
+    ax.annotate(
+        text,
+        (x, 0.06),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6 if to_the_left else 6, 0),
+        textcoords="offset points",
+        ha="right" if to_the_left else "left",
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+        **STYLE,
+    )
+
+
+def scoreboard(
+    table: pd.DataFrame,
+    *,
+    metrics: Sequence[str] | None = None,
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """
+    Scores of several runs with their intervals, one panel a metric.
+
+    Parameters
+    ----------
+    table
+        One row a run and metric: `run`, `metric`, `value`; `low` and `high`, the ends of the interval,
+        where known (NaN elsewhere). Several rows of one run and metric (seeds) are drawn as dots beside
+        their mean.
+    metrics
+        Which, and in which order; None: as they come.
+    title, note
+        Above and below: the note says what the intervals are and on how many chips.
+    """
+    _need(table, ["run", "metric", "value"], "a table of scores")
+    metrics = list(dict.fromkeys(table["metric"])) if metrics is None else list(metrics)
+    runs = list(dict.fromkeys(table["run"]))
+    alt = f"{', '.join(metrics)} of {', '.join(map(str, runs))}. {note}"
+    sheet = Sheet(9.0, 1.15 + 0.5 * len(runs), alt, photo=False)
+    axes = sheet.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for ax, metric in zip(axes, metrics, strict=True):
+        rows = table.loc[table["metric"] == metric]
+        for place, run in enumerate(runs):
+            _score_row(ax, place, rows.loc[rows["run"] == run], SERIES_BY_RANK[place - len(runs)])
+        _calm(ax, grid="x")
+        ax.spines["left"].set_visible(False)
+        ax.set_title(metric, loc="left", **STYLE)
+        ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)
+        largest = np.nanmax(ends, initial=0.0)
+        ax.set_xlim(0, largest * 1.2 if largest > 0 else 1)
+    axes[0].set_yticks(range(len(runs)), runs)
+    axes[0].tick_params(axis="y", labelsize=9.5)
+    axes[0].set_ylim(len(runs) - 0.45, -0.55)
+    if title:
+        sheet.suptitle(title, x=0.01, ha="left", **{**STYLE, "fontsize": 10.5, "fontweight": "bold"})
+    if note:
+        sheet.supxlabel(note, x=0.01, ha="left", **{**STYLE, "fontsize": 8, "color": SLATE})
+    return sheet
+
+
+SERIES_BY_RANK = (
+    SLATE,
+    PLUM,
+    "#3B6FB6",
+    SLATE,
+    OCHRE,
+    TEAL,
+)  # read from the end: the last run is the subject
+
+
+def _score_row(ax: Axes, place: int, rows: pd.DataFrame, color: str) -> None:
+    """One run's bar, interval, seeds and number."""
+    if rows.empty:
+        return
+    mean = float(rows["value"].mean())
+    ax.barh(place, mean, height=0.52, color=color, alpha=0.35 if len(rows) > 1 else 0.85)
+    reach = mean
+    if len(rows) > 1:
+        ax.plot(rows["value"], np.full(len(rows), place), "o", color=color, markersize=5, alpha=0.9)
+        reach = float(rows["value"].max())
+    elif {"low", "high"} <= set(rows.columns) and rows[["low", "high"]].notna().all(axis=None):
+        low, high = float(rows["low"].iloc[0]), float(rows["high"].iloc[0])
+        ax.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
+        ax.plot([low, high], [place, place], "|", color=INK, markersize=7)
+        reach = max(mean, high)
+    ax.annotate(f"{mean:.3f}", (reach, place), xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
+
+
+def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
+    """
+    Footprints of the chips on the ground, coloured by split; clean labels are filled, OSM labels outlined.
+
+    Parameters
+    ----------
+    manifest
+        As lib.chips.load_manifest gives it: `footprint` (WKT, longitude and latitude), `split`, `label`.
+        Chips without a footprint are left out and counted in the legend.
+    title
+        Above the map.
+    """
+    import shapely
+
+    _need(manifest, ["footprint", "split", "label"], "a manifest")
+    placed = manifest.loc[manifest["footprint"].fillna("").astype(str).str.len() > 0]
+    if placed.empty:
+        raise InputError("Expected at least one chip with a footprint; got none: the images have no CRS.")
+    groups = _places(shapely.from_wkt(placed["footprint"].astype(str).to_numpy()))
+    ratios = [float(np.clip(extent_m[0] / extent_m[1], 0.3, 3)) for _, _, extent_m in groups]
+    alt = f"Where the {len(placed)} chips lie, by split. {title}"
+    sheet = Sheet(8.5, float(np.clip(8.5 / sum(ratios), 2.5, 8)) + 0.9, alt, photo=False)
+    axes = sheet.subplots(1, len(groups), width_ratios=ratios, squeeze=False)[0]
+    for ax, (members, rings_m, extent_m) in zip(axes, groups, strict=True):
+        _draw_footprints(ax, placed.iloc[members], rings_m, extent_m)
+    _split_legend(sheet, placed, len(manifest) - len(placed))
+    if title:
+        sheet.suptitle(title, x=0.01, ha="left", **STYLE)
+    return sheet
+
+
+def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
+    """
+    Footprints that lie together: which, their rings in metres from the place's lower left corner, its extent.
+
+    Chips that are farther apart than PLACE_GAP chips are two places, each with its own scale; more than PLACES of
+    them, scattered over a country, are shown as one.
+    """
+    import shapely
+
+    boxes = shapely.bounds(shapes)
+    gap = PLACE_GAP * np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
+    near = shapely.union_all(shapely.box(*(boxes + [*-gap, *gap]).T))
+    areas = shapely.get_parts(near)
+    owner = shapely.STRtree(areas).query(shapely.centroid(shapes), predicate="within")[1]
+    groups = [np.flatnonzero(owner == place) for place in range(len(areas))]
+    groups = sorted(groups, key=len, reverse=True) if len(areas) <= PLACES else [np.arange(len(shapes))]
+    places = []
+    for members in groups:
+        left, bottom, right, top = shapely.total_bounds(shapes[members])
+        degree_m = np.radians(1) * EARTH_RADIUS_M
+        scale = degree_m * np.array([np.cos(np.radians((bottom + top) / 2)), 1])
+        rings_m = [(shapely.get_coordinates(shape) - (left, bottom)) * scale for shape in shapes[members]]
+        places.append((members, rings_m, np.maximum([right - left, top - bottom] * scale, 1)))
+    return places
+
+
+def _draw_footprints(ax: Axes, chips: pd.DataFrame, rings_m: list[np.ndarray], extent_m: np.ndarray) -> None:
+    """Chips of one place, a scale bar below them; a chip too small to be seen is also a dot."""
+    largest_m = float(extent_m.max())
+    for ring, split, label in zip(rings_m, chips["split"], chips["label"], strict=True):
+        color = SPLIT_COLORS.get(split, SLATE)
+        ax.fill(*ring.T, facecolor=(color, LABEL_FILL.get(label, 0.16)), edgecolor=color, linewidth=0.9)
+        if np.ptp(ring, axis=0).max() < 0.01 * largest_m:
+            ax.plot(*ring[:-1].mean(axis=0), "s", color=color, markersize=3)
+    pad_m = 0.04 * largest_m
+    ax.set(xlim=(-pad_m, extent_m[0] + pad_m), ylim=(-0.1 * largest_m, extent_m[1] + pad_m), aspect="equal")
+    ax.axis("off")
+    scale_bar(ax, 1.0, extent_m[0] + 2 * pad_m, on_image=False)
+    if "scene" in chips and len(set(chips["scene"])) == 1:
+        ax.set_title(chips["scene"].iloc[0], loc="left", **STYLE)
+
+
+def _split_legend(sheet: Sheet, placed: pd.DataFrame, unplaced: int) -> None:
+    handles = []
+    rank = {name: place for place, name in enumerate(SPLIT_COLORS)}
+    groups = sorted(placed.groupby(["split", "label"]), key=lambda item: (rank.get(item[0][0], 9), item[0]))
+    for (split, label), rows in groups:
+        color = SPLIT_COLORS.get(split, SLATE)
+        fill = (color, LABEL_FILL.get(label, 0.16))
+        handles.append(
+            Patch(
+                facecolor=fill,
+                edgecolor=color,
+                label=f"{split}, {label.replace('osm', 'OSM')} labels: {len(rows)}",
+            )
+        )
+    if unplaced:
+        handles.append(Patch(facecolor="none", edgecolor="none", label=f"without a place: {unplaced}"))
+    sheet.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)), frameon=False, fontsize=8.5)
+
+
+def widths_histogram(
+    widths_m: Sequence[float],
+    *,
+    lengths_m: Sequence[float] | None = None,
+    classes: Sequence[str] | None = None,
+    bin_m: float = 1.0,
+    title: str = "",
+) -> Figure:
+    """
+    How wide the roads are: kilometres of road (or number of roads) by width, stacked by highway class.
+
+    Parameters
+    ----------
+    widths_m
+        One a road, metres; 0 (not drawn) is left out.
+    lengths_m
+        One a road, metres; None counts roads.
+    classes
+        One a road, its `highway` value; the five with the most road get a colour, the others are "other".
+    bin_m
+        Width of a bar, metres.
+    title
+        Above the bars.
+    """
+    roads = pd.DataFrame({"width_m": np.asarray(widths_m, float)})
+    roads["weight"] = 1.0 if lengths_m is None else np.asarray(lengths_m, float) / 1000
+    roads["class"] = "road" if classes is None else np.asarray(classes, object)
+    roads = roads.loc[roads["width_m"] > 0]
+    _need(roads, ["width_m"], "roads wider than 0 m")
+    totals = roads.groupby("class")["weight"].sum().sort_values(ascending=False)
+    names = list(totals.index[:5])
+    groups = [roads.loc[roads["class"] == name] for name in names]
+    rest = roads.loc[~roads["class"].isin(names)]
+    if not rest.empty:
+        names, groups = [*names, "other"], [*groups, rest]
+    edges = np.arange(0, roads["width_m"].max() + 2 * bin_m, bin_m)
+    sheet = Sheet(7.5, 3.0, f"Road widths. {title}", photo=False)
+    ax = sheet.subplots()
+    ax.hist(
+        [group["width_m"] for group in groups],
+        weights=[group["weight"] for group in groups],
+        bins=edges,
+        stacked=True,
+        color=SERIES[: len(groups)],
+        edgecolor="white",
+        linewidth=0.6,
+        label=names,
+    )
+    _calm(ax)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("width, metres", **STYLE)
+    ax.set_ylabel("roads" if lengths_m is None else "kilometres of road", **STYLE)
+    if classes is not None:
+        ax.legend(frameon=False, fontsize=8, labelcolor=INK)
+    ax.set_title(title, loc="left", **STYLE)
+    return sheet
+
+
+def precision_recall(sweep: pd.DataFrame, *, chosen: float | None = None, title: str = "") -> Figure:
+    """
+    What the threshold trades: precision against recall, and IoU (and F1) by threshold.
+
+    Parameters
+    ----------
+    sweep
+        One row a threshold: `threshold`, `precision`, `recall`, `iou`; `f1` where present. NaN is left out.
+    chosen
+        The threshold in use, marked in both panels at the nearest row.
+    title
+        Above the left panel.
+    """
+    _need(sweep, ["threshold", "precision", "recall", "iou"], "a sweep")
+    sweep = sweep.sort_values("threshold")
+    sheet = Sheet(9.0, 3.6, f"Precision, recall and IoU by threshold. {title}", photo=False)
+    curve, scores = sheet.subplots(1, 2)
+    curve.plot(sweep["recall"], sweep["precision"], color=TEAL, linewidth=1.8)
+    curve.set(xlim=(0, 1.02), ylim=(0, 1.04), aspect="equal")
+    scores.plot(sweep["threshold"], sweep["iou"], color=OCHRE, linewidth=1.8, label="IoU")
+    if "f1" in sweep:
+        scores.plot(sweep["threshold"], sweep["f1"], color=SLATE, linewidth=1.4, label="F1")
+        scores.legend(frameon=False, fontsize=8, labelcolor=INK)
+    scores.set(xlim=(0, 1), ylim=(0, 1.04))
+    for ax, x, y in ((curve, "recall", "precision"), (scores, "threshold", "score")):
+        _calm(ax, grid="both")
+        ax.set_xlabel(x, **STYLE)
+        ax.set_ylabel(y, **STYLE)
+    if chosen is not None:
+        row = sweep.iloc[(sweep["threshold"] - chosen).abs().argmin()]
+        marker = {"color": INK, "markeredgecolor": "white", "markersize": 8, "zorder": 5}
+        curve.plot(row["recall"], row["precision"], "o", **marker)
+        scores.axvline(row["threshold"], color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        scores.plot(row["threshold"], row["iou"], "o", **marker)
+        _foot_note(scores, row["threshold"], f"threshold {row['threshold']:g}: IoU {row['iou']:.3f}", chosen > 0.5)
+    curve.set_title(title, loc="left", **STYLE)
+    return sheet
