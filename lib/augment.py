@@ -1,0 +1,169 @@
+"""
+The paper's augmentations, on the device and a batch at a time.
+
+All that is random is drawn by `draw_augmentation`, on the CPU and from a generator that the caller seeds; what
+is done with it is arithmetic, the same on every device.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lib.grid import MASK_IGNORE
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """
+    Ranges of the augmentations; the defaults are the paper's.
+
+    Attributes
+    ----------
+    probability
+        Of each of: the change of colour, of shape, either flip, the rotation by 90 degrees.
+    hue_deg
+        Hue shifts by up to this many degrees of 360 (OpenCV's 30 of 180).
+    saturation, value
+        Shift by up to this share of their range (5 and 15 of 255).
+    shift
+        By up to this share of the crop's side, along each axis.
+    scale, aspect
+        Sides change by up to this factor, alike and one against the other.
+    flips
+        Whether to mirror and to rotate by 90 degrees.
+    """
+
+    probability: float = 0.5
+    hue_deg: float = 60.0
+    saturation: float = 5 / 255
+    value: float = 15 / 255
+    shift: float = 0.1
+    scale: float = 0.1
+    aspect: float = 0.1
+    flips: bool = True
+
+
+AUGMENTATIONS = {
+    "paper": AugmentConfig(),
+    "mild": AugmentConfig(hue_deg=10.0),  # for colours that tell classes apart
+    "flips": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0),
+    "none": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0, flips=False),
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """
+    What to do to each of n crops.
+
+    Attributes
+    ----------
+    affine
+        (n, 2, 3) float32: from a crop's coordinates to those of its source, x before y, both -1..1 across
+        the crop.
+    colour
+        (n, 3) float32: shifts of hue (turns), saturation and value (0..1).
+    """
+
+    affine: np.ndarray
+    colour: np.ndarray
+
+
+def draw_augmentation(config: AugmentConfig, n: int, generator: np.random.Generator) -> Augmentation:
+    """
+    Draw what happens to each of `n` crops; always takes the same number of values from `generator`.
+
+    Scale s and aspect a give the sides s sqrt(a) and s / sqrt(a), so that a alone keeps the area.
+    """
+    amount = generator.uniform(-1, 1, (n, 7))
+    chosen = generator.random((n, 5)) < config.probability
+    ranges = [config.hue_deg / 360, config.saturation, config.value]
+    colour = amount[:, :3] * ranges * chosen[:, :1]
+
+    shape = amount[:, 3:] * [config.scale, config.aspect, 2 * config.shift, 2 * config.shift] * chosen[:, 1:2]
+    scale, aspect = 1 + shape[:, 0], np.sqrt(1 + shape[:, 1])
+    stretch = 1 / np.stack([scale * aspect, scale / aspect], axis=1)
+
+    flip = np.where(chosen[:, 2:4] & config.flips, -1.0, 1.0)
+    turned = chosen[:, 4] & config.flips
+    matrix = np.zeros((n, 2, 2))
+    matrix[:, 0, 0] = matrix[:, 1, 1] = ~turned
+    matrix[:, 0, 1], matrix[:, 1, 0] = -1.0 * turned, 1.0 * turned
+    matrix = (stretch * flip)[:, :, None] * matrix
+    affine = np.concatenate([matrix, shape[:, 2:, None]], axis=2)
+    return Augmentation(affine.astype(np.float32), colour.astype(np.float32))
+
+
+def margin_px(config: AugmentConfig, crop_px: int) -> int:
+    """Pixels beyond a crop, on each side, that scale and shift may bring into it."""
+    smallest = (1 - config.scale) * min(math.sqrt(1 - config.aspect), 1 / math.sqrt(1 + config.aspect))
+    return math.ceil(crop_px / 2 * (1 / smallest + 2 * config.shift - 1) - 1e-9)
+
+
+def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
+    """
+    Crops as the network sees them, before normalisation.
+
+    Parameters
+    ----------
+    pixels
+        (N, W, W, 4) uint8: red, green, blue and mask of a window centred on each crop, W >= crop_px.
+    affine, colour
+        Of `Augmentation`, on the device of `pixels`.
+    crop_px
+        Side of the crops.
+
+    Returns
+    -------
+    image
+        (N, 3, crop_px, crop_px) float32, 0..1.
+    mask
+        (N, 1, crop_px, crop_px) uint8: 0, 127 or 255; 127 (ignore) where the crop leaves its window.
+    """
+    window_px = pixels.shape[1]
+    grid = functional.affine_grid(
+        affine * (crop_px / window_px), [len(pixels), 1, crop_px, crop_px], align_corners=False
+    )
+    channels = pixels.permute(0, 3, 1, 2).float()
+    image = functional.grid_sample(channels[:, :3], grid, "bilinear", "reflection", align_corners=False)
+    # outside of the window a sample is 0: with the mask shifted so that "ignore" is 0, outside is ignored
+    mask = functional.grid_sample(channels[:, 3:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
+    return shift_colour(image / 255, colour), (mask + MASK_IGNORE).to(torch.uint8)
+
+
+def shift_colour(image: Tensor, shift: Tensor) -> Tensor:
+    """
+    Shift hue, saturation and value.
+
+    Parameters
+    ----------
+    image
+        (N, 3, H, W) RGB, 0..1.
+    shift
+        (N, 3): hue in turns, which wraps; saturation and value 0..1, which are clipped.
+    """
+    value, _ = image.max(dim=1)
+    chroma = value - image.min(dim=1).values
+    red, green, blue = image.unbind(dim=1)
+    safe = chroma.clamp_min(1e-8)
+    sextant = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    saturation = chroma / value.clamp_min(1e-8)
+
+    hue_shift, saturation_shift, value_shift = shift[:, :, None, None].unbind(dim=1)
+    sextant = sextant + 6 * hue_shift
+    saturation = (saturation + saturation_shift).clamp(0, 1)
+    value = (value + value_shift).clamp(0, 1)
+    # Smith's inverse in closed form: channel = v - v s max(0, min(k, 4 - k, 1)), k = (n + hue / 60) mod 6
+    bands = []
+    for offset in (5, 3, 1):
+        k = (sextant + offset) % 6
+        bands.append(value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(bands, dim=1)

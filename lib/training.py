@@ -1,0 +1,391 @@
+"""
+Training in one or two stages: `fit` on the manifest's chips, to a checkpoint.
+
+Stage 1 learns from masks drawn from OpenStreetMap, stage 2 (`init_from`) goes on from its weights with clean masks.
+"""
+
+import contextlib
+import json
+import logging
+import shutil
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from torch import nn
+
+from lib.augment import AUGMENTATIONS
+from lib.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
+from lib.chipcache import ChipCache, CropDataset, build_cache, channel_statistics
+from lib.devices import precision_for
+from lib.engine import ChipData, Record, SegmentationTask, WholeFileIO, learning_rate_factor, parameter_groups
+from lib.errors import InputError, ParameterError
+from lib.losses import LOSSES, create_loss
+from lib.models import INPUT_MULTIPLE_PX, ModelConfig, build_model
+from lib.paths import write_whole
+from lib.runs import describe_run, keep_previous, one_run_at_a_time
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("poly", "constant", "cosine", "onecycle")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+NORMALISATIONS = ("data", "init", "imagenet")
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation
+TASKS = ("roads", "buildings")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """
+    How to train; the defaults are the paper's, where it has one.
+
+    Attributes
+    ----------
+    epochs, batch_size, crop_px
+        Crops are squares of `crop_px` pixels, a multiple of 32.
+    samples_per_epoch
+        Crops an epoch, rounded up to whole batches; 0 takes one crop a chip.
+    learning_rate, optimizer, weight_decay
+        Of "adam", "adamw" or "sgd" (momentum 0.9).
+    schedule, schedule_per_step, poly_power
+        "poly", "constant", "cosine" or "onecycle"; the rate changes with every epoch, or with every step.
+    loss, focal_alpha, focal_gamma
+        One of `lib.losses.LOSSES`.
+    augmentation
+        One of `lib.augment.AUGMENTATIONS`.
+    normalisation
+        Mean and deviation of "data" (the training chips), of "init" (the checkpoint to start from) or "imagenet".
+    encoder_lr_factor, freeze_encoder
+        The encoder learns slower, or not at all.
+    ema_decay
+        Validate and keep an exponential mean of the weights; 0 is off.
+    accumulate, clip_norm
+        Batches a step; largest norm of the gradient, 0 is off.
+    patience
+        Stop after so many epochs without a better validation IoU; 0 is off.
+    precision
+        "auto" takes bfloat16 where the device computes in it; or a name of Lightning's.
+    channels_last, compile
+        Memory layout; torch.compile.
+    devices, nodes, strategy, accelerator
+        Processes a machine, machines, and how and where they train together: each takes its share of a batch.
+    workers
+        Processes that read chips.
+    seed
+        Of first weights, crops, augmentation and dropout.
+    """
+
+    epochs: int = 90
+    batch_size: int = 8
+    crop_px: int = 512
+    samples_per_epoch: int = 0
+    learning_rate: float = 2e-4
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "poly"
+    schedule_per_step: bool = False
+    poly_power: float = 0.9
+    loss: str = "focal"
+    focal_alpha: float = 0.25
+    focal_gamma: float = 0.5
+    augmentation: str = "paper"
+    normalisation: str = "data"
+    encoder_lr_factor: float = 1.0
+    freeze_encoder: bool = False
+    ema_decay: float = 0.0
+    accumulate: int = 1
+    clip_norm: float = 0.0
+    patience: int = 0
+    precision: str = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    accelerator: str = "auto"
+    workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "loss": LOSSES,
+            "augmentation": tuple(AUGMENTATIONS),
+            "normalisation": NORMALISATIONS,
+            "precision": PRECISIONS,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ParameterError(f"{name} is {getattr(self, name)!r}: expected one of {known}.")
+        for name in ("epochs", "batch_size", "crop_px", "learning_rate", "accumulate", "devices", "nodes"):
+            if getattr(self, name) <= 0:
+                raise ParameterError(f"{name} is {getattr(self, name)}: expected more than 0.")
+        if self.crop_px % INPUT_MULTIPLE_PX:
+            raise ParameterError(f"crop_px is {self.crop_px}: expected a multiple of {INPUT_MULTIPLE_PX}.")
+        if self.batch_size % (self.devices * self.nodes):
+            raise ParameterError(
+                f"batch_size {self.batch_size} is not a multiple of the {self.devices * self.nodes} processes."
+            )
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """
+    What a training leaves behind.
+
+    Attributes
+    ----------
+    checkpoint
+        File with the weights of the best epoch.
+    history
+        One row an epoch: epoch, train_loss, val_loss, val_iou, threshold, learning_rate, seconds.
+    best_epoch
+        Counted from 1.
+    """
+
+    checkpoint: Path
+    history: pd.DataFrame
+    best_epoch: int
+
+
+def fit(
+    train: pd.DataFrame,
+    val: pd.DataFrame,
+    out_dir: Path,
+    config: TrainConfig | None = None,
+    model: ModelConfig | None = None,
+    task: str = "roads",
+    init_from: Path | None = None,
+    progress: Callable[[str], None] = print,
+) -> FitResult:
+    """
+    Train a network and keep the weights of its best epoch, as validation on held-out chips has it.
+
+    Killed at any moment, the same call goes on after the last finished epoch, to the same weights (on a CPU, bit for
+    bit) as without the interruption. Called again when finished, it returns at once. With other parameters or chips it
+    starts anew, and the folder's earlier result is kept under previous/.
+
+    Parameters
+    ----------
+    train, val
+        Rows of a manifest: absolute paths `image` and `mask`; `chip` and `gsd_m` are read where present.
+    out_dir
+        Folder of this run: best.safetensors, history.csv, last.ckpt while it is unfinished.
+    config, model
+        How to train, and what; None takes the defaults.
+    task
+        "roads" or "buildings"; stage 2 refuses the checkpoint of another one.
+    init_from
+        Checkpoint to start from (stage 2); None starts from `model.encoder_weights`.
+    progress
+        Called with a line of text an epoch.
+
+    Raises
+    ------
+    ParameterError
+        If a value is out of range or the network takes other than three bands.
+    CheckpointError
+        If `init_from` does not fit, or another run uses `out_dir`.
+    InputError
+        If there are no chips, or nothing to learn on them.
+    TrainingDivergedError
+        If the loss is not finite; names the chips of the batch.
+    KeyboardInterrupt
+        If interrupted; what is finished is saved.
+    """
+    config, model, out_dir = config or TrainConfig(), model or ModelConfig(), Path(out_dir)
+    if task not in TASKS:
+        raise ParameterError(f"task is {task!r}: expected one of {TASKS}.")
+    if model.in_channels != 3 or model.classes != 1:
+        raise ParameterError("Chips have 3 bands and one class of foreground: set in_channels=3 and classes=1.")
+    if train.empty or val.empty:
+        raise InputError(f"Training needs chips to learn from and to validate with; got {len(train)} and {len(val)}.")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    best, done = out_dir / "best.safetensors", out_dir / "done.json"
+    with one_run_at_a_time(out_dir):
+        settings = {"task": task, "model": asdict(model), "config": asdict(config)}
+        run = describe_run(settings, train, val, init_from)
+        keep_previous(out_dir, run, progress)
+        if not (done.is_file() and best.is_file()):
+            _train(_Job(train, val, out_dir, config, model, task, init_from, run["facts"]), progress)
+            write_whole(done, json.dumps(run))
+            (out_dir / "last.ckpt").unlink(missing_ok=True)
+            shutil.rmtree(out_dir / "cache", ignore_errors=True)
+    return FitResult(best, pd.read_csv(out_dir / "history.csv"), read_info(best).provenance["best"]["epoch"])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Arguments of `fit`, checked, and the facts that its checkpoint will state."""
+
+    train: pd.DataFrame
+    val: pd.DataFrame
+    out_dir: Path
+    config: TrainConfig
+    model: ModelConfig
+    task: str
+    init_from: Path | None
+    facts: dict[str, Any]
+
+
+def _train(job: _Job, progress: Callable[[str], None]) -> None:
+    config, out_dir = job.config, job.out_dir
+    torch.manual_seed(config.seed)
+    network, init = _starting_network(job)
+    cache, val_cache = (
+        build_cache(chips, out_dir / "cache" / name) for chips, name in ((job.train, "train.u8"), (job.val, "val.u8"))
+    )
+    mean, std = _normalisation(config, cache, init)
+    batches = -(-(config.samples_per_epoch or len(cache)) // config.batch_size)
+    augmentation = AUGMENTATIONS[config.augmentation]
+    crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
+    steps = -(-batches // config.accumulate)
+    module = SegmentationTask(
+        network,
+        create_loss(config.loss, config.focal_alpha, config.focal_gamma),
+        mean,
+        std,
+        config.crop_px,
+        cache.names,
+        lambda network: _optimizer(network, config),
+        lambda step: _rate_factor(config, step, steps),
+        config.seed,
+        config.channels_last,
+    )
+
+    def save_best(scores: dict[str, float]) -> None:
+        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, best=scores)
+        info = CheckpointInfo(job.model, job.task, mean, std, scores["threshold"], gsd_m, asdict(config), facts)
+        save_checkpoint(out_dir / "best.safetensors", network, info)
+
+    last = out_dir / "last.ckpt"
+    resumed = last if last.is_file() else None
+    if resumed:
+        progress(f"going on after the last finished epoch, from {last}")
+    record = Record(config.epochs, last, out_dir / "history.csv", save_best, progress)
+    with _quiet(), _interruptible(out_dir):
+        data = ChipData(crops, val_cache, config.batch_size, config.workers)
+        trainer = _trainer(config, _callbacks(config, record), out_dir)
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+
+
+def _starting_network(job: _Job) -> tuple[nn.Module, CheckpointInfo | None]:
+    """Network with its first weights, and what the checkpoint says that they come from."""
+    network = build_model(job.model)
+    init = None if job.init_from is None else load_weights(network, job.init_from, job.model, job.task)
+    network.encoder.requires_grad_(not job.config.freeze_encoder)
+    if job.config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    if job.config.compile:
+        network.compile()
+    return network, init
+
+
+def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        strategy=config.strategy,
+        sync_batchnorm=config.devices * config.nodes > 1 and torch.cuda.is_available(),
+        precision=precision_for(config.precision, config.accelerator),
+        max_epochs=config.epochs,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.clip_norm or None,
+        callbacks=callbacks,
+        plugins=[WholeFileIO()],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out_dir,
+    )
+
+
+def _callbacks(config: TrainConfig, record: Record) -> list[Callback]:
+    callbacks: list[Callback] = [record]  # first: it keeps the best weights while the averaged ones are in place
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    if config.patience:
+        stopping = EarlyStopping("val_iou", patience=config.patience, mode="max", check_on_train_epoch_end=False)
+        callbacks.append(stopping)
+    return callbacks
+
+
+def _rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    done = step if config.schedule_per_step else step // steps_per_epoch * steps_per_epoch
+    return learning_rate_factor(config.schedule, done / (config.epochs * steps_per_epoch), config.poly_power)
+
+
+def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(network, config.learning_rate, config.encoder_lr_factor, config.weight_decay)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups)
+
+
+def _common_gsd_m(chips: pd.DataFrame) -> float | None:
+    """Ground sampling distance where all chips have the same, else None."""
+    distances = set(chips["gsd_m"]) if "gsd_m" in chips else set()
+    return float(distances.pop()) if len(distances) == 1 else None
+
+
+def _normalisation(config: TrainConfig, cache: ChipCache, init: CheckpointInfo | None):
+    if config.normalisation == "imagenet":
+        return IMAGENET
+    if config.normalisation == "init":
+        if init is None:
+            raise ParameterError('normalisation="init" needs init_from, the checkpoint whose statistics to use.')
+        return init.mean, init.std
+    return channel_statistics(cache)
+
+
+@contextlib.contextmanager
+def _interruptible(out_dir: Path) -> Iterator[None]:
+    """Turn Lightning's exit upon an interrupt back into an interrupt, with its handler as it was."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if in_main_thread else None  # None, too, if not set from Python
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # asked to end by a signal, not by a person
+        raise KeyboardInterrupt(
+            f"Interrupted. All finished epochs are saved in {out_dir}; the same call goes on from there."
+        ) from stop
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning without its notices on hardware, workers and what else this module decides by itself."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",
+            ".*module.s. in eval mode.*",
+            ".*ckpt_path.*",
+            ".*isinstance.treespec.*",
+        ):
+            warnings.filterwarnings("ignore", message)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
