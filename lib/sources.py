@@ -1,0 +1,182 @@
+"""
+The scenes of an area and what lies over them: images on their grids, mask images, OSM vectors.
+
+A source is a mapping with the keys
+
+images
+    Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a slippy tile's name, or
+    no georeference at all.
+osm, clean
+    Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
+    .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix.
+gsd_m
+    Metres a pixel, for scenes without georeference.
+nodata
+    "white" or "black": large areas of that colour are not image; transparent pixels never are.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rasterio
+import shapely
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from lib.chips import LABELS
+from lib.errors import InputError, ParameterError
+from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
+from lib.osm import OsmLayers, area_of_interest, read_osm
+
+SOURCE_KEYS = {"images", "gsd_m", "nodata", *LABELS}
+RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
+NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """A raster file, without rasterio's warning of a missing georeference: `find_scenes` has dealt with that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            yield file
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image on its grid at the chips' GSD, with the file it comes from."""
+
+    path: Path
+    size_px: tuple[int, int]  # (width, height) of the file
+    grid: Grid
+    data_dir: Path
+    source: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        return self.path.stem
+
+
+def find_scenes(source: dict[str, Any], data_dir: Path, chip_gsd_m: float) -> list[Scene]:
+    """
+    Scenes of one source, sorted by name, each with its grid at the chips' GSD.
+
+    Raises
+    ------
+    InputError
+        If no file matches, or a scene has neither georeference nor `gsd_m`.
+    ParameterError
+        If the source has unknown keys or no label source.
+    """
+    if unknown := sorted(set(source) - SOURCE_KEYS):
+        raise ParameterError(f"a source knows the keys {sorted(SOURCE_KEYS)}, got {unknown}")
+    if "images" not in source or not set(source) & set(LABELS):
+        raise ParameterError(f"a source needs `images` and `osm` or `clean` or both, got {source}")
+    paths = sorted(data_dir.glob(source["images"]))
+    if not paths:
+        raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
+    scenes = []
+    for path in paths:
+        grid = read_grid(path, require_crs=False)
+        gsd_m = grid.gsd_m if grid.crs else source.get("gsd_m")
+        if not gsd_m:
+            raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
+        width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
+        scenes.append(Scene(path, (grid.width, grid.height), grid.resampled(width, height), data_dir, source))
+    return scenes
+
+
+def read_scene(path: Path, window: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """
+    Part of an image file at a given size.
+
+    Parameters
+    ----------
+    window
+        (col, row, width, height) in the file's own pixels, fractions allowed.
+    shape
+        (height, width) of the result.
+
+    Returns
+    -------
+    image
+        uint8 (height, width, 3) RGB; one band is repeated, more than three keep the first three; other types are
+        stretched from the 1st to the 99th percentile of the whole scene.
+    valid
+        bool (height, width), False where the file says that there is no data.
+    """
+    with _opened(path) as file:
+        where = Window(*window)
+        shrinks = window[2] > shape[1]
+        how = Resampling.average if shrinks else Resampling.bilinear
+        same = (round(window[3]), round(window[2])) == shape
+        how = Resampling.nearest if same else how
+        bands = [1, 2, 3] if file.count >= 3 else [1, 1, 1]
+        bands_read = file.read(bands, window=where, out_shape=(3, *shape), resampling=how)
+        valid = file.dataset_mask(window=where, out_shape=shape) > 0
+        if bands_read.dtype != np.uint8:
+            small = file.read(bands, out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
+            low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
+            bands_read = np.clip((bands_read.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    return np.moveaxis(bands_read, 0, -1).astype(np.uint8), valid
+
+
+def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:
+    """True (H, W) inside connected areas of white (all bands >= 250) or black (all <= 5) larger than 400 px."""
+    if colour not in ("white", "black"):
+        raise ParameterError(f"nodata is 'white' or 'black', got {colour!r}")
+    blank = (image >= 250).all(axis=-1) if colour == "white" else (image <= 5).all(axis=-1)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(blank.astype(np.uint8), connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] > NODATA_AREA_PX
+    large[0] = False
+    return large[labels]
+
+
+def read_mask_image(scene: Scene, name: str, in_file: tuple, shape: tuple[int, int]) -> np.ndarray:
+    """Part of a scene's mask image, resampled; lighter than half of the brightest value possible is foreground."""
+    path = scene.data_dir / name
+    if not path.is_file():
+        raise InputError(f"{scene.path.name} has no mask at {path}; check the pattern in its source")
+    if _image_size(path) != scene.size_px:
+        raise InputError(f"{path} has {_image_size(path)} px, its image {scene.path.name} {scene.size_px}")
+    with _opened(path) as file:
+        top = 1 if file.read(1).max() <= 1 else 255
+        grey = file.read(
+            1, window=Window(*in_file), out_shape=shape, resampling=Resampling.bilinear, out_dtype=np.float32
+        )
+    return np.where(grey > top / 2, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
+
+
+def source_name(scene: Scene, label: str) -> str:
+    """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
+    return scene.source[label].replace("{stem}", scene.name)
+
+
+def read_vectors(scenes: list[Scene], task: str) -> dict[str, OsmLayers]:
+    """OSM layers by name of each vector source: each is read once, over the ground of all scenes that it serves."""
+    serves: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        for label in LABELS:
+            if label in scene.source and Path(scene.source[label]).suffix.lower() not in RASTER_SUFFIXES:
+                if scene.grid.crs is None:
+                    raise InputError(f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks")
+                serves.setdefault(source_name(scene, label), []).append(scene)
+    layers = {}
+    for name, own in serves.items():
+        area = shapely.union_all([area_of_interest(scene.grid) for scene in own])
+        layers[name] = read_osm(name if name == "overpass" else own[0].data_dir / name, area, layers=(task,))
+        print(f"read {len(getattr(layers[name], task))} {task} from {name}, OSM of {layers[name].date}", flush=True)
+    return layers
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    with _opened(path) as file:
+        return file.width, file.height

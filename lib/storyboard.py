@@ -1,0 +1,133 @@
+"""The pictures and the map that tell an evaluation, and the sentence that sums it up."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib import apls, apls_explain, webmap
+from lib.canvas import FN, LABEL, PREDICTION, TRUTH
+from lib.checkpoint import TrainedModel
+from lib.chips import read_image, read_mask
+from lib.evaluate import mosaic, read_case, road_graph, to_mask
+from lib.figures import comparison, error_panels, lost_routes, save_figure
+from lib.grid import MASK_IGNORE
+from lib.paths import resolve
+from lib.predict import read_probability
+from lib.sources import find_scenes, read_vectors, source_name
+
+ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
+
+
+def trainings(chip: Any, probabilities: Mapping[str, Path], models: Mapping[str, TrainedModel]) -> Figure:
+    """One chip: the image, and the errors of each training at its own threshold, beside each other."""
+    cases = {name: read_case(chip, path, models[name].info.threshold) for name, path in probabilities.items()}
+    first = next(iter(cases.values()))
+    titles = [f"{name}: IoU {case.score:.2f}" for name, case in cases.items()]
+    return error_panels(first.image, first.truth, [c.prediction for c in cases.values()], titles, gsd_m=chip.gsd_m)
+
+
+def shapes(chip: Any, probability: Path, threshold: float, task: str) -> Figure:
+    """Roads: both graphs and the routes that lose the most APLS. Buildings: the errors of one chip."""
+    case = read_case(chip, probability, threshold)
+    if task != "roads":
+        return comparison(case.image, case.truth, case.prediction, gsd_m=chip.gsd_m, title=chip.chip)
+    truth, proposal = road_graph(case.truth, chip.gsd_m), road_graph(case.prediction, chip.gsd_m)
+    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=chip.gsd_m)
+    score = apls.score(truth, proposal, mode="strict", gsd_m=chip.gsd_m).apls
+    title = f"{chip.chip}: APLS {score:.2f}"
+    return lost_routes(case.image, truth.lines, proposal.lines, routes, gsd_m=chip.gsd_m, title=title)
+
+
+def test_map(
+    test: pd.DataFrame, probabilities: pd.Series, threshold: float, task: str, sources: Mapping[str, Any]
+) -> Any:
+    """
+    Map of the scene with the most test chips: image, OpenStreetMap, truth, prediction, errors.
+
+    Parameters
+    ----------
+    test, probabilities, threshold
+        Chips, the path of each one's probability map (same index), and where foreground begins.
+    task
+        "roads" or "buildings".
+    sources
+        Recorded parameters of notebook 1, for the OSM vectors; {} leaves them out.
+    """
+    name = test["scene"].value_counts().index[0]
+    chips = test[test["scene"] == name]
+    image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
+    truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
+    probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
+    prediction = to_mask(probability, threshold, truth)
+    drawn = webmap.scene_map(image, grid)
+    webmap.add_mask(drawn, prediction, "prediction", PREDICTION, show=False)
+    webmap.add_mask(drawn, truth, "truth", TRUTH, show=False)
+    webmap.add_errors(drawn, truth, prediction)
+    if grid.crs and sources:
+        _add_osm(drawn, name, grid, task, sources)
+    if task == "roads":
+        gsd_m = float(chips["gsd_m"].iloc[0])
+        lines = road_graph(np.where(truth == MASK_IGNORE, 0, prediction), gsd_m).lines
+        webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
+    return drawn
+
+
+def _add_osm(drawn: Any, scene_name: str, grid: Any, task: str, sources: Mapping[str, Any]) -> None:
+    """The OSM vectors of a scene as a layer, as they came: neither moved nor dropped."""
+    data_dir = resolve(sources["data_dir"])
+    scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"])]
+    own = [s for s in scenes if s.name == scene_name and "osm" in s.source]
+    layers = read_vectors(own, task)
+    if own and source_name(own[0], "osm") in layers:
+        vectors = getattr(layers[source_name(own[0], "osm")], task).to_crs(grid.crs).clip(grid.bounds)
+        columns = [c for c in (ROAD_COLUMNS if task == "roads" else ("building", "name")) if c in vectors]
+        webmap.add_vectors(drawn, vectors, "OpenStreetMap", color=LABEL, columns=columns)
+
+
+def save_figures(figures: Mapping[str, tuple[Figure, str]], drawn: Any, folder: Path) -> dict[str, str]:
+    """Write the figures and the map of a report; returns file name -> caption."""
+    captions = {}
+    for name, (figure, caption) in figures.items():
+        captions[save_figure(figure, folder / "figures" / f"{name}.png").name] = caption
+    webmap.save_map(drawn, folder / "map.html")
+    return captions
+
+
+def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[str], chips: int) -> dict[str, Any]:
+    """
+    What goes into metrics.json and onto the front page.
+
+    Returns
+    -------
+    record
+        headline (a sentence), notes, scoreboard (one row a run), intervals and differences (one row a run and metric).
+    """
+    wide = board.pivot(index="run", columns="metric", values="value")
+    order = list(dict.fromkeys(board["run"]))
+    columns = list(dict.fromkeys(board["metric"]))
+    rows = [{"run": run} | {c: _number(wide.loc[run, c]) for c in columns} for run in order]
+    headline = "; ".join(
+        f"{metric}: " + ", ".join(f"{wide.loc[run, metric]:.3f} {run}" for run in order) for metric in metrics
+    )
+    verdicts = [
+        f"{row.difference}, {row.metric}: {row.value:+.3f} (95 % interval {row.low:+.3f} to {row.high:+.3f})"
+        for row in gains[gains["metric"].isin(metrics)].itertuples()
+    ]
+    return {
+        "headline": headline,
+        "notes": [f"{chips} test chips; one training run each, intervals by bootstrap over chips.", *verdicts],
+        "best_run": best,
+        "test_chips": chips,
+        "scoreboard": rows,
+        "intervals": [{k: _number(v) for k, v in r.items()} for r in board.to_dict("records")],
+        "differences": [{k: _number(v) for k, v in r.items()} for r in gains.to_dict("records")],
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN: a score that is not defined is null."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value

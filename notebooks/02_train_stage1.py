@@ -1,0 +1,131 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. Stage 1: learn from OpenStreetMap
+#
+# *What does a network learn from many images whose masks nobody drew by hand?*
+#
+# **In:** chips labelled `osm` (notebook 1; run by itself where they are missing). **Out:** a checkpoint and its history
+# in `runs/<area>/stage1`. **Takes** about a minute and a half on two CPU cores with the values below; on a GPU, set
+# `encoder_name`, `crop_px` and `epochs` to the paper's: resnet34, 512, 90.
+
+# %% tags=["parameters"]
+area: str = "demo"  # study area: names the folders of chips, runs and report
+work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
+task: str = "roads"  # "roads" or "buildings"
+architecture: str = "pp_linknet"  # or "d_linknet", or one of smp: "linknet", "unet", "deeplabv3plus", ...
+encoder_name: str = "resnet18"  # any encoder of segmentation-models-pytorch; the paper's is resnet34
+encoder_weights: str = ""  # "imagenet", a .safetensors file, or "" for random ones
+context: str = "64"  # side of the map that reaches pyramid pooling at 1024 px: "32", "64", "128", "64 hdc"
+epochs: int = 12
+batch_size: int = 8
+crop_px: int = 256  # side of a training crop, a multiple of 32
+samples_per_epoch: int = 64  # crops an epoch; 0: one a chip
+learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
+loss: str = "focal"  # alpha 0.25, gamma 0.5 as the paper; or "bce_dice", ...
+patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
+seed: int = 0  # of first weights, crops and augmentation
+
+# %%
+from lib.parameters import check_notebook
+
+parameters = check_notebook("02_train_stage1", globals())
+
+# %%
+# %matplotlib inline
+import pandas as pd
+
+from lib import reports
+from lib.charts import training_curves
+from lib.checkpoint import load_model
+from lib.chips import load_manifest, read_image, read_mask, select
+from lib.evaluate import predicted_case
+from lib.figures import best_and_worst, overlay_grid
+from lib.models import ModelConfig
+from lib.training import TrainConfig, fit
+
+pd.Series(reports.run_record()["packages"], name="version").to_frame()
+
+# %% [markdown]
+# ## What it learns from
+# Each training chip carries the mask that OpenStreetMap gives: cheap, plentiful, and wrong in places. Validation chips
+# lie elsewhere on the map; they are noisy too, and only choose the epoch.
+
+# %%
+chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
+manifest = load_manifest(chips_dir)
+train, val = select(manifest, "osm", "train"), select(manifest, "osm", "val")
+print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
+
+# %%
+shown = train.sample(min(8, len(train)), random_state=seed)
+overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown["mask"]], gsd_m=list(shown.gsd_m))
+
+# %% [markdown]
+# ## Training
+# Focal loss, Adam, polynomial decay; the paper's augmentations. Killed at any moment, the same cell goes on after the
+# last finished epoch; finished, it returns at once.
+
+# %%
+model = ModelConfig(architecture, encoder_name, encoder_weights or None, context)
+config = TrainConfig(
+    epochs=epochs,
+    batch_size=batch_size,
+    crop_px=crop_px,
+    samples_per_epoch=samples_per_epoch,
+    learning_rate=learning_rate,
+    loss=loss,
+    patience=patience,
+    seed=seed,
+)
+stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task)
+
+# %% [markdown]
+# ## What happened
+# The epoch with the best IoU on the validation chips is kept, not the one with the lowest training loss.
+
+# %%
+training_curves(stage1.history, best_epoch=stage1.best_epoch, title=f"{area}, stage 1: {architecture}, {encoder_name}")
+
+# %% [markdown]
+# ## What it sees now
+# Validation chips against their noisy masks. Much of what counts as an error here is a street that OpenStreetMap
+# misses, or one that it draws some metres off: look before you believe the number.
+
+# %%
+trained = load_model(stage1.checkpoint)
+cases = [predicted_case(trained, chip) for chip in val.itertuples()]
+best_and_worst(cases, count=4)
+
+# %% [markdown]
+# ## The numbers
+
+# %%
+best = stage1.history.loc[stage1.history["epoch"] == stage1.best_epoch].iloc[0]
+record = {
+    "checkpoint": stage1.checkpoint.name,
+    "best_epoch": stage1.best_epoch,
+    "epochs": len(stage1.history),
+    "val_iou_pooled_against_osm": float(best["val_iou"]),
+    "threshold": float(best["threshold"]),
+    "train_chips": len(train),
+    "val_chips": len(val),
+    "parameters": sum(p.numel() for p in trained.network.parameters()),
+    "seconds": float(stage1.history["seconds"].sum()),
+}
+reports.write_metrics("02_train_stage1", area, work_dir, record, parameters)
+pd.Series(record, name="value").to_frame()
+
+# %% [markdown]
+# **Next:** `03_train_stage2` goes on from this checkpoint with the few clean masks.

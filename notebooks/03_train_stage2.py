@@ -1,0 +1,149 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3. Stage 2: a few clean masks
+#
+# *What do a handful of masks drawn with care add, and what are they worth without stage 1?*
+#
+# **In:** stage 1's checkpoint (notebook 2; run by itself where it is missing) and the chips labelled `clean`. **Out:**
+# checkpoints and histories in `runs/<area>/two_stage` and, for comparison, `runs/<area>/scratch`. **Takes** about two
+# minutes on two CPU cores with the values below.
+
+# %% tags=["parameters"]
+area: str = "demo"  # study area: names the folders of chips, runs and report
+work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
+task: str = "roads"  # "roads" or "buildings"
+epochs: int = 12
+batch_size: int = 8
+crop_px: int = 256  # side of a training crop, a multiple of 32
+samples_per_epoch: int = 48  # crops an epoch; 0: one a chip
+learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
+loss: str = "focal"  # alpha 0.25, gamma 0.5 as the paper; or "bce_dice", ...
+patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
+compare_scratch: bool = True  # train the same network on the same clean chips without stage 1, too
+seed: int = 0  # of first weights, crops and augmentation
+
+# %%
+from lib.parameters import check_notebook
+
+parameters = check_notebook("03_train_stage2", globals())
+
+# %%
+# %matplotlib inline
+import pandas as pd
+
+from lib import reports
+from lib.charts import training_curves
+from lib.checkpoint import load_model, read_info
+from lib.chips import load_manifest, read_image, read_mask, select
+from lib.evaluate import predicted_case
+from lib.figures import best_and_worst, overlay_grid
+from lib.training import TrainConfig, fit
+
+pd.Series(reports.run_record()["packages"], name="version").to_frame()
+
+# %% [markdown]
+# ## Where it starts
+# All weights of stage 1 go on learning, none is frozen. Architecture, task and bands must be those of the checkpoint.
+
+# %%
+stage1 = reports.run_dir(area, "stage1", work_dir) / "best.safetensors"
+reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
+info = read_info(stage1)
+pd.Series(
+    {
+        "architecture": info.model.architecture,
+        "encoder": info.model.encoder_name,
+        "task": info.task,
+        "GSD, m": info.gsd_m,
+    }
+)
+
+# %% [markdown]
+# ## The clean chips
+# All of them are shown: this is the whole of the careful work that the method asks for.
+
+# %%
+manifest = load_manifest(reports.chip_dir(area, work_dir))
+train, val = select(manifest, "clean", "train"), select(manifest, "clean", "val")
+print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
+shown = train.head(12)
+overlay_grid(
+    [read_image(p) for p in shown.image],
+    [read_mask(p) for p in shown["mask"]],
+    gsd_m=list(shown.gsd_m),
+    label="clean mask",
+)
+
+# %% [markdown]
+# ## Stage 2, after stage 1
+
+# %%
+config = TrainConfig(
+    epochs=epochs,
+    batch_size=batch_size,
+    crop_px=crop_px,
+    samples_per_epoch=samples_per_epoch,
+    learning_rate=learning_rate,
+    loss=loss,
+    patience=patience,
+    seed=seed,
+)
+two_stage = fit(train, val, reports.run_dir(area, "two_stage", work_dir), config, info.model, task, init_from=stage1)
+
+# %%
+training_curves(two_stage.history, best_epoch=two_stage.best_epoch, title=f"{area}: stage 1, then stage 2")
+
+# %% [markdown]
+# ## Stage 2 alone
+# The same network, chips, crops and epochs, from random weights: what the clean masks are worth by themselves.
+
+# %%
+runs = {"two_stage": two_stage}
+if compare_scratch:
+    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), config, info.model, task)
+
+# %%
+last = list(runs)[-1]
+training_curves(runs[last].history, best_epoch=runs[last].best_epoch, title=f"{area}: {last.replace('_', '-')}")
+
+# %% [markdown]
+# ## What it sees now
+# The clean validation chips, by the network that went through both stages.
+
+# %%
+trained = load_model(two_stage.checkpoint)
+best_and_worst([predicted_case(trained, chip) for chip in val.head(8).itertuples()], count=4)
+
+# %% [markdown]
+# ## The numbers
+# On the validation chips, which chose epoch and threshold: the test chips wait in the next notebook.
+
+# %%
+best = {name: run.history.loc[run.history["epoch"] == run.best_epoch].iloc[0] for name, run in runs.items()}
+record = {
+    name: {
+        "best_epoch": run.best_epoch,
+        "val_iou_pooled": float(best[name]["val_iou"]),
+        "threshold": float(best[name]["threshold"]),
+        "seconds": float(run.history["seconds"].sum()),
+    }
+    for name, run in runs.items()
+}
+record |= {"train_chips": len(train), "val_chips": len(val)}
+reports.write_metrics("03_train_stage2", area, work_dir, record, parameters)
+pd.DataFrame({name: record[name] for name in runs})
+
+# %% [markdown]
+# **Next:** `04_evaluate` scores both, and stage 1 alone, on ground that none of them has seen.

@@ -1,0 +1,182 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. What was it worth?
+#
+# *Does training on OpenStreetMap first beat training on the clean masks alone?*
+#
+# **In:** checkpoints of notebooks 2 and 3 (run by themselves where they are missing) and the test chips, which lie on
+# ground that no training saw. **Out:** scoreboard, figures and map, in `reports/<area>`. **Takes** about a minute on
+# two CPU cores.
+
+# %% tags=["parameters"]
+area: str = "demo"  # study area: names the folders of chips, runs and report
+work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
+task: str = "roads"  # "roads" or "buildings"
+test_label: str = "clean"  # label source that the test chips are scored against
+tta: str = "none"  # "d4": mean of 8 views (flips and rotations), as the paper; "none": one view, eight times as fast
+examples: int = 4  # best and worst chips shown of each
+seed: int = 0  # of the bootstrap
+
+# %%
+from lib.parameters import check_notebook
+
+parameters = check_notebook("04_evaluate", globals())
+
+# %%
+# %matplotlib inline
+import pandas as pd
+from IPython.display import display
+
+from lib import evaluate, reports, storyboard, widgets
+from lib.charts import precision_recall, scoreboard, split_map
+from lib.checkpoint import load_model
+from lib.chips import load_manifest, read_image, read_mask, select
+from lib.figures import best_and_worst
+from lib.predict import predict_chips, read_probability
+from lib.sweep import threshold_sweep
+
+pd.Series(reports.run_record()["packages"], name="version").to_frame()
+
+# %% [markdown]
+# ## Where it is tested
+# Test chips share no ground with those that trained or validated.
+
+# %%
+runs = {"stage 2 alone": "scratch", "stage 1 alone": "stage1", "stage 1, then 2": "two_stage"}
+reports.require(reports.run_dir(area, "two_stage", work_dir) / "done.json", "03_train_stage2", area, work_dir)
+manifest = load_manifest(reports.chip_dir(area, work_dir))
+test = select(manifest, test_label, "test")
+split_map(manifest)
+
+# %% [markdown]
+# ## Probabilities
+# Each network looks at each test chip once; a second run of this cell reads what is there.
+
+# %%
+models, probabilities = {}, {}
+for name, folder in runs.items():
+    checkpoint = reports.run_dir(area, folder, work_dir) / "best.safetensors"
+    if checkpoint.exists():
+        models[name] = load_model(checkpoint, task=task)
+        probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta)
+print(f"{len(test)} test chips, runs: {', '.join(models)}")
+
+# %% [markdown]
+# ## The scoreboard
+# Thresholds are those that validation chose. Three things are called IoU in the literature, so each has its name:
+# *pooled* adds up the pixels of all chips, *mean a chip* averages the chips' IoUs, *mean of classes* averages
+# foreground and background. APLS compares road graphs taken from both masks by the same rules (strict mode).
+
+# %%
+tables = {name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task) for name in models}
+board = evaluate.scoreboard(tables, task, seed)
+wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
+wide.round(3)
+
+# %%
+headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
+note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
+board_figure = scoreboard(board, metrics=headline_metrics, title=f"{area}: {task}", note=note)
+board_figure
+
+# %% [markdown]
+# ## Is the difference real?
+# The same chips are drawn for both runs, so that hard chips do not blur the comparison. An interval that holds 0 shows
+# nothing; and all this is about other chips, not about other seeds.
+
+# %%
+best = list(models)[-1]
+gains = evaluate.differences(tables, best, task, seed)
+gains[gains.metric.isin(headline_metrics)].round(3)
+
+# %% [markdown]
+# ## What the threshold trades
+# On the validation chips, where it was chosen.
+
+# %%
+val = select(manifest, test_label, "val")
+val_paths = predict_chips(models[best], val, reports.run_dir(area, runs[best], work_dir) / "val", tta=tta)
+threshold = models[best].info.threshold
+sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, val_paths)), chosen=threshold)
+sweep_figure
+
+# %% [markdown]
+# ## Best and worst chips
+# Green was found, orange is a false alarm, blue was missed.
+
+# %%
+cases = [evaluate.read_case(chip, probabilities[best][chip.Index], threshold) for chip in test.itertuples()]
+cases_figure = best_and_worst(cases, count=examples)
+cases_figure
+
+# %% [markdown]
+# ## One chip, three trainings
+# The chip with the most foreground: what each training makes of it.
+
+# %%
+busiest = next(test.loc[[tables[best].eval("tp + fn").idxmax()]].itertuples())
+comparison_figure = storyboard.trainings(busiest, {n: p[busiest.Index] for n, p in probabilities.items()}, models)
+comparison_figure
+
+# %% [markdown]
+# ## What it costs on the road
+# For roads: the graph taken from the prediction over that of the truth, and the routes that lose the most. For
+# buildings: the outlines of both.
+
+# %%
+shape_figure = storyboard.shapes(busiest, probabilities[best][busiest.Index], threshold, task)
+shape_figure
+
+# %% [markdown]
+# ## The map
+# Image, OpenStreetMap, truth, prediction and errors as layers; it opens with the network off.
+
+# %%
+scene_map = storyboard.test_map(
+    test, probabilities[best], threshold, task, reports.recorded("01_rasterize_osm", area, work_dir)
+)
+scene_map
+
+# %% [markdown]
+# ## The numbers
+
+# %%
+figures = {
+    "1_scoreboard": (board_figure, f"Scores on {len(test)} test chips with 95 % intervals."),
+    "2_one_chip": (comparison_figure, "One test chip, and what each training makes of it."),
+    "3_shapes": (shape_figure, "What is taken from the masks: prediction against truth."),
+    "4_best_and_worst": (cases_figure, "The best and the worst test chips after both stages."),
+    "5_threshold": (sweep_figure, "What the threshold trades, on the validation chips."),
+}
+captions = storyboard.save_figures(figures, scene_map, reports.report_dir(area, work_dir))
+record = storyboard.summary(board, gains, best, headline_metrics, len(test)) | {"captions": captions, "tta": tta}
+reports.write_metrics("04_evaluate", area, work_dir, record, parameters)
+print(record["headline"])
+
+# %% [markdown]
+# **Next:** more seeds (`make results`), your own imagery (README), or the slider below.
+
+# %% tags=["interactive"]
+if widgets.is_interactive():
+    arrays = [read_probability(probabilities[best][i]) for i in test.index]
+    display(
+        widgets.ThresholdPanel(
+            arrays,
+            [read_mask(p) for p in test["mask"]],
+            [read_image(p) for p in test.image],
+            names=list(test.chip),
+            threshold=threshold,
+        )
+    )
