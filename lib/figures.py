@@ -18,7 +18,6 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from lib.canvas import (
-    FAINT,
     FN,
     FP,
     IGNORE,
@@ -43,7 +42,7 @@ from lib.charts import (
 )
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
-from lib.sheet import STYLE, Sheet, fitted, height_share, patch, picture_axes, save_figure, show_photo, strip_legend
+from lib.sheet import Sheet, fitted, height_share, patch, picture_axes, save_figure, show_photo, strip_legend
 
 __all__ = [
     "Case",
@@ -54,7 +53,6 @@ __all__ = [
     "lost_routes",
     "overlay_grid",
     "precision_recall",
-    "probability_map",
     "save_figure",
     "scoreboard",
     "split_map",
@@ -314,33 +312,6 @@ def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "
         show_photo(ax, error_rgb(*pixels), case.truth.shape, case.gsd_m, title)
         ax.title.set_fontsize(8)
     strip_legend(sheet, _error_handles(*(mask for case in cases for mask in (case.truth, case.prediction))))
-    return sheet
-
-
-def probability_map(
-    image: np.ndarray,
-    probability: np.ndarray,
-    *,
-    threshold: float,
-    gsd_m: float | None = None,
-    title: str = "",
-) -> Figure:
-    """Image with the contour of `threshold`, and the probability, float (H, W) in 0 to 1, with its scale."""
-    mask = np.where(probability >= threshold, np.uint8(255), np.uint8(0))
-    check_pair(image, mask)
-    ratio = height_share(image)
-    sheet = Sheet(2 * PANEL_IN + 0.5, PANEL_IN * ratio + 0.45, f"Probability and its image. {title}", photo=True)
-    (shown, fitted_mask), edge_px = fitted(PANEL_IN, image, mask)
-    left, right = picture_axes(sheet, 2, 2)
-    show_photo(left, overlay_rgb(shown, fitted_mask, PREDICTION, 0.12, edge_px), mask.shape, gsd_m, title)
-    drawn = right.imshow(probability, extent=(0, mask.shape[1], mask.shape[0], 0), cmap="cividis", vmin=0, vmax=1)
-    right.set(xticks=[], yticks=[])
-    right.spines[:].set(color=FAINT, linewidth=0.8)
-    bar = sheet.colorbar(drawn, ax=right, shrink=0.75, aspect=30, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK, length=0)
-    bar.ax.axhline(threshold, color=PREDICTION, linewidth=2)
-    bar.set_label(f"probability; outlined at {threshold:g}", **STYLE)
     return sheet
 
 

@@ -1,10 +1,9 @@
 """
 The two panels of the notebooks: lane widths over an image, and the threshold over probabilities.
 
-A panel takes arrays and callables, so that it needs no GIS package. `lane_width_widget` and
-`threshold_widget` give a panel where a person can move its sliders and None in a headless run; `LanePanel`
-and `ThresholdPanel` always build one. Each composes the same pixels as the static figures
-(lib.canvas.overlay_rgb, error_rgb), fast enough to follow a slider.
+A panel takes arrays and callables, so that it needs no GIS package; `is_interactive` says whether anybody could move
+its sliders. Each composes the same pixels as the static figures (lib.canvas.overlay_rgb, error_rgb), fast enough to
+follow a slider.
 """
 
 import html
@@ -56,18 +55,6 @@ def is_interactive() -> bool:
     if kernel is None:
         return False
     return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin", False))
-
-
-def lane_width_widget(image: np.ndarray, draw_mask: DrawMask, **options) -> "LanePanel | None":
-    """`LanePanel` with these arguments in an interactive notebook, None in a headless run."""
-    return LanePanel(image, draw_mask, **options) if is_interactive() else None
-
-
-def threshold_widget(
-    probabilities: Sequence[np.ndarray], masks: Sequence[np.ndarray], images: Sequence[np.ndarray], **options
-) -> "ThresholdPanel | None":
-    """`ThresholdPanel` with these arguments in an interactive notebook, None in a headless run."""
-    return ThresholdPanel(probabilities, masks, images, **options) if is_interactive() else None
 
 
 def road_drawer(roads: "gpd.GeoDataFrame", grid: Grid, profile: "LaneProfile") -> DrawMask:

@@ -138,11 +138,12 @@ def test_best_and_worst_ranks_and_repeats_no_chip(image, quarters):
     assert len(figures.best_and_worst(cases[:1]).axes) == 1
 
 
-def test_probability_map_outlines_the_threshold(image):
-    probability = np.zeros((SIDE, SIDE), np.float32)
-    probability[16:48, 16:48] = 0.8
-    figure = figures.probability_map(image, probability, threshold=0.5, gsd_m=1.0)
-    assert len(figure.axes) == 3  # image, probability, its scale
+def test_error_panels_show_each_prediction_beside_the_image(image, quarters):
+    truth, prediction = quarters
+    figure = figures.error_panels(image, truth, [prediction, truth, truth], ["one", "two", "three"], gsd_m=0.5)
+    assert len(figure.axes) == 4 and {"image", "one", "two", "three"} <= set(texts(figure))
+    with pytest.raises(InputError):
+        figures.error_panels(image, truth, [prediction[:10]], ["one"])
 
 
 def test_lost_routes_draws_the_worst_and_counts_all(image):
