@@ -21,7 +21,7 @@ reports/%/index.html: $(READY) $(SOURCES) $$(wildcard params/$$*/*.yaml)
 	$(BIN)/python -m lib.reports $* $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(READY)  ## only the environment, in .venv
 
@@ -32,7 +32,7 @@ $(READY): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	@echo "installing the locked environment into .venv (PyTorch with CUDA: about 3 GB once)"
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
-	$$UV pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock && \
+	$$UV pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock && \
 	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

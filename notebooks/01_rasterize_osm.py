@@ -30,11 +30,11 @@ sources: list = [  # see lib.sources: scenes by pattern, and where their masks c
     {"images": "images/town.tif", "osm": "vectors/{stem}_osm.gpkg", "clean": "vectors/{stem}_truth.gpkg"},
 ]
 task: str = "roads"  # "roads" or "buildings"
-gsd_m: float = 0.5  # metres a pixel of the chips; scenes of another GSD are resampled
-chip_px: int = 512  # side of a chip
+gsd_m: float = 1.0  # metres a pixel of the chips; scenes of another GSD are resampled (the sample has 0.5 m)
+chip_px: int = 256  # side of a chip
 val_share: float = 0.15  # share of each source's ground that validates
 test_share: float = 0.25  # share of each source's ground that tests
-clean_chips: int = 2  # training chips with a clean mask, a source; the others know OpenStreetMap only; 0: all
+clean_chips: int = 4  # training chips with a clean mask, a source; the others know OpenStreetMap only; 0: all
 profile: str = "metric"  # lane profile: "metric" (metres), or "paper" (8 px a lane)
 lane_width_m: float = 0.0  # one lane width for all classes; 0: the profile's own
 classes: list = []  # highway classes to draw; empty: the profile's own

@@ -24,10 +24,10 @@
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
 task: str = "roads"  # "roads" or "buildings"
-epochs: int = 12
-batch_size: int = 8
-crop_px: int = 256  # side of a training crop, a multiple of 32
-samples_per_epoch: int = 48  # crops an epoch; 0: one a chip
+epochs: int = 10
+batch_size: int = 4
+crop_px: int = 192  # side of a training crop, a multiple of 32
+samples_per_epoch: int = 80  # crops an epoch; 0: one a chip
 learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
 loss: str = "focal"  # alpha 0.25, gamma 0.5 as the paper; or "bce_dice", ...
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
