@@ -308,9 +308,9 @@ def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "
     places = zip(axes, ["best"] * len(best) + ["worst"] * len(worst), best + worst, strict=True)
     for ax, rank, case in places:
         pixels, _ = fitted(panel_in, case.image, case.truth, case.prediction)
-        title = f"{rank}  {score_name} {case.score:.2f}  {case.name}"
+        title = f"{rank} {case.score:.2f}  {case.name}"
         show_photo(ax, error_rgb(*pixels), case.truth.shape, case.gsd_m, title)
-        ax.title.set_fontsize(8)
+        ax.title.set_fontsize(7.5)
     strip_legend(sheet, _error_handles(*(mask for case in cases for mask in (case.truth, case.prediction))))
     return sheet
 

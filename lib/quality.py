@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.charts import widths_histogram
 from lib.chips import read_mask
 from lib.figures import overlay_grid
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
-from lib.lanes import LaneProfile
+from lib.lanes import LaneProfile, road_widths_m
 from lib.metrics import PixelScores, pixel_scores
 from lib.offset import estimate_offset
 from lib.osm import OsmLayers
@@ -114,6 +115,18 @@ def lane_panel(scene: Scene, layers: dict[str, OsmLayers], profile: LaneProfile,
     image, _ = look_at(scene, window, layers, "roads", profile)
     draw = road_drawer(layers[source_name(scene, "osm")].roads, scene.grid.window(*window), profile)
     return LanePanel(image, draw, classes=profile.drawn, profile_path=profile_path)
+
+
+def widths_figure(scenes: list[Scene], layers: dict[str, OsmLayers], profile: LaneProfile) -> Figure | None:
+    """How wide the profile draws the OSM roads of the scenes, by highway class; None where there are none."""
+    names = {source_name(scene, "osm") for scene in with_vectors(scenes, layers)}
+    roads = [layers[name].roads for name in sorted(names) if len(layers[name].roads)]
+    if not roads:
+        return None
+    roads = pd.concat(roads, ignore_index=True)
+    widths_m = road_widths_m(roads, profile)
+    drawn = widths_m > 0
+    return widths_histogram(widths_m[drawn], classes=roads.loc[drawn, "highway"]) if drawn.any() else None
 
 
 def with_vectors(scenes: list[Scene], layers: dict[str, OsmLayers]) -> list[Scene]:

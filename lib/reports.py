@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,17 +125,20 @@ def run_notebook(
     print(f"== {notebook} ({area})", flush=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ[HEADLESS] = "1"
-    papermill.execute_notebook(
-        ROOT / "notebooks" / f"{notebook}.ipynb",
-        out,
-        parameters=values,
-        cwd=ROOT / "notebooks",
-        kernel_name="python3",
-        progress_bar=False,
-        stdout_file=sys.stdout,
-        stderr_file=sys.stderr,
-        config=Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {}),
-    )
+    with tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
+        # sockets in a folder of the user's own, rather than ports that anyone on the machine may listen to
+        local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
+        papermill.execute_notebook(
+            ROOT / "notebooks" / f"{notebook}.ipynb",
+            out,
+            parameters=values,
+            cwd=ROOT / "notebooks",
+            kernel_name="python3",
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            config=Config({"KernelManager": local}),
+        )
     render_html(out)
     print(f"== {notebook} done in {time.perf_counter() - start:.0f} s", flush=True)
     return out

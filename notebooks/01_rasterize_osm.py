@@ -54,10 +54,10 @@ import pandas as pd
 from IPython.display import display
 
 from lib import chips, quality, reports, sample, widgets
-from lib.charts import split_map, widths_histogram
+from lib.charts import split_map
 from lib.dataset import ChipOptions, build_chips
 from lib.figures import label_overlay, overlay_grid
-from lib.lanes import lane_profile, road_widths_m
+from lib.lanes import lane_profile
 from lib.paths import ROOT, resolve
 from lib.sources import find_scenes, read_vectors
 
@@ -96,9 +96,7 @@ pd.DataFrame(found, columns=["source", task, "OSM as of"])
 # %%
 own = {"lane_width_m": lane_width_m} if lane_width_m else {}
 lanes = lane_profile({"base": profile} | own | ({"drawn": classes} if classes else {}))
-osm_roads = pd.concat([layer.roads for name, layer in layers.items() if "truth" not in name])
-widths_m = road_widths_m(osm_roads, lanes)
-widths_histogram(widths_m[widths_m > 0], classes=osm_roads.loc[widths_m > 0, "highway"])
+quality.widths_figure(scenes, layers, lanes) if task == "roads" else print("buildings are drawn as their polygons")
 
 # %% [markdown]
 # ## Does the map lie on the image?
@@ -126,7 +124,8 @@ manifest = chips.load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 
 # %%
-split_map(manifest)
+placed = (manifest["footprint"] != "").any()
+split_map(manifest) if placed else print("no georeference: whole scenes were dealt out by lot")
 
 # %% [markdown]
 # ## The pseudo-labels

@@ -58,7 +58,8 @@ runs = {"stage 2 alone": "scratch", "stage 1 alone": "stage1", "stage 1, then 2"
 reports.require(reports.run_dir(area, "two_stage", work_dir) / "done.json", "03_train_stage2", area, work_dir)
 manifest = load_manifest(reports.chip_dir(area, work_dir))
 test = select(manifest, test_label, "test")
-split_map(manifest)
+placed = (manifest["footprint"] != "").any()
+split_map(manifest) if placed else print("no georeference: whole scenes were dealt out by lot")
 
 # %% [markdown]
 # ## Probabilities

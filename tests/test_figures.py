@@ -141,7 +141,7 @@ def test_best_and_worst_ranks_and_repeats_no_chip(image, quarters):
 def test_error_panels_show_each_prediction_beside_the_image(image, quarters):
     truth, prediction = quarters
     figure = figures.error_panels(image, truth, [prediction, truth, truth], ["one", "two", "three"], gsd_m=0.5)
-    assert len(figure.axes) == 4 and {"image", "one", "two", "three"} <= set(texts(figure))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["image", "one", "two", "three"]
     with pytest.raises(InputError):
         figures.error_panels(image, truth, [prediction[:10]], ["one"])
 
