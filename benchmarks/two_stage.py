@@ -27,18 +27,18 @@ def main() -> None:
     rows = []
     for seed in range(arguments.seeds):
         work_dir = ROOT / "runs" / "seeds" / f"{arguments.area}_{seed}"
-        metrics = reports.report_dir(arguments.area, work_dir) / "metrics.json"
-        if not (metrics.is_file() and "04_evaluate" in json.loads(metrics.read_text())):
+        path = reports.report_dir(arguments.area, work_dir) / "metrics.json"
+        if not (path.is_file() and "04_evaluate" in json.loads(path.read_text())):
             for notebook in NOTEBOOKS:
                 reports.run_notebook(notebook, arguments.area, {"seed": seed}, work_dir)
-        record = json.loads(metrics.read_text())["04_evaluate"]["metrics"]
+        record = json.loads(path.read_text())["04_evaluate"]["metrics"]
         rows += [{"seed": seed, "test_chips": record["test_chips"]} | row for row in record["scoreboard"]]
     table = pd.DataFrame(rows)
     write_whole(ROOT / "results" / "two_stage.csv", table.to_csv(index=False, float_format="%.4f"))
     metrics = [c for c in ("IoU, pooled", "APLS", "F1 of buildings") if c in table]
     tidy = table.melt(["seed", "run"], metrics, "metric")
     note = f"{table['test_chips'].iloc[0]} test chips; dots: {arguments.seeds} seeds, bar: their mean"
-    save_figure(scoreboard(tidy, metrics=metrics, title=arguments.area, note=note), ROOT / "results" / "two_stage.png")
+    save_figure(scoreboard(tidy, metrics=metrics, title=arguments.area, note=note), ROOT / "results" / "two_stage")
     spread = table.groupby("run", sort=False)[metrics].agg(["mean", "min", "max"])
     print(spread.round(3).to_string())
 

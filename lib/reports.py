@@ -175,11 +175,11 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
     board = evaluation["metrics"]["scoreboard"]
     write_whole(folder / "scoreboard.txt", scoreboard_text(area, board))
     page = jinja2.Template(INDEX_TEMPLATE, autoescape=True).render(
-        area=area,
+        area=evaluation["parameters"]["area"],
         board=pd.DataFrame(board),
         headline=evaluation["metrics"]["headline"],
         notes=evaluation["metrics"]["notes"],
-        pictures=[p.name for p in sorted((folder / "figures").glob("*.png"))],
+        pictures=list(evaluation["metrics"]["captions"]),
         captions=evaluation["metrics"]["captions"],
         notebooks=[(n, title_of(folder / f"{n}.ipynb")) for n in NOTEBOOKS if (folder / f"{n}.html").is_file()],
         has_map=(folder / "map.html").is_file(),

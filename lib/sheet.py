@@ -59,12 +59,10 @@ class Sheet(Figure):
         display(image, metadata={mime: {"alt": self.alt}})
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, in the format of the path's suffix, whole or not at all."""
-    path = Path(path)
-    buffer = BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".") or "png")
-    return write_whole(path, buffer.getvalue())
+def save_figure(sheet: Sheet, path: Path) -> Path:
+    """Write a figure as a notebook shows it, whole or not at all; `path` gets the suffix of its kind, .jpg or .png."""
+    mime, content = sheet.encoded()
+    return write_whole(path.with_name(f"{path.name}{'.jpg' if mime == 'image/jpeg' else '.png'}"), content)
 
 
 def round_length_m(limit_m: float) -> float:

@@ -17,6 +17,7 @@ from lib.figures import comparison, error_panels, lost_routes, save_figure
 from lib.grid import MASK_IGNORE
 from lib.paths import resolve
 from lib.predict import read_probability
+from lib.sheet import Sheet
 from lib.sources import find_scenes, read_vectors, source_name
 
 ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
@@ -88,11 +89,11 @@ def _add_osm(drawn: Any, scene_name: str, grid: Any, task: str, sources: Mapping
         webmap.add_vectors(drawn, vectors, "OpenStreetMap", color=LABEL, columns=columns)
 
 
-def save_figures(figures: Mapping[str, tuple[Figure, str]], drawn: Any, folder: Path) -> dict[str, str]:
+def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Any, folder: Path) -> dict[str, str]:
     """Write the figures and the map of a report; returns file name -> caption."""
     captions = {}
     for name, (figure, caption) in figures.items():
-        captions[save_figure(figure, folder / "figures" / f"{name}.png").name] = caption
+        captions[save_figure(figure, folder / "figures" / name).name] = caption
     webmap.save_map(drawn, folder / "map.html")
     return captions
 

@@ -347,10 +347,10 @@ def test_sheets_stay_small_and_say_what_they_show(image, quarters):
 
 
 def test_save_figure_leaves_one_whole_file(tmp_path, image, quarters):
-    path = figures.save_figure(figures.comparison(image, *quarters), tmp_path / "deep" / "errors.png")
+    path = figures.save_figure(figures.comparison(image, *quarters), tmp_path / "deep" / "errors")
     with Image.open(path) as written:
         assert written.width > 800
-    assert [entry.name for entry in path.parent.iterdir()] == ["errors.png"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["errors.jpg"]
 
 
 @pytest.mark.parametrize("suffix, tolerance", [(".png", 0), (".jpg", 12), (".webp", 12)])
