@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lib.errors import DownloadError, ParameterError
+from lib.paths import resolve
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -38,7 +39,7 @@ class OverpassOptions:
     url
         Base address of the server's API.
     cache_dir
-        Folder of the answers; a question asked before is not asked again.
+        Folder of the answers, relative to the project's root; a question asked before is not asked again.
     timeout_s
         How long the server may compute and the client waits for it.
     tries
@@ -65,6 +66,7 @@ class OverpassOptions:
     def __post_init__(self) -> None:
         if self.tries < 1 or self.timeout_s <= 0 or self.pause_s < 0 or self.max_area_km2 <= 0:
             raise ParameterError(f"Expected tries >= 1, timeout_s > 0, pause_s >= 0, max_area_km2 > 0; got {self}.")
+        object.__setattr__(self, "cache_dir", resolve(self.cache_dir))
 
 
 class _AskAgainError(DownloadError):

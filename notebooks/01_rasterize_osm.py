@@ -19,6 +19,8 @@
 # **In:** scenes (GeoTIFF, slippy tiles, PNG, JPEG) and vectors (Overpass, `.osm.pbf`, any vector file) of a study
 # area. **Out:** chips with masks and a manifest, in `data/<area>/chips`. **Takes** about half a minute on the embedded
 # sample, of which most goes into rendering it.
+#
+# *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report

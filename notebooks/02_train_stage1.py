@@ -17,8 +17,10 @@
 # *What does a network learn from many images whose masks nobody drew by hand?*
 #
 # **In:** chips labelled `osm` (notebook 1; run by itself where they are missing). **Out:** a checkpoint and its history
-# in `runs/<area>/stage1`. **Takes** about a minute and a half on two CPU cores with the values below; on a GPU, set
+# in `runs/<area>/stage1`. **Takes** about two minutes on two CPU cores with the values below; on a GPU, set
 # `encoder_name`, `crop_px` and `epochs` to the paper's: resnet34, 512, 90.
+#
+# *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report

@@ -19,6 +19,8 @@
 # **In:** stage 1's checkpoint (notebook 2; run by itself where it is missing) and the chips labelled `clean`. **Out:**
 # checkpoints and histories in `runs/<area>/two_stage` and, for comparison, `runs/<area>/scratch`. **Takes** about two
 # minutes on two CPU cores with the values below.
+#
+# *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report

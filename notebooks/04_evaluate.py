@@ -17,8 +17,10 @@
 # *Does training on OpenStreetMap first beat training on the clean masks alone?*
 #
 # **In:** checkpoints of notebooks 2 and 3 (run by themselves where they are missing) and the test chips, which lie on
-# ground that no training saw. **Out:** scoreboard, figures and map, in `reports/<area>`. **Takes** about a minute on
+# ground that no training saw. **Out:** scoreboard, figures and map, in `reports/<area>`. **Takes** half a minute on
 # two CPU cores.
+#
+# *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report
