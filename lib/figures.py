@@ -73,6 +73,9 @@ LOSS_COLORS = {
 }
 
 
+NAME_LENGTH = 22  # letters of a chip's name that fit above a small panel; its end tells it from its neighbours
+
+
 @dataclass(frozen=True)
 class Case:
     """
@@ -308,7 +311,8 @@ def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "
     places = zip(axes, ["best"] * len(best) + ["worst"] * len(worst), best + worst, strict=True)
     for ax, rank, case in places:
         pixels, _ = fitted(panel_in, case.image, case.truth, case.prediction)
-        title = f"{rank} {case.score:.2f}  {case.name}"
+        name = case.name if len(case.name) <= NAME_LENGTH else f"…{case.name[1 - NAME_LENGTH :]}"
+        title = f"{rank} {case.score:.2f}  {name}"
         show_photo(ax, error_rgb(*pixels), case.truth.shape, case.gsd_m, title)
         ax.title.set_fontsize(7.5)
     strip_legend(sheet, _error_handles(*(mask for case in cases for mask in (case.truth, case.prediction))))

@@ -12,7 +12,7 @@ osm, clean
 gsd_m
     Metres a pixel, for scenes without georeference.
 nodata
-    "white" or "black": large areas of that colour are not image; transparent pixels never are.
+    "white" or "black": large areas of that colour are not image; large transparent areas never are.
 """
 
 import warnings
@@ -111,7 +111,8 @@ def read_scene(path: Path, window: tuple[float, float, float, float], shape: tup
         uint8 (height, width, 3) RGB; one band is repeated, more than three keep the first three; other types are
         stretched from the 1st to the 99th percentile of the whole scene.
     valid
-        bool (height, width), False where the file says that there is no data.
+        bool (height, width), False in areas of more than 400 px where the file says that there is no data. Tile
+        makers turn every black pixel transparent, deep shadows too: those specks are image.
     """
     with _opened(path) as file:
         where = Window(*window)
@@ -121,7 +122,7 @@ def read_scene(path: Path, window: tuple[float, float, float, float], shape: tup
         how = Resampling.nearest if same else how
         bands = [1, 2, 3] if file.count >= 3 else [1, 1, 1]
         bands_read = file.read(bands, window=where, out_shape=(3, *shape), resampling=how)
-        valid = file.dataset_mask(window=where, out_shape=shape) > 0
+        valid = ~large_areas(file.dataset_mask(window=where, out_shape=shape) == 0)
         if bands_read.dtype != np.uint8:
             small = file.read(bands, out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
             low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
@@ -133,7 +134,11 @@ def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:
     """True (H, W) inside connected areas of white (all bands >= 250) or black (all <= 5) larger than 400 px."""
     if colour not in ("white", "black"):
         raise ParameterError(f"nodata is 'white' or 'black', got {colour!r}")
-    blank = (image >= 250).all(axis=-1) if colour == "white" else (image <= 5).all(axis=-1)
+    return large_areas((image >= 250).all(axis=-1) if colour == "white" else (image <= 5).all(axis=-1))
+
+
+def large_areas(blank: np.ndarray) -> np.ndarray:
+    """True (H, W) inside connected areas of `blank`, (H, W), of more than 400 px: a speck is no hole."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(blank.astype(np.uint8), connectivity=4)
     large = stats[:, cv2.CC_STAT_AREA] > NODATA_AREA_PX
     large[0] = False

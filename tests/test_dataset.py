@@ -141,11 +141,12 @@ def test_sixteen_bits_one_band_and_transparency_are_read(tmp_path):
     ramp = np.linspace(200, 2200, 64 * 64).reshape(64, 64).astype(np.uint16)
     options = {"driver": "GTiff", "width": 64, "height": 64, "dtype": "uint16"}
     with rasterio.open(tmp_path / "pan.tif", "w", count=1, nodata=0, **options) as file:
-        ramp[:8] = 0
+        ramp[:8] = 0  # 512 px: more than a speck
+        ramp[40, 40] = 0
         file.write(ramp, 1)
     image, valid = read_scene(tmp_path / "pan.tif", (0, 0, 64, 64), (64, 64))
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8 and image[-1, -1].tolist() == [255] * 3
-    assert not valid[:8].any() and valid[8:].all()
+    assert not valid[:8].any() and valid[8:].all()  # the single dark pixel is image
 
 
 def test_white_area_must_be_large():
