@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import InputError, ParameterError
+from lib.roadgraph import least_foreground
 
 if TYPE_CHECKING:
     import shapely
@@ -85,9 +86,7 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     """
     if not gsd_m > 0:
         raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
-    if mask.ndim != 2 or mask.dtype.kind not in "buif":
-        raise InputError(f"Expected a mask or probabilities of shape (H, W), got {mask.dtype} of shape {mask.shape}.")
-    at_least = options.threshold if mask.dtype.kind == "f" else (128 if mask.max(initial=0) > 1 else 1)
+    at_least = least_foreground(mask, options.threshold)
     built = (mask >= at_least).astype(np.uint8)
     parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
     outlines = [polygon for part, x, y in parts for polygon in _outlines(part, x, y)]

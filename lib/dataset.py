@@ -17,7 +17,7 @@ from lib.offset import shift
 from lib.osm import OsmLayers
 from lib.paths import write_whole
 from lib.rasterize import draw_polygons, draw_roads, index_buildings, index_roads
-from lib.sources import Scene, nodata_area, read_mask_image, read_scene, source_name
+from lib.sources import Scene, half_brightness, nodata_area, read_mask_image, read_scene, source_name
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,10 @@ def _write_scene(
     """Write the chips of one scene with their masks; returns their manifest rows."""
     shift_m = {"osm": shifts_m.get(scene.name, (0.0, 0.0)), "clean": (0.0, 0.0)}
     draw = {n: _mask_drawer(scene, n, layers, options.task, profile, shift_m[n]) for n in LABELS if n in scene.source}
-    x_scale, y_scale = scene.size_px[0] / scene.grid.width, scene.size_px[1] / scene.grid.height
     rows = []
     for chip in part.itertuples():
         window = (chip.col, chip.row, chip.width, chip.height)
-        in_file = (chip.col * x_scale, chip.row * y_scale, chip.width * x_scale, chip.height * y_scale)
-        image, valid = read_scene(scene.path, in_file, (chip.height, chip.width))
+        image, valid = read_scene(scene.path, scene.in_file(window), (chip.height, chip.width))
         if "nodata" in scene.source:
             valid &= ~nodata_area(image, scene.source["nodata"])
         if not valid.any():
@@ -203,7 +201,7 @@ def _write_scene(
             "footprint": grid.footprint_wkt(),
         }
         for label in chip.labels:
-            mask = draw[label](window, in_file)
+            mask = draw[label](window)
             mask[~valid] = MASK_IGNORE
             rows.append(shared | {"label": label, "mask": write_png(out_dir / f"masks_{label}" / f"{name}.png", mask)})
     return rows
@@ -216,19 +214,20 @@ def _mask_drawer(
     task: str,
     profile: LaneProfile,
     shift_m: tuple[float, float],
-) -> Callable[[tuple[int, int, int, int], tuple[float, float, float, float]], np.ndarray]:
-    """Function from a chip's window, in the scene's pixels and in the file's, to its mask."""
+) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
+    """Function from a chip's window, in the scene's pixels, to its mask."""
     name = source_name(scene, label)
     if name not in layers:
-        return lambda window, in_file: read_mask_image(scene, name, in_file, (window[3], window[2]))
+        half = half_brightness(scene, name)
+        return lambda window: read_mask_image(scene, name, half, window)
     vectors = layers[name].roads if task == "roads" else layers[name].buildings
     if any(shift_m):
         vectors = shift(vectors, *shift_m)
     if task == "roads":
         roads = index_roads(vectors, scene.grid, profile)
-        return lambda window, in_file: draw_roads(roads, window)
+        return lambda window: draw_roads(roads, window)
     buildings = index_buildings(vectors, scene.grid)
-    return lambda window, in_file: draw_polygons(buildings, window)
+    return lambda window: draw_polygons(buildings, window)
 
 
 def _recipe(

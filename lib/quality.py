@@ -52,10 +52,7 @@ def look_at(
     mask
         uint8 (H, W), drawn from the vectors of the label source.
     """
-    col, row, width, height = window
-    x_scale, y_scale = scene.size_px[0] / scene.grid.width, scene.size_px[1] / scene.grid.height
-    in_file = (col * x_scale, row * y_scale, width * x_scale, height * y_scale)
-    image, _ = read_scene(scene.path, in_file, (height, width))
+    image, _ = read_scene(scene.path, scene.in_file(window), (window[3], window[2]))
     grid, vectors = scene.grid.window(*window), layers[source_name(scene, label)]
     if task == "roads":
         return image, rasterize_roads(vectors.roads, grid, profile)

@@ -24,9 +24,9 @@ from lib.checkpoint import provenance
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, check, load
 from lib.paths import ROOT, resolve, write_whole
+from lib.widgets import HEADLESS_VARIABLE
 
 OSM_ATTRIBUTION = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
-HEADLESS = "PP_LINKNET_HEADLESS"  # set in the environment of a run without a person: widgets stay out
 
 
 def report_dir(area: str, work_dir: str | Path = ".") -> Path:
@@ -124,7 +124,7 @@ def run_notebook(
     start = time.perf_counter()
     print(f"== {notebook} ({area})", flush=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ[HEADLESS] = "1"
+    os.environ[HEADLESS_VARIABLE] = "1"
     with tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
         # sockets in a folder of the user's own, rather than ports that anyone on the machine may listen to
         local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}

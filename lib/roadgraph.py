@@ -134,8 +134,9 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     """
     if not gsd_m > 0:
         raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
-    height, width = _checked(mask).shape
-    state, stride = thinning.padded(mask, _threshold(mask, options.threshold))
+    at_least = least_foreground(mask, options.threshold)
+    height, width = mask.shape
+    state, stride = thinning.padded(mask, at_least)
     blob_px, hole_px = options.min_blob_m2 / gsd_m**2, options.min_hole_m2 / gsd_m**2
     specks.clean(state, stride, blob_px, hole_px)
     points, code = thinning.thin(state, stride)
@@ -177,17 +178,20 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     return RoadGraph(*roadrepair.compact(lines, edges, widths_px))
 
 
-def _checked(mask: np.ndarray) -> np.ndarray:
+def least_foreground(mask: np.ndarray, probability: float) -> float:
+    """
+    Value from which a pixel of a mask is foreground: `probability` for float arrays, else by its brightest value.
+
+    Raises
+    ------
+    InputError
+        If the mask is not a two-dimensional array of numbers or bool.
+    """
     if mask.ndim != 2 or mask.dtype.kind not in "buif":
         raise InputError(f"Expected a mask or probabilities of shape (H, W), got {mask.dtype} of shape {mask.shape}.")
-    return mask
-
-
-def _threshold(mask: np.ndarray, probability: float) -> float:
-    """Value from which a pixel is foreground."""
     if mask.dtype.kind == "f":
         return probability
-    return 128 if mask.size and mask.max() > 1 else 1
+    return 128 if mask.max(initial=0) > 1 else 1
 
 
 def from_lines(lines: Sequence[np.ndarray], widths_px: Sequence[float] | None = None) -> RoadGraph:

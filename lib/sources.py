@@ -64,6 +64,12 @@ class Scene:
         """File name without suffix."""
         return self.path.stem
 
+    def in_file(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
+        """A window (col, row, width, height) of the scene's grid in the file's own pixels."""
+        x_scale, y_scale = self.size_px[0] / self.grid.width, self.size_px[1] / self.grid.height
+        col, row, width, height = window
+        return col * x_scale, row * y_scale, width * x_scale, height * y_scale
+
 
 def find_scenes(source: dict[str, Any], data_dir: Path, chip_gsd_m: float) -> list[Scene]:
     """
@@ -145,19 +151,35 @@ def large_areas(blank: np.ndarray) -> np.ndarray:
     return large[labels]
 
 
-def read_mask_image(scene: Scene, name: str, in_file: tuple, shape: tuple[int, int]) -> np.ndarray:
-    """Part of a scene's mask image, resampled; lighter than half of the brightest value possible is foreground."""
+def half_brightness(scene: Scene, name: str) -> float:
+    """
+    Value above which a pixel of a scene's mask image is foreground: half of the brightest that its kind has, 1 or 255.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not as large as the scene's image.
+    """
     path = scene.data_dir / name
     if not path.is_file():
         raise InputError(f"{scene.path.name} has no mask at {path}; check the pattern in its source")
     if _image_size(path) != scene.size_px:
         raise InputError(f"{path} has {_image_size(path)} px, its image {scene.path.name} {scene.size_px}")
     with _opened(path) as file:
-        top = 1 if file.read(1).max() <= 1 else 255
+        return (1 if file.read(1).max() <= 1 else 255) / 2
+
+
+def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int, int, int]) -> np.ndarray:
+    """Window of a scene's mask image on the scene's grid; lighter than `half` is foreground."""
+    with _opened(scene.data_dir / name) as file:
         grey = file.read(
-            1, window=Window(*in_file), out_shape=shape, resampling=Resampling.bilinear, out_dtype=np.float32
+            1,
+            window=Window(*scene.in_file(window)),
+            out_shape=(window[3], window[2]),
+            resampling=Resampling.bilinear,
+            out_dtype=np.float32,
         )
-    return np.where(grey > top / 2, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
+    return np.where(grey > half, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
 
 
 def source_name(scene: Scene, label: str) -> str:
