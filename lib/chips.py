@@ -9,6 +9,7 @@ chip       name of the chip, unique within its label source
 scene      the image it was cut from
 image      path, relative to the manifest in the file, absolute once loaded
 mask       path of its mask: 0 background, 127 ignore, 255 foreground
+weight     path of what each pixel counts in training: uint8, 64 is once; empty: once everywhere
 label      source of the mask: `osm` (noisy pseudo-label) or `clean` (made by hand, or known truth)
 split      `train`, `val` or `test`; splits never share ground
 gsd_m      ground sampling distance, metres a pixel
@@ -39,6 +40,7 @@ COLUMNS = (
     "scene",
     "image",
     "mask",
+    "weight",
     "label",
     "split",
     "gsd_m",
@@ -48,13 +50,15 @@ COLUMNS = (
     "height",
     "footprint",
 )
+PATHS = ("image", "mask", "weight")
+WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
 
 def load_manifest(path: Path) -> pd.DataFrame:
     """
-    Manifest of a chip folder, with absolute image and mask paths.
+    Manifest of a chip folder, with absolute paths.
 
     Parameters
     ----------
@@ -75,24 +79,25 @@ def load_manifest(path: Path) -> pd.DataFrame:
     path = path / "manifest.csv" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"expected a chip manifest at {path}; run the notebook 01_rasterize_osm for this area first")
-    text = {"chip": str, "scene": str, "crs": str, "transform": str, "footprint": str}
+    text = {"chip": str, "scene": str, "weight": str, "crs": str, "transform": str, "footprint": str}
     manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"gsd_m": [""]})
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
         raise InputError(f"{path} lacks the columns {missing}; expected {list(COLUMNS)}")
     for column, known in (("label", LABELS), ("split", SPLITS)):
         if unknown := sorted(set(manifest[column]) - set(known)):
             raise InputError(f"{path}: unknown {column} {unknown}; expected one of {list(known)}")
-    for column in ("image", "mask"):
-        manifest[column] = [str((path.parent / p).resolve()) for p in manifest[column]]
+    for column in PATHS:
+        manifest[column] = [str((path.parent / p).resolve()) if p else "" for p in manifest[column]]
     manifest.attrs["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return manifest
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
-    """Write the manifest whole; image and mask paths become relative to its folder."""
-    out = manifest.loc[:, list(COLUMNS)].copy()
-    for column in ("image", "mask"):
-        out[column] = [Path(p).resolve().relative_to(path.parent.resolve()).as_posix() for p in out[column]]
+    """Write the manifest whole; paths become relative to its folder. The column `weight` may be missing."""
+    out = manifest.assign(weight=manifest.get("weight", ""))[list(COLUMNS)]
+    folder = path.parent.resolve()
+    for column in PATHS:
+        out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
     return write_whole(path, out.to_csv(index=False))
 
 
@@ -142,6 +147,14 @@ def read_mask(path: str | Path) -> np.ndarray:
     if not known.all():
         raise InputError(f"{path} holds the values {np.unique(mask)[:8]}; a mask has only 0, 127 (ignore) and 255")
     return mask
+
+
+def read_weights(path: str | Path) -> np.ndarray:
+    """What each pixel of a chip counts in training, float32 (height, width). Raises InputError if it can't be read."""
+    weights = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if weights is None:
+        raise InputError(f"{path} is not an image of weights that can be read; expected an 8-bit PNG")
+    return weights.astype(np.float32) / WEIGHT_ONE
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:

@@ -11,6 +11,7 @@ from lib.chips import (
     load_manifest,
     read_image,
     read_mask,
+    read_weights,
     select,
     split_by_place,
     split_by_scene,
@@ -45,6 +46,18 @@ def test_manifest_round_trip_keeps_ids_as_text_and_paths_relative_in_the_file(fo
     assert len(select(manifest, "osm", "train")) == 2
     with pytest.raises(InputError, match="the manifest holds"):
         select(manifest, "clean", "train")
+
+
+def test_weights_are_optional_and_64_counts_once(folder):
+    manifest = load_manifest(folder)
+    assert list(manifest["weight"]) == [""] * 4
+    manifest.loc[0, "weight"] = str(write_png(folder / "weights" / "c0.png", np.full((40, 50), 32, np.uint8)))
+    write_manifest(manifest, folder / "manifest.csv")
+    again = load_manifest(folder)
+    assert list(again["weight"].map(bool)) == [True, False, False, False]
+    assert (read_weights(again["weight"][0]) == 0.5).all()
+    with pytest.raises(InputError, match="weights"):
+        read_weights(folder / "nowhere.png")
 
 
 def test_manifest_errors_say_what_to_do(tmp_path, folder):
