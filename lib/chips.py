@@ -93,12 +93,17 @@ def load_manifest(path: Path) -> pd.DataFrame:
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
-    """Write the manifest whole; paths become relative to its folder. The column `weight` may be missing."""
+    """
+    Write the manifest whole; paths become relative to its folder. The column `weight` may be missing.
+
+    A file that says the same already is left as it is: its date tells when the chips last changed.
+    """
     out = manifest.assign(weight=manifest.get("weight", ""))[list(COLUMNS)]
     folder = path.parent.resolve()
     for column in PATHS:
         out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
-    return write_whole(path, out.to_csv(index=False))
+    text = out.to_csv(index=False)
+    return path if path.is_file() and path.read_text() == text else write_whole(path, text)
 
 
 def select(manifest: pd.DataFrame, label: str, split: str) -> pd.DataFrame:
