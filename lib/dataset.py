@@ -21,7 +21,7 @@ from lib.offset import shift
 from lib.osm import OsmLayers
 from lib.paths import write_whole
 from lib.rasterize import Window
-from lib.sources import REACH_M, Scene, source_name
+from lib.sources import REACH_M, Scene, label_files, source_name, usable
 from lib.vectors import near_windows
 
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
@@ -70,7 +70,10 @@ def build_chips(
     OSError
         If a file can't be written, because the disk is full; run again, it goes on from there.
     """
-    shifts_m = dict(shifts_m or {})
+    shifts_m, bad = dict(shifts_m or {}), {} if skipped is None else skipped
+    scenes = usable(scenes, bad)
+    if not scenes:
+        raise InputError("there is no scene to cut" + "".join(f"\n  {reason}" for reason in bad.values()))
     plan = _plan(scenes, layers, options, profile, shifts_m)
     rows = {chip.name: found for _, chip in plan if (found := read_record(out_dir, chip)) is not None}
     to_do = [(scene, chip) for scene, chip in plan if chip.name not in rows]
@@ -78,7 +81,6 @@ def build_chips(
         (out_dir / "manifest.csv").unlink(missing_ok=True)
         print(f"{len(to_do)} chips to cut, {len(rows)} are there already", flush=True)
     groups = _groups(to_do)
-    bad = {} if skipped is None else skipped
     blocks = _blocks(groups, layers, out_dir, options, profile, shifts_m, bad)
     seen = tenth = 0
     for block, result in run_jobs(cut_block, blocks, len(groups), scheduler):
@@ -179,8 +181,8 @@ def _recipe(
     shifts_m: Mapping[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """What decides the content of a scene's chips: source, options, profile, shift, size and time of each file."""
-    names = {label: source_name(scene, label) for label in LABELS if label in scene.source}
-    files = [scene.path, *(scene.data_dir / name for name in names.values())]
+    names = {source_name(scene, label) for label in LABELS if label in scene.source}
+    files = [scene.path, *label_files(scene)]
     stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
     return {
         "source": dict(scene.source),
@@ -188,7 +190,7 @@ def _recipe(
         "profile": profile_options(profile),
         "shift_m": shifts_m.get(scene.name),
         "files": stats,
-        "dates": {name: layers[name].date for name in names.values() if name in layers},
+        "dates": {name: layers[name].date for name in sorted(names) if name in layers},
     }
 
 

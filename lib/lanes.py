@@ -79,7 +79,7 @@ class LaneProfile:
         Highway classes that are roads; ("all",) for every class that is built and a way at all. Roads without
         a class count as "road".
     use_width_tag
-        Whether `width` and `est_width` win over the lanes.
+        Whether `width:carriageway`, `width` and `est_width` win over the lanes.
     use_lanes_tag
         Whether `lanes` and `lanes:forward/backward` win over the class: "number", "integer" (whole numbers
         only, as the paper's release reads them), or "no".
@@ -188,14 +188,14 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     """
     Width of each road, metres, from its tags and the lane profile.
 
-    `width` wins over `est_width`, that over `lanes`, and `lanes` over the highway class (wiki Key:width,
-    Key:est_width, Key:lanes). With a profile in pixels the metres have no meaning: use `road_lanes`.
+    `width:carriageway` (from kerb to kerb: wiki Key:width:carriageway) wins over `width`, which may count pavements
+    in, `width` over `est_width`, that over `lanes`, and `lanes` over the highway class (wiki Key:width, Key:lanes).
+    With a profile in pixels the metres have no meaning: use `road_lanes`.
 
     Parameters
     ----------
     roads
-        One row an OSM way; reads the columns highway, service, lanes, lanes:forward, lanes:backward, width,
-        est_width, oneway, junction, tunnel, covered, layer, surface where present.
+        One row an OSM way; reads the columns that `lib.osm.ROAD_TAGS` names, where present.
     profile
         Lanes by class, width of a lane, and what is drawn.
 
@@ -218,7 +218,7 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     unpaved = np.isin(tag_words(roads, "surface"), list(UNPAVED)) & (highway != "track")
     widths = np.where(unpaved & ~from_tag, widths * profile.unpaved_share, widths)
     if profile.use_width_tag:
-        for key in ("est_width", "width"):  # the later wins
+        for key in ("est_width", "width", "width:carriageway"):  # the later wins
             tagged = tag_numbers(roads, key, parse_width_m)
             widths = np.where(np.isfinite(tagged), tagged, widths)
     widths = np.where(is_drawn(roads, profile), widths, 0.0)
@@ -265,9 +265,12 @@ def _lanes_and_source(roads: pd.DataFrame, profile: LaneProfile) -> tuple[np.nda
     if profile.use_lanes_tag == "integer":
         tagged = tag_numbers(roads, "lanes", parse_whole_lanes)
     else:
-        # wiki Key:lanes: `lanes` counts both directions; where only the directions are tagged, their sum does
-        forward, backward = (tag_numbers(roads, f"lanes:{way}", parse_lanes) for way in ("forward", "backward"))
-        both = np.where(np.isfinite(forward) & np.isfinite(backward), forward + backward, np.nan)
+        # wiki Key:lanes: `lanes` counts both directions; where only the directions are tagged, their sum does, with
+        # the turning lane that they share (wiki Key:lanes:both_ways)
+        forward, backward, shared = (
+            tag_numbers(roads, f"lanes:{way}", parse_lanes) for way in ("forward", "backward", "both_ways")
+        )
+        both = forward + backward + np.nan_to_num(shared)  # NaN unless both directions are there
         tagged = tag_numbers(roads, "lanes", parse_lanes)
         tagged = np.where(np.isfinite(tagged), tagged, both)
     from_tag = np.isfinite(tagged)

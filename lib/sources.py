@@ -11,6 +11,9 @@ osm, clean
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix.
 gsd_m
     Metres a pixel, for scenes without georeference.
+overpass
+    Options of `lib.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label source
+    is "overpass".
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
 """
@@ -34,11 +37,14 @@ from rasterio.windows import Window
 from lib.chips import LABELS
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
-from lib.osm import OsmLayers, area_of_interest, read_osm
+from lib.osm import OsmLayers, area_of_interest, read_osm, require_overlap
+from lib.overpass import overpass_options
 
-SOURCE_KEYS = {"images", "gsd_m", "nodata", *LABELS}
+SOURCE_KEYS = {"images", "gsd_m", "overpass", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
+ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
+LEAST_SIDE_PX = 32  # a network halves an image five times
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 
 
@@ -112,6 +118,11 @@ def find_scenes(
             if not gsd_m:
                 raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
             width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
+            if min(width, height) < LEAST_SIDE_PX:
+                raise InputError(
+                    f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel; a chip has at least "
+                    f"{LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
+                )
             name = "-".join(path.relative_to(data_dir).with_suffix("").parts) if alike else path.stem
             size_px = (grid.width, grid.height)
             scenes.append(Scene(name, path, size_px, grid.resampled(width, height), data_dir, source))
@@ -222,18 +233,60 @@ def source_name(scene: Scene, label: str) -> str:
     return scene.source[label].replace("{stem}", scene.path.stem)
 
 
-def read_vectors(scenes: list[Scene], task: str) -> dict[str, OsmLayers]:
-    """OSM layers by name of each vector source: each is read once, over the ground of all scenes that it serves."""
+def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None = None) -> dict[str, OsmLayers]:
+    """
+    OSM layers by name of each vector source: each is read once, over the ground of all scenes that it serves.
+
+    Parameters
+    ----------
+    scenes
+        From `find_scenes`.
+    task
+        "roads" or "buildings".
+    skipped
+        As in `find_scenes`; names bad vector files, and images that lie elsewhere. `usable` leaves their scenes out.
+
+    Raises
+    ------
+    InputError
+        If a file of vectors can't be read, or lies elsewhere than a scene; `skipped` may hold it.
+    DownloadError
+        If Overpass fails; always, since an area that was not downloaded is no area without roads.
+    """
     serves: dict[str, list[Scene]] = {}
     for scene in scenes:
         for label in LABELS:
             if label in scene.source and Path(scene.source[label]).suffix.lower() not in RASTER_SUFFIXES:
-                if scene.grid.crs is None:
-                    raise InputError(f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks")
-                serves.setdefault(source_name(scene, label), []).append(scene)
+                with or_skip(skipped, scene.path):
+                    if scene.grid.crs is None:
+                        raise InputError(
+                            f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks"
+                        )
+                    serves.setdefault(source_name(scene, label), []).append(scene)
     layers = {}
     for name, own in serves.items():
-        area = area_of_interest(shapely.union_all([area_of_interest(scene.grid) for scene in own]), REACH_M)
-        layers[name] = read_osm(name if name == "overpass" else own[0].data_dir / name, area, layers=(task,))
-        print(f"read {len(getattr(layers[name], task))} {task} from {name}, OSM of {layers[name].date}", flush=True)
+        if any(scene.source.get("overpass") != own[0].source.get("overpass") for scene in own):
+            raise ParameterError("all sources ask Overpass alike: give them the same `overpass`")
+        path = own[0].data_dir / name
+        with or_skip(skipped, path):
+            area = area_of_interest(shapely.union_all([area_of_interest(scene.grid) for scene in own]), REACH_M)
+            options = overpass_options(own[0].source.get("overpass", {}))
+            layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
+            found = len(getattr(layers[name], task))
+            print(f"read {found} {task} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
+            for scene in own:
+                with or_skip(skipped, scene.path):
+                    bounds = area_of_interest(scene.grid).bounds
+                    require_overlap(layers[name].extent, bounds, f"{path} for {scene.path}", ELSEWHERE_DEG)
     return layers
+
+
+def usable(scenes: list[Scene], skipped: Mapping[str, str]) -> list[Scene]:
+    """The scenes of which neither the image nor a file of masks or vectors is among the skipped."""
+    return [s for s in scenes if not {str(p) for p in (s.path, *label_files(s))} & set(skipped)]
+
+
+def label_files(scene: Scene) -> list[Path]:
+    """Files that a scene's masks are read or drawn from."""
+    names = [source_name(scene, label) for label in LABELS if label in scene.source]
+    return [scene.data_dir / name for name in names if name != "overpass"]
