@@ -61,3 +61,8 @@ def line_boxes(xy: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if len(starts) < 2:
         return np.empty((0, 2)), np.empty((0, 2))
     return np.minimum.reduceat(xy, starts[:-1]), np.maximum.reduceat(xy, starts[:-1])
+
+
+def box_tree(lows: np.ndarray, highs: np.ndarray) -> shapely.STRtree:
+    """Tree over boxes given by their corners, (n, 2) each; it holds diagonals, which are smaller than polygons."""
+    return shapely.STRtree(shapely.linestrings(np.stack([lows, highs], axis=1)))
