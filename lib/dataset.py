@@ -18,14 +18,15 @@ from lib.grid import Grid
 from lib.jobs import run_jobs
 from lib.lanes import LaneProfile, profile_options
 from lib.offset import shift
-from lib.osm import OsmLayers
+from lib.osm import OsmLayers, area_of_interest
 from lib.paths import write_whole
 from lib.rasterize import Window
-from lib.sources import REACH_M, Scene, label_files, source_name, usable
+from lib.sources import REACH_M, Scene, chosen_area, label_files, source_name, usable
 from lib.vectors import near_windows
 
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
 SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
+CHOOSING = {"images", "area"}  # and these keys of a source, which chips there are
 
 
 def build_chips(
@@ -125,7 +126,9 @@ def _plan(
     frames = []
     for source in {id(s.source): s.source for s in scenes}.values():
         own = [s for s in scenes if s.source is source]
-        windows = [(scene.name, *w) for scene in own for w in chip_windows(scene.grid, options.chip_px)]
+        windows = [(scene.name, *w) for scene in own for w in _windows_in_area(scene, options.chip_px)]
+        if not windows:
+            raise InputError(f"no chip of {source['images']!r} lies in its area {source.get('area')}")
         frames.append(_choose(_split(windows, owners, options), source, options))
     recipes = {s.name: _recipe(s, layers, options, profile, shifts_m) for s in scenes}
     plan = []
@@ -136,6 +139,13 @@ def _plan(
         name = f"{row.scene}_r{row.row:05d}_c{row.col:05d}"
         plan.append((owners[row.scene], Chip(name, window, row.split, tuple(row.labels), key)))
     return plan
+
+
+def _windows_in_area(scene: Scene, chip_px: int) -> Iterator[Window]:
+    area = chosen_area(scene)
+    for window in chip_windows(scene.grid, chip_px):
+        if area is None or area.covers(area_of_interest(scene.grid.window(*window))):
+            yield window
 
 
 def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
@@ -185,7 +195,7 @@ def _recipe(
     files = [scene.path, *label_files(scene)]
     stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
     return {
-        "source": dict(scene.source),
+        "source": {k: v for k, v in scene.source.items() if k not in CHOOSING},
         "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},
         "profile": profile_options(profile),
         "shift_m": shifts_m.get(scene.name),

@@ -9,6 +9,9 @@ images
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix.
+area
+    Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
+    ...) in the data folder. Missing: all that the images show.
 gsd_m
     Metres a pixel, for scenes without georeference.
 overpass
@@ -40,7 +43,7 @@ from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
 from lib.osm import OsmLayers, area_of_interest, read_osm, require_overlap
 from lib.overpass import overpass_options
 
-SOURCE_KEYS = {"images", "gsd_m", "overpass", "nodata", *LABELS}
+SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
@@ -228,6 +231,21 @@ def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int
     return np.where(grey > half, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
 
 
+def chosen_area(scene: Scene) -> shapely.Geometry | None:
+    """Polygon in degrees to which the scene's source keeps; None where it takes all."""
+    area = scene.source.get("area")
+    if area is None:
+        return None
+    if scene.grid.crs is None:
+        raise InputError(f"{scene.path} is not georeferenced: it has no place in an `area`")
+    return _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+
+
+@lru_cache(maxsize=16)
+def _read_area(area: Path | tuple[float, ...]) -> shapely.Geometry:
+    return area_of_interest(area)
+
+
 def source_name(scene: Scene, label: str) -> str:
     """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
     return scene.source[label].replace("{stem}", scene.path.stem)
@@ -269,7 +287,10 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
             raise ParameterError("all sources ask Overpass alike: give them the same `overpass`")
         path = own[0].data_dir / name
         with or_skip(skipped, path):
-            area = area_of_interest(shapely.union_all([area_of_interest(scene.grid) for scene in own]), REACH_M)
+            ground = shapely.union_all([_ground(scene) for scene in own])
+            if ground.is_empty:
+                raise InputError(f"no image lies in the area {own[0].source['area']} of its source")
+            area = area_of_interest(ground, REACH_M)
             options = overpass_options(own[0].source.get("overpass", {}))
             layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
             found = len(getattr(layers[name], task))
@@ -279,6 +300,12 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
                     bounds = area_of_interest(scene.grid).bounds
                     require_overlap(layers[name].extent, bounds, f"{path} for {scene.path}", ELSEWHERE_DEG)
     return layers
+
+
+def _ground(scene: Scene) -> shapely.Geometry:
+    """Outline of a scene in degrees, as far as chips are cut from it."""
+    outline, chosen = area_of_interest(scene.grid), chosen_area(scene)
+    return outline if chosen is None else outline.intersection(chosen)
 
 
 def usable(scenes: list[Scene], skipped: Mapping[str, str]) -> list[Scene]:
