@@ -15,7 +15,7 @@ from lib.lanes import LaneProfile
 from lib.osm import OsmLayers
 from lib.paths import write_whole
 from lib.rasterize import Window, draw_polygons, draw_roads, index_buildings, index_roads
-from lib.sources import Scene, half_brightness, nodata_area, read_mask_image, read_scene, source_name
+from lib.sources import Scene, half_brightness, nodata_area, opened, read_mask_image, read_scene, source_name
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,16 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
     """
     rows, draw = {}, {}
     try:
-        for chip in block.chips:
-            found = read_record(block.out_dir, chip)
-            if found is None:
-                draw = draw or {label: _drawer(block, label) for label in {x for c in block.chips for x in c.labels}}
-                found = cut_chip(block, chip, draw)
-                write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
-            rows[chip.name] = found
+        with opened(block.scene.path):  # once for all its chips: strips of a file are decoded once
+            for chip in block.chips:
+                found = read_record(block.out_dir, chip)
+                if found is None:
+                    draw = draw or {
+                        label: _drawer(block, label) for label in {x for c in block.chips for x in c.labels}
+                    }
+                    found = cut_chip(block, chip, draw)
+                    write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
+                rows[chip.name] = found
     except InputError as error:
         return error
     return rows

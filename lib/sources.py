@@ -47,17 +47,22 @@ SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
+CACHE_BYTES = 256 * 2**20  # of decoded image, in each process; GDAL's own 5 % of the memory is much on many cores
 LEAST_SIDE_PX = 32  # a network halves an image five times
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """A raster file, without rasterio's warning of a missing georeference: `find_scenes` has dealt with that."""
+def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """
+    A raster file; opened again inside, it is the same one, with what has been decoded of it.
+
+    Without rasterio's warning of a missing georeference: `find_scenes` has dealt with that.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as file:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, sharing=True) as file:
                 yield file
         except RasterioIOError as error:
             raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
@@ -152,7 +157,7 @@ def read_scene(path: Path, window: tuple[float, float, float, float], shape: tup
         bool (height, width), False in areas of more than 400 px where the file says that there is no data. Tile
         makers turn every black pixel transparent, deep shadows too: those specks are image.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         where = Window(*window)
         shrinks = window[2] > shape[1]
         how = Resampling.average if shrinks else Resampling.bilinear
@@ -173,7 +178,7 @@ def _bands(file: rasterio.DatasetReader) -> list[int]:
 @lru_cache(maxsize=64)
 def _stretch(path: Path, _changed_ns: int) -> tuple[float, float]:
     """1st and 99th percentile of a scene, looked up once for all its chips, as long as the file stays the same."""
-    with _opened(path) as file:
+    with opened(path) as file:
         small = file.read(_bands(file), out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
     low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
     return float(low), float(high)
@@ -214,13 +219,13 @@ def half_brightness(scene: Scene, name: str) -> float:
 
 @lru_cache(maxsize=64)
 def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
-    with _opened(path) as file:
+    with opened(path) as file:
         return (file.width, file.height), int(file.read(1).max())
 
 
 def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int, int, int]) -> np.ndarray:
     """Window of a scene's mask image on the scene's grid; lighter than `half` is foreground."""
-    with _opened(scene.data_dir / name) as file:
+    with opened(scene.data_dir / name) as file:
         grey = file.read(
             1,
             window=Window(*scene.in_file(window)),
