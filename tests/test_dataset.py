@@ -111,6 +111,19 @@ def test_mask_images_and_white_corners(tmp_path):
     assert (mask[:39, :39] == 127).all() and (mask[100:110, 100:110] == 0).all() and (mask[50:60] == 255).all()
 
 
+def test_scenes_that_are_called_alike(area):
+    for x in (299_000, 299_001):
+        path = area / "19" / str(x) / "151000.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.full((256, 256, 3), 90, np.uint8))
+    tiles = find_scenes({"images": "19/*/*.png", "osm": "osm.gpkg"}, area, GSD_M)
+    assert [s.name for s in tiles] == ["19-299000-151000", "19-299001-151000"]
+    assert tiles[0].grid.crs == "EPSG:3857"
+    twice = [scene for source in (SOURCE, SOURCE | {"nodata": "white"}) for scene in find_scenes(source, area, GSD_M)]
+    with pytest.raises(InputError, match=r"scene\.tif and .*scene\.tif have one name"):
+        build_chips(twice, {}, area / "chips", ChipOptions(), lane_profile("metric"))
+
+
 def test_only_the_chosen_area_is_cut(area):
     grid = find_scenes(SOURCE, area, GSD_M)[0].grid
     left, bottom, right, top = area_of_interest(grid.window(90, 90, 120, 230)).bounds
