@@ -15,16 +15,16 @@ from lib.errors import ParameterError
 from lib.tags import parse_lanes, parse_number, parse_whole_lanes, parse_width_m, tag_numbers, tag_words
 
 # fmt: off
-# Wiki Key:lanes, "Assumptions": where the tag is missing a two-way road has two lanes, a link one, a service
-# road or living street is narrower than two marked lanes
+# Wiki Key:lanes: all lanes of a way are counted, of both directions where it has two. How many there are where the tag
+# is missing is this project's judgement: two, a link one, a service road or living street less than two marked ones
 METRIC_LANES = {
     "motorway": 2.0, "trunk": 2.0, "primary": 2.0, "secondary": 2.0, "tertiary": 2.0,
     "motorway_link": 1.0, "trunk_link": 1.0, "primary_link": 1.0, "secondary_link": 1.0, "tertiary_link": 1.0,
     "unclassified": 2.0, "residential": 2.0, "road": 2.0, "living_street": 1.5, "service": 1.5, "track": 1.0,
     "busway": 1.0, "bus_guideway": 1.0,
 }
-# Wiki Key:lanes, ibid.: a motorway or trunk way has two lanes in its one direction; others lose one of two, but
-# keep the room to pass a parked car
+# Wiki Key:lanes: of a dual carriageway each direction is a way with lanes of its own. A motorway or trunk way is
+# taken to have two; others lose one of two, but keep the room to pass a parked car
 METRIC_ONEWAY_LANES = {
     "motorway": 2.0, "trunk": 2.0, "primary": 1.5, "secondary": 1.5, "tertiary": 1.25,
     "unclassified": 1.25, "residential": 1.25, "road": 1.25, "living_street": 1.0, "service": 1.0,
@@ -246,8 +246,8 @@ def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
         drawn = ~np.isin(highway, list(NOT_ROADS))
     if profile.draw_hidden:
         return drawn
-    # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: below 0 is below ground,
-    # and a bridge is never hidden by its own layer
+    # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: what passes below ground has
+    # one below 0, and a bridge is never hidden by its own
     bridge = ~np.isin(tag_words(roads, "bridge"), ["", "no"])
     hidden = ~np.isin(tag_words(roads, "tunnel"), ["", "no"]) | ~np.isin(tag_words(roads, "covered"), ["", "no"])
     below = tag_numbers(roads, "layer", parse_number) < 0
