@@ -86,7 +86,7 @@ class Trainee:
         """From a batch in memory to changed weights."""
         batch = {name: values.to(self.device, non_blocking=self.ours) for name, values in batch.items()}
         if self.ours:
-            image, mask = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
+            image, mask, _ = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
             image = ((image - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
         else:
             image, mask = batch["image"], batch["mask"]

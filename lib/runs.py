@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lib.checkpoint import file_digest, read_info
+from lib.chipcache import weight_files
 from lib.errors import CheckpointError
 from lib.paths import write_whole
 
@@ -56,7 +57,7 @@ def describe_run(
 def _chips_digest(chips: pd.DataFrame) -> str:
     """SHA-256 over the files of all chips, in order."""
     total = hashlib.sha256()
-    for path in [*chips["image"], *chips["mask"]]:
+    for path in [*chips["image"], *chips["mask"], *filter(None, weight_files(chips))]:
         total.update(file_digest(path).encode())
     return total.hexdigest()
 
@@ -78,8 +79,8 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
         previous = out_dir / "previous"
         shutil.rmtree(previous, ignore_errors=True)
         previous.mkdir()
-        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt"):
-            if (out_dir / name).is_file():
+        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt", "tensorboard"):
+            if (out_dir / name).exists():
                 (out_dir / name).replace(previous / name)
     write_whole(path, json.dumps(run, indent=1))
 

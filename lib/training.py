@@ -20,6 +20,7 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from lib.augment import AUGMENTATIONS
@@ -178,7 +179,7 @@ def fit(
     train, val
         Rows of a manifest: absolute paths `image` and `mask`; `chip` and `gsd_m` are read where present.
     out_dir
-        Folder of this run: best.safetensors, history.csv, last.ckpt while it is unfinished.
+        Folder of this run: best.safetensors, history.csv, tensorboard/, last.ckpt while it is unfinished.
     config, model
         How to train, and what; None takes the defaults.
     task
@@ -304,7 +305,9 @@ def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> l
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        logger=False,
+        # what a killed process wrote is void from epoch 1 on: `Record` tells all epochs again
+        logger=TensorBoardLogger(out_dir, name="", version="tensorboard", purge_step=1),
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -332,7 +335,7 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups)
+    return kind(groups, fused=not config.clip_norm)  # Lightning doesn't clip for a fused one
 
 
 def _common_gsd_m(chips: pd.DataFrame) -> float | None:
