@@ -19,3 +19,7 @@ class DownloadError(PPLinkNetError, ConnectionError):
 
 class CheckpointError(PPLinkNetError, ValueError):
     """A checkpoint is missing, damaged, or does not fit the network or task."""
+
+
+class PPLinkNetWarning(UserWarning):
+    """A result will come, but will not mean what one might think."""

@@ -27,10 +27,12 @@ from lib.augment import AUGMENTATIONS
 from lib.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.chipcache import ChipCache, CropDataset, build_cache, channel_statistics
 from lib.devices import precision_for
+from lib.encoders import IMAGENET
 from lib.engine import ChipData, Record, SegmentationTask, WholeFileIO, learning_rate_factor, parameter_groups
 from lib.errors import InputError, ParameterError
 from lib.losses import LOSSES, create_loss
 from lib.models import INPUT_MULTIPLE_PX, ModelConfig, build_model
+from lib.overlap import seen_by, warn_of_overlap
 from lib.paths import write_whole
 from lib.runs import describe_run, keep_previous, one_run_at_a_time
 
@@ -38,7 +40,6 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("poly", "constant", "cosine", "onecycle")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 NORMALISATIONS = ("data", "init", "imagenet")
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation
 TASKS = ("roads", "buildings")
 
 
@@ -245,6 +246,9 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
         build_cache(chips, out_dir / "cache" / name) for chips, name in ((job.train, "train.u8"), (job.val, "val.u8"))
     )
     mean, std = _normalisation(config, cache, init)
+    seen = seen_by(job.train, init and init.provenance.get("seen"))
+    if init is not None:
+        warn_of_overlap(job.val, init, "validation")
     batches = -(-(config.samples_per_epoch or len(cache)) // config.batch_size)
     augmentation = AUGMENTATIONS[config.augmentation]
     crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
@@ -263,7 +267,7 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
     )
 
     def save_best(scores: dict[str, float]) -> None:
-        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, best=scores)
+        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, seen=seen, best=scores)
         info = CheckpointInfo(job.model, job.task, mean, std, scores["threshold"], gsd_m, asdict(config), facts)
         save_checkpoint(out_dir / "best.safetensors", network, info)
 
