@@ -271,7 +271,7 @@ class Record(Callback):
         curve = pl_module.curve.compute()
         pl_module.curve.reset()
         self._scores = {f"val_{name}" if name != "threshold" else name: value for name, value in curve.items()}
-        pl_module.log("val_iou", self._scores["val_iou"], logger=False, rank_zero_only=True)
+        pl_module.log("val_iou", self._scores["val_iou"], logger=False, sync_dist=True)
         scores = {"epoch": trainer.current_epoch + 1, **self._scores}
         if trainer.is_global_zero and all(scores["val_iou"] > row["val_iou"] for row in self.rows):
             self.save_best(scores)

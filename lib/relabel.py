@@ -1,10 +1,10 @@
 """
 Self-training: OpenStreetMap's masks, mended where a network that learned from them strongly disagrees.
 
-A network trained on many noisy masks averages their errors away: what it sees in each image is nearer to the truth, here
-and there, than the mask that it was taught. `relabel` moves the masks of each scene by the offset between them and the
-network's probabilities, draws what the network is sure of and the map misses, and erases what the map has and the network
-is sure not to see.
+A network trained on many noisy masks averages their errors away: here and there it sees more of the truth in an image
+than the mask that it was taught. `relabel` moves the masks of each scene by the offset between them and the network's
+probabilities, draws what the network is sure of and the map misses, and erases what the map has and the network is sure
+not to see.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from lib.checkpoint import TrainedModel
-from lib.chips import load_manifest, read_mask, write_manifest, write_png
+from lib.chips import WEIGHT_ONE, load_manifest, read_mask, read_weights, write_manifest, write_png
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
 from lib.offset import estimate_offset
@@ -60,7 +59,7 @@ def relabel(
     """
     Write new masks for the training chips that are labelled `osm`, and a manifest that names them.
 
-    Validation and test chips keep theirs: they are the measure.
+    Weights move with the masks. Validation and test chips keep theirs: they are the measure.
 
     Parameters
     ----------
@@ -97,8 +96,12 @@ def relabel(
             mended = mend(moved, probability, model.info.threshold, options)
             drawn += int(((mended == MASK_FOREGROUND) & (moved == MASK_BACKGROUND)).sum())
             erased += int(((mended == MASK_BACKGROUND) & (moved == MASK_FOREGROUND)).sum())
-            path = write_png(folder / "masks_relabelled" / f"{chip.chip}.png", mended)
-            manifest.loc[chip.Index, "mask"] = str(path)
+            manifest.loc[chip.Index, "mask"] = str(write_png(folder / "masks_relabelled" / f"{chip.chip}.png", mended))
+            if chip.weight:
+                levels = (read_weights(chip.weight) * WEIGHT_ONE).astype(np.uint8)
+                moved = _moved(levels, shift_m[0] / chip.gsd_m, shift_m[1] / chip.gsd_m, WEIGHT_ONE)
+                path = write_png(folder / "weights_relabelled" / f"{chip.chip}.png", moved)
+                manifest.loc[chip.Index, "weight"] = str(path)
     total = int((chosen["width"] * chosen["height"]).sum())
     progress(f"relabelled {len(chosen)} chips: {drawn / total:.2%} of the pixels drawn, {erased / total:.2%} erased")
     return write_manifest(manifest, folder / "relabelled.csv")
@@ -130,10 +133,14 @@ def move(mask: np.ndarray, right_px: float, up_px: float) -> np.ndarray:
     right_px, up_px
         Rounded to whole pixels.
     """
-    matrix = np.array([[1, 0, round(right_px)], [0, 1, -round(up_px)]], np.float32)
-    moved = cv2.warpAffine(mask, matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST, borderValue=MASK_IGNORE)
+    moved = _moved(mask, right_px, up_px, MASK_IGNORE)
     moved[mask == MASK_IGNORE] = MASK_IGNORE  # there the image shows nothing, wherever the map lies
     return moved
+
+
+def _moved(levels: np.ndarray, right_px: float, up_px: float, beyond: int) -> np.ndarray:
+    matrix = np.array([[1, 0, round(right_px)], [0, 1, -round(up_px)]], np.float32)
+    return cv2.warpAffine(levels, matrix, levels.shape[::-1], flags=cv2.INTER_NEAREST, borderValue=beyond)
 
 
 def mend(mask: np.ndarray, probability: np.ndarray, threshold: float, options: RelabelOptions) -> np.ndarray:

@@ -559,7 +559,7 @@ def test_two_processes_learn_as_one(tmp_path, monkeypatch):
     for rows in chips:
         for path in rows["mask"]:
             write_png(Path(path), np.where(cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127, 255, 0).astype(np.uint8))
-    config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3)
+    config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3, patience=5)
     model = ModelConfig(encoder_name="resnet18")
     one = fit(*chips, tmp_path / "one", config, model, progress=silent)
     two = fit(*chips, tmp_path / "two", replace(config, devices=2, strategy="ddp_fork"), model, progress=silent)
