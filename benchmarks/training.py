@@ -1,17 +1,18 @@
 """
 Images a second of a training step: the plain loop against this project's settings, and what reading chips costs.
 
-    python -m benchmarks.training [--encoder resnet34] [--crop-px 256] [--batch-size 4] [--rounds 3] [--threads 2]
-        [--clock wall|cpu]
+    python -m benchmarks.training [--encoder resnet34] [--crop-px 512] [--batch-size 4] [--rounds 3] [--workers 0]
+        [--threads 2] [--clock wall|cpu]
 
-The plain loop is what one writes first: float32, contiguous tensors, augmentation with OpenCV image by image, the
-loss read after every step. Plain and ours take turns, so that a busy machine slows them alike; the fastest round
-counts, and ratios mean more than times.
+The plain loop is what one writes first: float32, contiguous tensors, augmentation with OpenCV image by image in the
+loader, the loss read after every step. Plain and ours take turns, so that a busy machine slows them alike; the fastest
+round counts, and ratios mean more than times. The first step, and the memory that it takes beyond what Python held
+before, are those of a fresh process. Results go to results/training_speed.csv.
 """
 
 import argparse
+import multiprocessing
 import platform
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from lib.augment import AUGMENTATIONS, augment
 from lib.chipcache import BatchSampler, ChipCache, CropDataset, build_cache
@@ -30,6 +31,7 @@ from lib.devices import precision_for
 from lib.engine import SegmentationTask
 from lib.losses import focal_loss
 from lib.models import ModelConfig, create_model
+from lib.paths import ROOT, write_whole
 from lib.training import TrainConfig, fit
 
 NETWORKS = ("pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus")
@@ -71,13 +73,25 @@ def plain_batch(cache: ChipCache, crop_px: int, batch_size: int, generator: np.r
     return {"image": torch.stack(images), "mask": torch.stack(masks)}
 
 
+class PlainCrops(IterableDataset):
+    """Batches of the plain loop, without end."""
+
+    def __init__(self, cache: ChipCache, crop_px: int, batch_size: int) -> None:
+        self.arguments = cache, crop_px, batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        generator = np.random.default_rng(torch.initial_seed() % 2**32)
+        while True:
+            yield plain_batch(*self.arguments, generator)
+
+
 class Trainee:
     """A network, its optimiser, and one step of either kind."""
 
     def __init__(self, architecture: str, encoder: str, device: torch.device, ours: bool, crop_px: int) -> None:
         network = create_model(architecture, encoder).to(device).train()
         self.network = network.to(memory_format=torch.channels_last) if ours else network
-        self.optimizer = torch.optim.Adam(self.network.parameters(), 2e-4)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 2e-4, fused=ours)
         self.device, self.ours, self.crop_px = device, ours, crop_px
         precision = precision_for("auto", device.type) if ours else "32-true"
         self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
@@ -86,7 +100,7 @@ class Trainee:
         """From a batch in memory to changed weights."""
         batch = {name: values.to(self.device, non_blocking=self.ours) for name, values in batch.items()}
         if self.ours:
-            image, mask = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
+            image, mask, _ = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
             image = ((image - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
         else:
             image, mask = batch["image"], batch["mask"]
@@ -119,28 +133,68 @@ def crop_batches(cache: ChipCache, crop_px: int, batch_size: int, workers: int, 
         sampler.set_epoch(sampler.epoch + 1)
 
 
+def batches_of(kind: str, cache: ChipCache, options: argparse.Namespace, device: torch.device) -> Iterator[Batch]:
+    if kind == "ours":
+        return crop_batches(cache, options.crop_px, options.batch_size, options.workers, device.type == "cuda")
+    crops = PlainCrops(cache, options.crop_px, options.batch_size)
+    return iter(DataLoader(crops, None, num_workers=options.workers))
+
+
+def memory_gib(field: str) -> float:
+    """Memory of this process, of /proc: VmRSS is what it holds, VmHWM the most it ever held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**20
+
+
+def first_step(architecture: str, kind: str, cache: ChipCache, options: argparse.Namespace, pipe) -> None:
+    """Seconds from nothing to the end of the first step, and the memory that it takes; runs in a fresh process."""
+    torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before_gib = memory_gib("VmRSS")
+
+    def work() -> None:
+        trainee = Trainee(architecture, options.encoder, device, kind == "ours", options.crop_px)
+        trainee.step(next(batches_of(kind, cache, options, device)))
+
+    taken_s = seconds(work, device, options.clock)
+    on_gpu = device.type == "cuda"
+    pipe.send((taken_s, torch.cuda.max_memory_allocated() / 2**30 if on_gpu else memory_gib("VmHWM") - before_gib))
+
+
+def first_steps(cache: ChipCache, options: argparse.Namespace) -> dict[tuple[str, str], tuple[float, float]]:
+    """Seconds and GiB of the first step of each network and kind; forked before any thread of PyTorch is there."""
+    context, found = multiprocessing.get_context("fork"), {}
+    for architecture in options.networks:
+        for kind in ("plain", "ours"):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=first_step, args=(architecture, kind, cache, options, theirs))
+            process.start()
+            found[architecture, kind] = ours.recv()
+            process.join()
+    return found
+
+
 def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.device) -> pd.DataFrame:
     """Plain loop against ours, network by network."""
-    size, generator, rows = options.batch_size, np.random.default_rng(0), []
-    batches = crop_batches(cache, options.crop_px, size, options.workers, device.type == "cuda")
-    for architecture in NETWORKS:
-        times: dict[str, list[float]] = {"plain": [], "ours": []}
-        first = {}
+    first, rows = first_steps(cache, options), []
+    for architecture in options.networks:
+        works, times = {}, {"plain": [], "ours": []}
         for kind in times:
             trainee = Trainee(architecture, options.encoder, device, kind == "ours", options.crop_px)
-            batch = plain_batch if kind == "plain" else lambda *_: next(batches)
-
-            def work(trainee=trainee, batch=batch) -> None:
-                trainee.step(batch(cache, options.crop_px, size, generator))
-
-            first[kind] = work
-        first_step_s = {kind: seconds(work, device, options.clock) for kind, work in first.items()}
+            batches = batches_of(kind, cache, options, device)
+            works[kind] = lambda trainee=trainee, batches=batches: trainee.step(next(batches))
+            works[kind]()
         for _ in range(options.rounds):
-            for kind, work in first.items():
+            for kind, work in works.items():
                 times[kind].append(seconds(work, device, options.clock))
-        plain, ours = (size / min(times[kind]) for kind in ("plain", "ours"))
-        rows.append([architecture, plain, ours, ours / plain, first_step_s["ours"]])
-    return pd.DataFrame(rows, columns=["network", "plain, images/s", "ours, images/s", "ratio", "first step, s"])
+        plain, ours = (options.batch_size / min(times[kind]) for kind in times)
+        row = {"network": architecture, "plain_images_s": plain, "ours_images_s": ours, "ratio": ours / plain}
+        for kind in times:
+            taken_s, gib = first[architecture, kind]
+            row |= {f"{kind}_first_step_s": taken_s, f"{kind}_memory_gib": gib}
+        rows.append(row)
+        print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1), flush=True)
+    return pd.DataFrame(rows)
 
 
 def compare_end_to_end(
@@ -172,7 +226,8 @@ def compare_end_to_end(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--encoder", default="resnet34")
-    parser.add_argument("--crop-px", type=int, default=256)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--crop-px", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=0, help="processes that read chips")
@@ -180,21 +235,24 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: time of this process, on a busy machine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU {platform.machine()}"
-    print(
-        f"{name}, {options.threads} threads, {precision_for()}; {options.encoder}, "
-        f"{options.batch_size} crops of {options.crop_px} px a step"
-    )
+    torch.manual_seed(0)
+    on_gpu = bool(torch.cuda.device_count())  # without a start of CUDA, which a fork would not survive
+    precision = "of the GPU's choice" if on_gpu else precision_for()
+    settings = f"{options.threads} threads, {precision}, clock: {options.clock}; {options.encoder}, "
+    settings += f"{options.batch_size} crops of {options.crop_px} px a step"
+    print(settings)
     with tempfile.TemporaryDirectory() as folder:
         chips = make_chips(Path(folder))
         cache = build_cache(chips, Path(folder) / "chips.u8")
-        print(compare_steps(cache, options, device).round(2).to_string(index=False))
+        device = torch.device("cuda" if on_gpu else "cpu")
+        table = compare_steps(cache, options, device)
         share = compare_end_to_end(chips, cache, options, device)
     print(f"pp_linknet, a whole training: {100 * share:.0f} % of the speed on one batch already on the device")
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-    memory = peak or 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory {memory / 2**30:.2f} GiB")
+    name = torch.cuda.get_device_name() if on_gpu else f"CPU {platform.machine()}"
+    table = table.assign(end_to_end_share=np.where(table["network"] == "pp_linknet", share, np.nan))
+    table = table.assign(device=name, settings=settings)
+    path = write_whole(ROOT / "results" / "training_speed.csv", table.to_csv(index=False, float_format="%.3f"))
+    print(f"kept in {path}")
 
 
 if __name__ == "__main__":

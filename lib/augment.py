@@ -104,14 +104,15 @@ def margin_px(config: AugmentConfig, crop_px: int) -> int:
     return math.ceil(crop_px / 2 * (1 / smallest + 2 * config.shift - 1) - 1e-9)
 
 
-def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tuple[Tensor, Tensor]:
+def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """
     Crops as the network sees them, before normalisation.
 
     Parameters
     ----------
     pixels
-        (N, W, W, 4) uint8: red, green, blue and mask of a window centred on each crop, W >= crop_px.
+        (N, W, W, 4 or 5) uint8: red, green, blue, mask and perhaps weight of a window centred on each crop,
+        W >= crop_px.
     affine, colour
         Of `Augmentation`, on the device of `pixels`.
     crop_px
@@ -123,6 +124,8 @@ def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tup
         (N, 3, crop_px, crop_px) float32, 0..1.
     mask
         (N, 1, crop_px, crop_px) uint8: 0, 127 or 255; 127 (ignore) where the crop leaves its window.
+    weight
+        (N, 1, crop_px, crop_px) uint8, moved with the mask; None where `pixels` has none.
     """
     window_px = pixels.shape[1]
     grid = functional.affine_grid(
@@ -131,8 +134,9 @@ def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tup
     channels = pixels.permute(0, 3, 1, 2).float()
     image = functional.grid_sample(channels[:, :3], grid, "bilinear", "reflection", align_corners=False)
     # outside of the window a sample is 0: with the mask shifted so that "ignore" is 0, outside is ignored
-    mask = functional.grid_sample(channels[:, 3:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
-    return shift_colour(image / 255, colour), (mask + MASK_IGNORE).to(torch.uint8)
+    labels = functional.grid_sample(channels[:, 3:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
+    mask, *weight = (labels + MASK_IGNORE).to(torch.uint8).split(1, dim=1)
+    return shift_colour(image / 255, colour), mask, *(weight or [None])
 
 
 def shift_colour(image: Tensor, shift: Tensor) -> Tensor:

@@ -89,19 +89,22 @@ def read_info(path: Path) -> CheckpointInfo:
     CheckpointError
         If the file is missing, damaged, or of another project.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"No checkpoint at {path}: train one first, or correct the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
+    header = _header(Path(path))
     if FORMAT not in header:
         raise CheckpointError(
             f"{path} is not a checkpoint of this project: expected {FORMAT!r} in its header, got {sorted(header)}."
         )
-    return _parse_info(json.loads(header[FORMAT]), path)
+    return _parse_info(json.loads(header[FORMAT]), Path(path))
+
+
+def _header(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise CheckpointError(f"No checkpoint at {path}: train one first, or correct the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
 
 
 def _parse_info(values: dict[str, Any], path: Path) -> CheckpointInfo:
@@ -137,7 +140,7 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
     if task is not None and info.task != task:
         raise CheckpointError(f"{path} finds {info.task}, {task} were asked for: give a checkpoint of that task.")
     network = build_model(replace(info.model, encoder_weights=None))
-    _load_state(network, path)
+    load_state(network, path)
     return TrainedModel(network.to(device).eval(), info, file_digest(path))
 
 
@@ -173,17 +176,23 @@ def load_weights(network: nn.Module, path: Path, model: ModelConfig, task: str) 
     if differing:
         listed = ", ".join(f"{name} is {old!r}, expected {new!r}" for name, (old, new) in differing.items())
         raise CheckpointError(f"{path} does not fit what is to be trained: {listed}. Change one or the other.")
-    _load_state(network, Path(path))
+    load_state(network, Path(path))
     return info
 
 
-def _load_state(network: nn.Module, path: Path) -> None:
+def is_checkpoint(path: Path) -> bool:
+    """Whether a safetensors file is one that `save_checkpoint` wrote. Raises CheckpointError where it is damaged."""
+    return FORMAT in _header(Path(path))
+
+
+def load_state(network: nn.Module, path: Path) -> None:
+    """Copy the weights of a safetensors file into the network. Raises CheckpointError where they do not fit."""
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"The weights of {path} do not fit its own header: {str(error)[:300]}") from error
+        raise CheckpointError(f"The weights of {path} do not fit what it says of itself: {str(error)[:300]}") from error
 
 
 def file_digest(path: Path) -> str:

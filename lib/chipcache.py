@@ -11,11 +11,9 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lib.augment import Augmentation, AugmentConfig, draw_augmentation, margin_px
-from lib.chips import read_image, read_mask
+from lib.chips import WEIGHT_ONE, read_image, read_mask, read_weights
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
-
-CHANNELS = 4  # red, green, blue, mask
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class ChipCache:
     Attributes
     ----------
     pixels
-        (total, 4) uint8: red, green, blue, mask; row-major within a chip, chip after chip.
+        (total, 4 or 5) uint8: red, green, blue, mask and, where the manifest has any, the weight (64 counts once);
+        row-major within a chip, chip after chip.
     offsets
         (n + 1,) int64: first pixel of each chip, and the total.
     shapes
@@ -44,13 +43,13 @@ class ChipCache:
         return len(self.names)
 
     def chip(self, index: int) -> np.ndarray:
-        """View of one chip, (height, width, 4) uint8."""
+        """View of one chip, (height, width, 4 or 5) uint8."""
         flat = self.pixels[self.offsets[index] : self.offsets[index + 1]]
-        return flat.reshape(*self.shapes[index], CHANNELS)
+        return flat.reshape(*self.shapes[index], flat.shape[1])
 
     def window(self, index: int, top: int, left: int, side_px: int) -> np.ndarray:
         """
-        Square window of a chip, (side_px, side_px, 4) uint8; may reach beyond the chip.
+        Square window of a chip, (side_px, side_px, 4 or 5) uint8; may reach beyond the chip.
 
         There the image is mirrored and the mask says "ignore".
         """
@@ -79,35 +78,50 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
     Parameters
     ----------
     chips
-        Rows of a manifest; reads `image`, `mask` and, where present, `chip`.
+        Rows of a manifest; reads `image`, `mask` and, where present, `weight` and `chip`.
     path
         File to write, whole or not at all. An existing one is replaced.
 
     Raises
     ------
     InputError
-        If there is no chip, or an image and its mask differ in size.
+        If there is no chip, or an image, its mask and its weights differ in size.
     """
     if chips.empty:
         raise InputError("No chips to train on or to validate with: the selection of the manifest is empty.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    weights = weight_files(chips)
+    weighted = any(weights)
     shapes = []
     try:
         with temporary.open("wb") as file:
-            for row in chips.itertuples():
-                image, mask = read_image(row.image), read_mask(row.mask)
-                if image.shape[:2] != mask.shape:
-                    raise InputError(f"{row.image} is {image.shape[:2]} px, its mask {row.mask} {mask.shape} px.")
-                shapes.append(mask.shape)
-                file.write(np.dstack([image, mask]).tobytes())
+            for row, weight in zip(chips.itertuples(), weights, strict=True):
+                bands = [read_image(row.image), read_mask(row.mask)]
+                if weighted:
+                    bands.append(_weight_levels(weight, bands[1].shape))
+                for name, band in zip((row.mask, weight), bands[1:], strict=False):
+                    if band.shape != bands[0].shape[:2]:
+                        raise InputError(f"{row.image} is {bands[0].shape[:2]} px, {name} {band.shape} px.")
+                shapes.append(bands[1].shape)
+                file.write(np.dstack(bands).tobytes())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     offsets = np.concatenate([[0], np.cumsum([height * width for height, width in shapes])])
     names = chips["chip"] if "chip" in chips else chips["image"].map(lambda image: Path(image).stem)
-    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), CHANNELS))
+    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), 5 if weighted else 4))
     return ChipCache(pixels, offsets, np.array(shapes, np.int64), [str(name) for name in names])
+
+
+def weight_files(chips: pd.DataFrame) -> list[str]:
+    """Path of each chip's weights, "" where every pixel counts once."""
+    return list(chips["weight"].fillna("")) if "weight" in chips else [""] * len(chips)
+
+
+def _weight_levels(path: str, shape: tuple[int, int]) -> np.ndarray:
+    """Weights as they lie in the file: uint8, WEIGHT_ONE throughout where there is none."""
+    return (read_weights(path) * WEIGHT_ONE).astype(np.uint8) if path else np.full(shape, WEIGHT_ONE, np.uint8)
 
 
 def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -132,7 +146,7 @@ class CropDataset(Dataset):
 
     So the crops of an epoch do not depend on which process reads them, in what order, or after which interruption.
     An item is asked for by (epoch, first, last) and is a dict of
-    - pixels (n, W, W, 4) uint8, windows around crops; affine and colour of `lib.augment.Augmentation`;
+    - pixels (n, W, W, 4 or 5) uint8, windows around crops; affine and colour of `lib.augment.Augmentation`;
     - chip (n,) int64, positions in the cache.
     """
 
@@ -201,7 +215,7 @@ class BatchSampler(Sampler):
 
 class ChipDataset(Dataset):
     """
-    Whole chips, those of one size stacked: a dict of pixels (n, H, W, 4) uint8 and counts (bool).
+    Whole chips, those of one size stacked: a dict of pixels (n, H, W, 4 or 5) uint8 and counts (bool).
 
     Of `world` processes each gets as many batches; where they do not divide, a repeated one that does not count.
     A batch holds up to `batch_px` pixels, or one chip.

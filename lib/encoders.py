@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lib.errors import DownloadError, InputError, ParameterError
 
 DEEPEST_STRIDE = 32  # of an encoder as it comes
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its bands
 HYBRID_DILATION = (1, 2, 5)  # rates, block after block, of hybrid dilated convolution
 
 

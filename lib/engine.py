@@ -134,8 +134,8 @@ class SegmentationTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of a batch of crops, augmented here, on the device."""
         self._check_pending()
-        image, mask = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
-        loss = self.loss(self._logits(image), mask)
+        image, mask, weight = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
+        loss = self.loss(self._logits(image), mask, weight)
         self._losses.append(loss.detach())
         self._pending = (loss.detach(), batch["chip"])
         return loss
@@ -159,13 +159,13 @@ class SegmentationTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Score of whole chips, mirrored up to a size that the network takes."""
         pixels = batch["pixels"].permute(0, 3, 1, 2)
-        image, mask = pixels[:, :3].float() / 255, pixels[:, 3:]
+        image, mask, weight = pixels[:, :3].float() / 255, pixels[:, 3:4], pixels[:, 4:]
         height, width = mask.shape[-2:]
         padding = (0, -width % INPUT_MULTIPLE_PX, 0, -height % INPUT_MULTIPLE_PX)
         mode = "reflect" if padding[1] < width and padding[3] < height else "replicate"
         logits = self._logits(functional.pad(image, padding, mode))[..., :height, :width]
         if batch["counts"]:
-            self.curve.update(logits, mask, self.loss(logits, mask))
+            self.curve.update(logits, mask, self.loss(logits, mask, weight if weight.shape[1] else None))
 
     def _logits(self, image: Tensor) -> Tensor:
         image = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
@@ -258,6 +258,11 @@ class Record(Callback):
         """Row of the best epoch; the first of equals."""
         return max(self.rows, key=lambda row: row["val_iou"])
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:
+        """Tell the logger again what it may have missed when the run was killed."""
+        for row in self.rows:
+            self._log(trainer, row)
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
         self._started_s = time.perf_counter()
         self._rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
@@ -266,7 +271,7 @@ class Record(Callback):
         curve = pl_module.curve.compute()
         pl_module.curve.reset()
         self._scores = {f"val_{name}" if name != "threshold" else name: value for name, value in curve.items()}
-        pl_module.log("val_iou", self._scores["val_iou"], rank_zero_only=True)
+        pl_module.log("val_iou", self._scores["val_iou"], logger=False, sync_dist=True)
         scores = {"epoch": trainer.current_epoch + 1, **self._scores}
         if trainer.is_global_zero and all(scores["val_iou"] > row["val_iou"] for row in self.rows):
             self.save_best(scores)
@@ -283,7 +288,13 @@ class Record(Callback):
         trainer.save_checkpoint(self.last_path)
         if trainer.is_global_zero:
             write_whole(self.history_path, pd.DataFrame(self.rows).to_csv(index=False))
+            self._log(trainer, row)
             self.progress(self._line(row))
+
+    def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
+        values = {name: value for name, value in row.items() if name != "epoch"}
+        trainer.logger.log_metrics(values, step=int(row["epoch"]))
+        trainer.logger.save()
 
     def _line(self, row: dict[str, float]) -> str:
         mark = " best" if row is self.best else ""

@@ -25,6 +25,10 @@ class CheckpointError(PPLinkNetError, ValueError):
     """A checkpoint is missing, damaged, or does not fit the network or task."""
 
 
+class PPLinkNetWarning(UserWarning):
+    """A result will come, but will not mean what one might think."""
+
+
 @contextmanager
 def or_skip(skipped: dict[str, str] | None, path: Path) -> Iterator[None]:
     """Note an InputError over a file in `skipped` (file -> reason) and go on; raise it where `skipped` is None."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import pandas as pd
 
 from lib.checkpoint import file_digest, read_info
+from lib.chipcache import weight_files
 from lib.errors import CheckpointError
 from lib.paths import write_whole
+
+PATIENCE_S = 120  # how long the processes of a run wait for the first one
 
 
 def describe_run(
@@ -56,14 +60,27 @@ def describe_run(
 def _chips_digest(chips: pd.DataFrame) -> str:
     """SHA-256 over the files of all chips, in order."""
     total = hashlib.sha256()
-    for path in [*chips["image"], *chips["mask"]]:
+    for path in [*chips["image"], *chips["mask"], *filter(None, weight_files(chips))]:
         total.update(file_digest(path).encode())
     return total.hexdigest()
 
 
 def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], None]) -> None:
-    """Move what a run with another description left to previous/; leave this one's in place."""
+    """
+    Move what a run with another description left to previous/; leave this one's in place.
+
+    The first of several processes does so, the others wait for it. Raises CheckpointError where it never comes.
+    """
     path = out_dir / "run.json"
+    if _is_helper():
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not path.is_file() or json.loads(path.read_text()) != run:
+            if time.monotonic() > deadline_s:
+                raise CheckpointError(
+                    f"The first process did not prepare {out_dir} within {PATIENCE_S} s: see its log."
+                )
+            time.sleep(0.1)
+        return
     if path.is_file():
         earlier = json.loads(path.read_text())
         if earlier == run:
@@ -78,17 +95,22 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
         previous = out_dir / "previous"
         shutil.rmtree(previous, ignore_errors=True)
         previous.mkdir()
-        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt"):
-            if (out_dir / name).is_file():
+        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt", "tensorboard"):
+            if (out_dir / name).exists():
                 (out_dir / name).replace(previous / name)
     write_whole(path, json.dumps(run, indent=1))
+
+
+def _is_helper() -> bool:
+    """Whether this process helps another, which holds the lock; torchrun sets RANK, Lightning LOCAL_RANK alone."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
 @contextlib.contextmanager
 def one_run_at_a_time(out_dir: Path) -> Iterator[None]:
     """Hold a folder's lock; the system frees it when the process ends, however it ends."""
-    if int(os.environ.get("LOCAL_RANK", 0)):
-        yield  # a helper process of the run that holds the lock
+    if _is_helper():
+        yield
         return
     with (out_dir / "run.lock").open("a+") as file:
         try:

@@ -20,16 +20,19 @@ import lightning
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from lib.augment import AUGMENTATIONS
 from lib.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.chipcache import ChipCache, CropDataset, build_cache, channel_statistics
 from lib.devices import precision_for
+from lib.encoders import IMAGENET
 from lib.engine import ChipData, Record, SegmentationTask, WholeFileIO, learning_rate_factor, parameter_groups
 from lib.errors import InputError, ParameterError
 from lib.losses import LOSSES, create_loss
 from lib.models import INPUT_MULTIPLE_PX, ModelConfig, build_model
+from lib.overlap import seen_by, warn_of_overlap
 from lib.paths import write_whole
 from lib.runs import describe_run, keep_previous, one_run_at_a_time
 
@@ -37,7 +40,6 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("poly", "constant", "cosine", "onecycle")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 NORMALISATIONS = ("data", "init", "imagenet")
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation
 TASKS = ("roads", "buildings")
 
 
@@ -178,7 +180,7 @@ def fit(
     train, val
         Rows of a manifest: absolute paths `image` and `mask`; `chip` and `gsd_m` are read where present.
     out_dir
-        Folder of this run: best.safetensors, history.csv, last.ckpt while it is unfinished.
+        Folder of this run: best.safetensors, history.csv, tensorboard/, last.ckpt while it is unfinished.
     config, model
         How to train, and what; None takes the defaults.
     task
@@ -244,6 +246,9 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
         build_cache(chips, out_dir / "cache" / name) for chips, name in ((job.train, "train.u8"), (job.val, "val.u8"))
     )
     mean, std = _normalisation(config, cache, init)
+    seen = seen_by(job.train, init and init.provenance.get("seen"))
+    if init is not None:
+        warn_of_overlap(job.val, init, "validation")
     batches = -(-(config.samples_per_epoch or len(cache)) // config.batch_size)
     augmentation = AUGMENTATIONS[config.augmentation]
     crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
@@ -262,7 +267,7 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
     )
 
     def save_best(scores: dict[str, float]) -> None:
-        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, best=scores)
+        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, seen=seen, best=scores)
         info = CheckpointInfo(job.model, job.task, mean, std, scores["threshold"], gsd_m, asdict(config), facts)
         save_checkpoint(out_dir / "best.safetensors", network, info)
 
@@ -304,7 +309,9 @@ def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> l
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        logger=False,
+        # what a killed process wrote is void from epoch 1 on: `Record` tells all epochs again
+        logger=TensorBoardLogger(out_dir, name="", version="tensorboard", purge_step=1),
+        log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -332,7 +339,7 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups)
+    return kind(groups, fused=not config.clip_norm)  # Lightning doesn't clip for a fused one
 
 
 def _common_gsd_m(chips: pd.DataFrame) -> float | None:

@@ -35,8 +35,14 @@ batch_size: int = 4  # the paper's is 8; at this small budget more steps count f
 crop_px: int = 192  # side of a training crop, a multiple of 32
 samples_per_epoch: int = 160  # crops an epoch; 0: one a chip
 learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
-loss: str = "focal"  # alpha 0.25, gamma 0.5 as the paper; or "bce_dice", ...
+loss: str = "focal"  # "bce", "dice", "bce_dice" (D-LinkNet's), "jaccard", "lovasz", "tversky", "mcc"
+focal_gamma: float = 0.5  # the paper's; 2 is Lin's
+optimizer: str = "adam"  # "adamw", "sgd"
+schedule: str = "poly"  # "constant", "cosine", "onecycle"
+ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, e.g. 0.99; 0: off
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
+devices: int = 1  # GPUs (or processes on a CPU) that share each batch
+self_training: bool = False  # stage 1b: mend the masks where this network strongly disagrees, and go on from there
 seed: int = 0  # of first weights, crops and augmentation
 
 # %%
@@ -55,6 +61,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
 from lib.models import ModelConfig
+from lib.relabel import relabel
 from lib.training import TrainConfig, fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -88,6 +95,11 @@ config = TrainConfig(
     samples_per_epoch=samples_per_epoch,
     learning_rate=learning_rate,
     loss=loss,
+    focal_gamma=focal_gamma,
+    optimizer=optimizer,
+    schedule=schedule,
+    ema_decay=ema_decay,
+    devices=devices,
     patience=patience,
     seed=seed,
 )
@@ -101,12 +113,26 @@ stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, mode
 training_curves(stage1.history, best_epoch=stage1.best_epoch, title=f"{area}, stage 1: {architecture}, {encoder_name}")
 
 # %% [markdown]
+# ## Stage 1b: the network corrects its teacher
+# A network averages the errors of many masks away. With `self_training`, each scene's masks are moved onto what it
+# sees, streets that it is sure of are drawn, and those that it is sure not to see are erased; then it goes on learning
+# from these. Validation keeps its masks. Off unless asked for.
+
+# %%
+final = stage1
+if self_training:
+    folder = reports.run_dir(area, "stage1b", work_dir)
+    relabelled = load_manifest(relabel(load_model(stage1.checkpoint), chips_dir, folder / "probabilities"))
+    better = select(relabelled, "osm", "train")
+    final = fit(better, val, folder, config, model, task, init_from=stage1.checkpoint)
+
+# %% [markdown]
 # ## What it sees now
 # Validation chips against their noisy masks. Much of what counts as an error here is a street that OpenStreetMap
 # misses, or one that it draws some metres off: look before you believe the number.
 
 # %%
-trained = load_model(stage1.checkpoint)
+trained = load_model(final.checkpoint)
 cases = [predicted_case(trained, chip) for chip in val.itertuples()]
 best_and_worst(cases, count=4)
 
@@ -114,20 +140,21 @@ best_and_worst(cases, count=4)
 # ## The numbers
 
 # %%
-best = stage1.history.loc[stage1.history["epoch"] == stage1.best_epoch].iloc[0]
+best = final.history.loc[final.history["epoch"] == final.best_epoch].iloc[0]
 record = {
-    "checkpoint": stage1.checkpoint.name,
-    "best_epoch": stage1.best_epoch,
-    "epochs": len(stage1.history),
+    "checkpoint": f"{final.checkpoint.parent.name}/{final.checkpoint.name}",
+    "best_epoch": final.best_epoch,
+    "epochs": len(final.history),
     "val_iou_pooled_against_osm": float(best["val_iou"]),
     "threshold": float(best["threshold"]),
     "train_chips": len(train),
     "val_chips": len(val),
     "parameters": sum(p.numel() for p in trained.network.parameters()),
-    "seconds": float(stage1.history["seconds"].sum()),
+    "seconds": float(final.history["seconds"].sum()),
 }
 reports.write_metrics("02_train_stage1", area, work_dir, record, parameters)
 pd.Series(record, name="value").to_frame()
 
 # %% [markdown]
-# **Next:** `03_train_stage2` goes on from this checkpoint with the few clean masks.
+# **Next:** `03_train_stage2` goes on from this checkpoint with the few clean masks (from stage 1b's with
+# `-p start_from stage1b`). Curves live: `tensorboard --logdir runs`.

@@ -26,12 +26,16 @@
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
 task: str = "roads"  # "roads" or "buildings"
+start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2
 epochs: int = 10
 batch_size: int = 4
 crop_px: int = 192  # side of a training crop, a multiple of 32
 samples_per_epoch: int = 80  # crops an epoch; 0: one a chip
 learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
-loss: str = "focal"  # alpha 0.25, gamma 0.5 as the paper; or "bce_dice", ...
+encoder_lr_factor: float = 1.0  # the encoder learns so much slower (0.1) than the rest
+freeze_encoder: bool = False  # or not at all
+loss: str = "focal"  # "bce", "dice", "bce_dice" (D-LinkNet's), "jaccard", "lovasz", "tversky", "mcc"
+ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, e.g. 0.99; 0: off
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
 compare_scratch: bool = True  # train the same network on the same clean chips without stage 1, too
 seed: int = 0  # of first weights, crops and augmentation
@@ -43,6 +47,8 @@ parameters = check_notebook("03_train_stage2", globals())
 
 # %%
 # %matplotlib inline
+from dataclasses import replace
+
 import pandas as pd
 
 from lib import reports
@@ -51,18 +57,22 @@ from lib.checkpoint import load_model, read_info
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
+from lib.overlap import warn_of_overlap
 from lib.training import TrainConfig, fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %% [markdown]
 # ## Where it starts
-# All weights of stage 1 go on learning, none is frozen. Architecture, task and bands must be those of the checkpoint.
+# All weights of stage 1 go on learning unless `freeze_encoder` is set. Architecture, task and bands must be those of
+# the checkpoint; a test chip that it was trained on would flatter every score, so that is looked for here.
 
 # %%
-stage1 = reports.run_dir(area, "stage1", work_dir) / "best.safetensors"
+stage1 = reports.run_dir(area, start_from, work_dir) / "best.safetensors"
 reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
 info = read_info(stage1)
+manifest = load_manifest(reports.chip_dir(area, work_dir))
+warn_of_overlap(manifest[manifest["split"] == "test"], info, "test")
 pd.Series(
     {
         "architecture": info.model.architecture,
@@ -77,7 +87,6 @@ pd.Series(
 # All of them are shown: this is the whole of the careful work that the method asks for.
 
 # %%
-manifest = load_manifest(reports.chip_dir(area, work_dir))
 train, val = select(manifest, "clean", "train"), select(manifest, "clean", "val")
 print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
 shown = train.head(12)
@@ -98,7 +107,10 @@ config = TrainConfig(
     crop_px=crop_px,
     samples_per_epoch=samples_per_epoch,
     learning_rate=learning_rate,
+    encoder_lr_factor=encoder_lr_factor,
+    freeze_encoder=freeze_encoder,
     loss=loss,
+    ema_decay=ema_decay,
     patience=patience,
     seed=seed,
 )
@@ -114,7 +126,8 @@ training_curves(two_stage.history, best_epoch=two_stage.best_epoch, title=f"{are
 # %%
 runs = {"two_stage": two_stage}
 if compare_scratch:
-    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), config, info.model, task)
+    alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing to keep in random weights
+    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), alone, info.model, task)
 
 # %%
 last = list(runs)[-1]

@@ -27,7 +27,7 @@ def drawn(config: AugmentConfig, n: int, seed: int = 0) -> tuple[torch.Tensor, t
 
 def test_none_is_the_centre_of_the_window():
     pixels = window(48, 3)
-    image, mask = augment(pixels, *drawn(AUGMENTATIONS["none"], 3), 32)
+    image, mask, _ = augment(pixels, *drawn(AUGMENTATIONS["none"], 3), 32)
     expected = pixels[:, 8:40, 8:40].permute(0, 3, 1, 2)
     torch.testing.assert_close(image, expected[:, :3].float() / 255, atol=1e-4, rtol=0)
     assert torch.equal(mask, expected[:, 3:])
@@ -35,7 +35,7 @@ def test_none_is_the_centre_of_the_window():
 
 def test_flips_and_turns_are_the_eight_symmetries_and_exact():
     pixels = window(32).expand(200, -1, -1, -1)
-    image, mask = augment(pixels, *drawn(AUGMENTATIONS["flips"], 200), 32)
+    image, mask, _ = augment(pixels, *drawn(AUGMENTATIONS["flips"], 200), 32)
     source = pixels[0].permute(2, 0, 1)
     symmetries = [torch.rot90(view, k, (1, 2)) for view in (source, source.flip(2)) for k in range(4)]
     found = set()
@@ -52,7 +52,7 @@ def test_mask_follows_image():
     pixels = torch.zeros(64, side, side, 4, dtype=torch.uint8)
     pixels[:, 30:70, 40:60] = 255
     affine, colour = drawn(ALWAYS, 64)
-    image, mask = augment(pixels, affine, torch.zeros_like(colour), 64)
+    image, mask, _ = augment(pixels, affine, torch.zeros_like(colour), 64)
     bright = image.mean(dim=1, keepdim=True) > 0.5
     inside = mask != MASK_IGNORE
     assert ((mask == MASK_FOREGROUND) == bright)[inside].float().mean() > 0.995
@@ -60,7 +60,7 @@ def test_mask_follows_image():
 
 def test_mask_stays_a_mask_and_the_outside_is_ignored():
     pixels = torch.full((32, 64, 64, 4), 255, dtype=torch.uint8)  # no margin: shifts reach beyond the window
-    image, mask = augment(pixels, *drawn(AugmentConfig(probability=1, hue_deg=0, saturation=0, value=0), 32), 64)
+    image, mask, _ = augment(pixels, *drawn(AugmentConfig(probability=1, hue_deg=0, saturation=0, value=0), 32), 64)
     assert set(mask.unique().tolist()) == {MASK_IGNORE, MASK_FOREGROUND}
     assert (image > 0.999).all(), "the image is mirrored there"
 
@@ -70,7 +70,7 @@ def test_mask_stays_a_mask_and_the_outside_is_ignored():
 def test_margin_is_enough(seed, crop_px):
     margin = margin_px(ALWAYS, crop_px)
     pixels = torch.zeros(8, crop_px + 2 * margin, crop_px + 2 * margin, 4, dtype=torch.uint8)
-    _, mask = augment(pixels, *drawn(ALWAYS, 8, seed), crop_px)
+    _, mask, _ = augment(pixels, *drawn(ALWAYS, 8, seed), crop_px)
     assert not (mask == MASK_IGNORE).any()
 
 

@@ -107,7 +107,7 @@ def test_missing_damaged_and_strange_files(saved, tmp_path):
 
 def test_weights_of_another_network_under_this_header(saved, network, tmp_path):
     wrong = save_checkpoint(tmp_path / "wrong.safetensors", network, replace(INFO, model=replace(SMALL, classes=2)))
-    with pytest.raises(CheckpointError, match="do not fit its own header"):
+    with pytest.raises(CheckpointError, match="do not fit what it says of itself"):
         load_model(wrong)
 
 

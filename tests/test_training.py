@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lib.augment import AUGMENTATIONS
+from lib.augment import AUGMENTATIONS, augment
 from lib.checkpoint import load_model, read_info
 from lib.chipcache import BatchSampler, ChipDataset, CropDataset, build_cache, channel_statistics
-from lib.chips import write_png
+from lib.chips import WEIGHT_ONE, write_png
 from lib.engine import IoUCurve, SegmentationTask, TrainingDivergedError, learning_rate_factor, parameter_groups
 from lib.errors import CheckpointError, InputError, ParameterError
 from lib.losses import LOSSES, create_loss, focal_loss
@@ -110,7 +111,24 @@ def test_ignored_pixels_change_no_loss_and_get_no_gradient(name):
     assert float(loss(changed, mask)) == pytest.approx(float(value.detach()), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["focal", "bce", "dice", "bce_dice", "tversky"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_weights_say_how_often_a_pixel_counts(name):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 1, 8, 8, generator=generator)
+    mask = (torch.rand(1, 1, 8, 8, generator=generator) > 0.5).to(torch.uint8) * 255
+    loss, ones = create_loss(name), torch.full_like(mask, WEIGHT_ONE)
+    assert float(loss(logits, mask, ones)) == pytest.approx(float(loss(logits, mask, None)), rel=1e-5)
+    none, ignored = ones.clone(), mask.clone()
+    none[..., :3], ignored[..., :3] = 0, 127
+    assert float(loss(logits, mask, none)) == pytest.approx(float(loss(logits, ignored, None)), rel=1e-5)
+    if name in ("focal", "bce"):
+        twice = ones.clone()
+        twice[..., :3] *= 2
+        repeated = [torch.cat([values, values[..., :3]], dim=-1) for values in (logits, mask)]
+        assert float(loss(logits, mask, twice)) == pytest.approx(float(loss(*repeated, None)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "lovasz"])
 @pytest.mark.parametrize("fill", [0, 127, 255])
 def test_losses_are_finite_at_the_extremes(name, fill):
     logits = torch.tensor([-200.0, 200.0, 0.0, 1e-8]).view(1, 1, 2, 2).requires_grad_()
@@ -183,6 +201,40 @@ def test_cache_holds_the_chips(chips, tmp_path):
     np.testing.assert_array_equal(cache.chip(2)[..., :3], bgr[..., ::-1])
     np.testing.assert_array_equal(cache.chip(2)[..., 3], cv2.imread(train["mask"][2], cv2.IMREAD_GRAYSCALE))
     np.testing.assert_array_equal(cache.window(1, 5, 7, 32), cache.chip(1)[5:37, 7:39])
+
+
+def test_weights_travel_with_the_mask(tmp_path):
+    chips = make_chips(tmp_path, 3).assign(weight="")
+    assert build_cache(chips, tmp_path / "none.u8").pixels.shape[1] == 4
+    masks = [cv2.imread(path, cv2.IMREAD_GRAYSCALE) for path in chips["mask"]]
+    heavy = [
+        write_png(tmp_path / f"w{i}.png", np.where(mask == 255, 192, 32).astype(np.uint8))
+        for i, mask in enumerate(masks[:2])
+    ]
+    cache = build_cache(chips.assign(weight=[*map(str, heavy), ""]), tmp_path / "some.u8")
+    assert (cache.chip(2)[..., 4] == WEIGHT_ONE).all()
+    crops = CropDataset(cache, 32, AUGMENTATIONS["paper"], 12, 0)[(0, 0, 12)]
+    _, mask, weight = augment(crops["pixels"], crops["affine"], crops["colour"], 32)
+    for chip, one_mask, one_weight in zip(crops["chip"], mask, weight, strict=True):
+        foreground, background = one_weight[one_mask == 255], one_weight[one_mask == 0]
+        expected = (WEIGHT_ONE, WEIGHT_ONE) if chip == 2 else (192, 32)
+        assert (foreground == expected[0]).all() and (background == expected[1]).all()
+    write_png(heavy[0], np.zeros((10, 10), np.uint8))
+    with pytest.raises(InputError, match=r"w0.png \(10, 10\)"):
+        build_cache(chips.assign(weight=[*map(str, heavy), ""]), tmp_path / "wrong.u8")
+
+
+def test_weights_change_what_is_learned(finished, chips, tmp_path):
+    train, val = chips
+    ones = write_png(tmp_path / "w.png", np.full((48, 48), WEIGHT_ONE, np.uint8))
+    once = fit(train.assign(weight=str(ones)), val, tmp_path / "once", QUICK, SMALL, progress=silent)
+    for ours, theirs in zip(weights(once.checkpoint).values(), weights(finished[0].checkpoint).values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    left = np.zeros((48, 48), np.uint8)
+    left[:, :24] = 255
+    half = write_png(tmp_path / "half.png", left)
+    other = fit(train.assign(weight=str(half)), val, tmp_path / "half", QUICK, SMALL, progress=silent)
+    assert not same_weights(other.checkpoint, once.checkpoint)
 
 
 def test_window_beyond_a_chip_is_mirrored_and_ignored(chips, tmp_path):
@@ -283,12 +335,12 @@ def test_what_a_run_leaves(finished, chips):
     assert info.provenance["best"]["epoch"] == result.best_epoch
     assert info.threshold == pytest.approx(history["threshold"][result.best_epoch - 1])
     left = {p.name for p in result.checkpoint.parent.iterdir()}
-    assert left == {"best.safetensors", "history.csv", "run.json", "done.json", "run.lock"}
+    assert left == {"best.safetensors", "history.csv", "tensorboard", "run.json", "done.json", "run.lock"}
 
 
-def test_same_seed_same_file(finished, chips, tmp_path):
+def test_same_seed_same_weights(finished, chips, tmp_path):
     again = fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
-    assert again.checkpoint.read_bytes() == finished[0].checkpoint.read_bytes()
+    assert same_weights(again.checkpoint, finished[0].checkpoint)
     assert same_history(again, finished[0])
 
 
@@ -351,8 +403,16 @@ def test_killed_and_resumed_is_as_never_killed(finished, chips, tmp_path):
     resumed = fit(*chips, tmp_path / "run", QUICK, SMALL, progress=lines.append)
     assert "going on" in lines[0]
     assert lines[1].startswith("epoch   3/3")
-    assert resumed.checkpoint.read_bytes() == finished[0].checkpoint.read_bytes()
+    assert same_weights(resumed.checkpoint, finished[0].checkpoint)
     assert same_history(resumed, finished[0])
+    assert logged(resumed, "val_iou") == pytest.approx(dict(zip([1, 2, 3], resumed.history["val_iou"], strict=True)))
+
+
+def logged(result: FitResult, name: str) -> dict[int, float]:
+    """Curve that TensorBoard shows: epoch -> value."""
+    events = EventAccumulator(str(result.checkpoint.parent / "tensorboard")).Reload().Scalars(name)
+    assert len({event.step for event in events}) == len(events)
+    return {event.step: event.value for event in events}
 
 
 def test_resumed_with_averaged_weights_schedule_by_step_and_patience(chips, tmp_path, monkeypatch):
@@ -381,7 +441,7 @@ def test_resumed_with_averaged_weights_schedule_by_step_and_patience(chips, tmp_
     resumed = fit(*chips, tmp_path / "run", config, SMALL, progress=silent)
     assert len(seen) == 6 + 2, "went on with the third epoch"
     whole = fit(*chips, tmp_path / "whole", config, SMALL, progress=silent)
-    assert resumed.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert same_weights(resumed.checkpoint, whole.checkpoint)
     assert same_history(resumed, whole)
 
 
@@ -424,8 +484,8 @@ def test_early_stopping(chips, tmp_path):
 
 
 def test_loss_that_is_no_number_names_the_chips(chips, tmp_path, monkeypatch):
-    def explode(_logits, _mask):
-        return _logits.sum() * float("nan")
+    def explode(logits, _mask, _weight):
+        return logits.sum() * float("nan")
 
     monkeypatch.setattr("lib.training.create_loss", lambda *_: explode)
     with pytest.raises(
@@ -499,7 +559,7 @@ def test_two_processes_learn_as_one(tmp_path, monkeypatch):
     for rows in chips:
         for path in rows["mask"]:
             write_png(Path(path), np.where(cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127, 255, 0).astype(np.uint8))
-    config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3)
+    config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3, patience=5)
     model = ModelConfig(encoder_name="resnet18")
     one = fit(*chips, tmp_path / "one", config, model, progress=silent)
     two = fit(*chips, tmp_path / "two", replace(config, devices=2, strategy="ddp_fork"), model, progress=silent)
