@@ -48,7 +48,7 @@ def run_jobs(
     Raises
     ------
     ParameterError
-        If no scheduler answers at that address, or it has no workers.
+        If no scheduler answers at that address, or it has no workers (any more).
     """
     jobs = iter(jobs)
     started, done = time.monotonic(), 0
@@ -71,23 +71,25 @@ def _worth_sharing(elapsed_s: float, done: int, count: int) -> bool:
 def _shared_out(
     client: distributed.Client, work: Callable[[Job], Result], jobs: Iterator[Job]
 ) -> Iterator[tuple[Job, Result]]:
-    from distributed import as_completed
+    from distributed import wait
 
     running = {}
-    completed = as_completed()
-
-    def refill() -> None:
+    while True:
         room = JOBS_A_CORE * max(1, sum(client.nthreads().values())) - len(running)
         for job in islice(jobs, max(0, room)):
-            future = client.submit(work, job, pure=False)
-            running[future] = job
-            completed.add(future)
-
-    refill()
-    for future in completed:
-        yield running.pop(future), future.result()
-        future.release()
-        refill()
+            running[client.submit(work, job, pure=False)] = job
+        if not running:
+            return
+        try:
+            done, _ = wait(list(running), timeout=REACH_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            if not client.nthreads():
+                raise ParameterError(
+                    f"All workers of {client.scheduler.address} are gone; run again to go on."
+                ) from None
+            continue
+        for future in done:
+            yield running.pop(future), future.result()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from lib.errors import DownloadError, ParameterError
-from lib.paths import resolve
+from lib.paths import resolve, write_whole
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -134,8 +134,7 @@ def download_features(
         else:
             break
     if dates:
-        date_file.parent.mkdir(parents=True, exist_ok=True)
-        date_file.write_text(min(dates))
+        write_whole(date_file, min(dates))
     return features, min(dates, default=None)
 
 

@@ -144,6 +144,18 @@ def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expect
     assert {int(line.split()[0]) for line in lines} == {worker.pid for worker in workers}
 
 
+def test_a_cluster_without_workers_is_an_error(cluster, monkeypatch):
+    address, workers = cluster
+    monkeypatch.setattr(jobs, "REACH_S", 30.0)
+    results = run_jobs(time.sleep, [0.1] * 100, 100, address)
+    next(results)
+    monkeypatch.setattr(jobs, "REACH_S", 1.0)
+    for worker in workers:
+        worker.kill()
+    with pytest.raises(ParameterError, match=f"All workers of {address} are gone"):
+        list(results)
+
+
 KILLED = """
 import sys, pathlib
 sys.path.insert(0, {tests!r})
