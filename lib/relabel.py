@@ -22,6 +22,7 @@ from lib.offset import estimate_offset
 from lib.predict import predict_chips, read_probability
 
 CONFIDENCE = 0.5  # of an offset, below which a chip has no vote on its scene's
+SURE = 1 / 512  # half a step of stored probabilities: nothing is surer than that
 VOTES = 3  # chips with a vote, below which a scene stays where it is
 
 
@@ -35,7 +36,7 @@ class RelabelOptions:
     add_odds
         Draw where the odds p / (1 - p) are so many times those of the checkpoint's threshold, or more.
     drop_odds
-        Erase where they are so many times less; infinite: never.
+        Erase where they are so many times less. Infinite: never, of either.
     max_offset_m
         Largest shift looked for, metres; 0 leaves the masks where they are.
     """
@@ -156,9 +157,9 @@ def mend(mask: np.ndarray, probability: np.ndarray, threshold: float, options: R
     threshold
         From which the network's validation takes a pixel for foreground.
     """
-    odds = threshold / (1 - threshold)
-    high, low = options.add_odds * odds, odds / options.drop_odds
+    p = np.clip(probability, SURE, 1 - SURE)
+    odds = p / (1 - p) / (threshold / (1 - threshold))
     mended = mask.copy()
-    mended[(mask == MASK_BACKGROUND) & (probability >= high / (1 + high))] = MASK_FOREGROUND
-    mended[(mask == MASK_FOREGROUND) & (probability <= low / (1 + low))] = MASK_BACKGROUND
+    mended[(mask == MASK_BACKGROUND) & (odds >= options.add_odds)] = MASK_FOREGROUND
+    mended[(mask == MASK_FOREGROUND) & (odds * options.drop_odds <= 1)] = MASK_BACKGROUND
     return mended

@@ -110,7 +110,8 @@ stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, mode
 # The epoch with the best IoU on the validation chips is kept, not the one with the lowest training loss.
 
 # %%
-training_curves(stage1.history, best_epoch=stage1.best_epoch, title=f"{area}, stage 1: {architecture}, {encoder_name}")
+ended = f"; stopped early, after {len(stage1.history)} of {epochs} epochs" if len(stage1.history) < epochs else ""
+training_curves(stage1.history, best_epoch=stage1.best_epoch, title=f"{area}, stage 1: {architecture}{ended}")
 
 # %% [markdown]
 # ## Stage 1b: the network corrects its teacher

@@ -60,7 +60,7 @@ def test_torch_and_torchvision_are_of_one_make():
 
 def test_training_and_scoring_need_no_gis_package():
     """They run on a bare GPU box: torch, segmentation-models-pytorch, lightning, numpy, pandas, numba, OpenCV."""
-    rooms = "training, predict, models, checkpoint, chips, metrics, roadgraph, apls"
+    rooms = "training, predict, models, checkpoint, hub, overlap, chips, metrics, roadgraph, apls"
     gis = {"geopandas", "osmnx", "osmium", "pyproj", "rasterio", "shapely", "folium"}
     code = f"import sys; from lib import {rooms}; print(sorted({gis} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
