@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from lib import apls_paths as paths
-from lib import apls_routes
+from lib import apls_routes, apls_rows
 from lib.apls_inject import inject_nodes
 from lib.apls_net import (
     POINTS,
@@ -277,9 +277,9 @@ def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reac
     at = index[target]
     there_places = paths.Places(*(field[at] for field in other.nodes))
     there_places.chain[at < 0] = -2
-    rows = apls_routes.DistanceRows(contracted.junctions)
+    rows = apls_rows.DistanceRows(contracted.junctions)
     booked = None
-    rows_there = apls_routes.DistanceRows(other.junctions)
+    rows_there = apls_rows.DistanceRows(other.junctions)
     if stale or np.any((target >= 0) & (at < 0)):
         cost, count = np.zeros(len(order)), np.zeros(len(order), np.int64)
         outside = copy.d[: int(copy.count[POINTS])][~copy.member[: int(copy.count[POINTS])]]

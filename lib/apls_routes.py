@@ -1,120 +1,13 @@
 """Shortest routes between all control points of a network, streamed, and what they cost in another network."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
-from lib.apls_paths import ControlGraph, Junctions, Places
-
-ROWS_BUDGET_BYTES = 512 * 2**20  # of distance rows held a network; larger ones are streamed in blocks
-THREADS_FROM_JUNCTIONS = 300  # below, starting threads costs more than it saves
-
-
-@njit(cache=True, nogil=True)
-def _dijkstra_rows(first, head, length, sources, rows):
-    """Distances from each source to every junction, one row a source; a binary heap with late deletion."""
-    n = len(first) - 1
-    keys = np.empty(len(head) + 1)
-    items = np.empty(len(head) + 1, np.int64)
-    for s in range(len(sources)):
-        d = rows[s]
-        d[:] = np.inf
-        d[sources[s]] = 0.0
-        keys[0] = 0.0
-        items[0] = sources[s]
-        size = 1
-        left = n
-        while size > 0:
-            du = keys[0]
-            u = items[0]
-            size -= 1
-            key = keys[size]
-            item = items[size]
-            i = 0
-            while True:
-                c = 2 * i + 1
-                if c >= size:
-                    break
-                if c + 1 < size and keys[c + 1] < keys[c]:
-                    c += 1
-                if keys[c] >= key:
-                    break
-                keys[i] = keys[c]
-                items[i] = items[c]
-                i = c
-            keys[i] = key
-            items[i] = item
-            if du > d[u]:
-                continue
-            left -= 1
-            if left == 0:
-                break
-            for k in range(first[u], first[u + 1]):
-                v = head[k]
-                nd = du + length[k]
-                if nd < d[v]:
-                    d[v] = nd
-                    i = size
-                    size += 1
-                    while i > 0:
-                        c = (i - 1) >> 1
-                        if keys[c] <= nd:
-                            break
-                        keys[i] = keys[c]
-                        items[i] = items[c]
-                        i = c
-                    keys[i] = nd
-                    items[i] = v
-
-
-def workers() -> int:
-    """Threads worth starting: the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_threads(function, count: int, threads: int) -> None:
-    """Call function(lo, hi) over slices of range(count), in threads (the kernels let go of the GIL)."""
-    if threads < 2 or count < 2 * threads:
-        function(0, count)
-        return
-    cuts = np.linspace(0, count, min(4 * threads, count) + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(function, lo, hi) for lo, hi in zip(cuts[:-1], cuts[1:], strict=True)]:
-            done.result()
-
-
-class DistanceRows:
-    """Distances between junctions by rows: all of them held where they fit the budget, else only those asked for."""
-
-    def __init__(self, junctions: Junctions, budget_bytes: int = ROWS_BUDGET_BYTES):
-        self.junctions = junctions
-        self.count = len(junctions.first) - 1
-        self.at_once = max(4, budget_bytes // (8 * max(self.count, 1)))  # rows that fit the budget
-        self._whole: np.ndarray | None = None
-
-    def get(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the wanted junctions and, for every junction, the index of its row (-1 where it has none)."""
-        if self._whole is not None:
-            return self._whole, np.arange(self.count)
-        sources = np.unique(wanted)
-        whole = self.count <= self.at_once and 4 * len(sources) > self.count
-        if whole:
-            sources = np.arange(self.count)
-        rows = np.empty((len(sources), self.count))
-
-        def fill(lo: int, hi: int) -> None:
-            _dijkstra_rows(*self.junctions, sources[lo:hi], rows[lo:hi])
-
-        _in_threads(fill, len(sources), workers() if self.count >= THREADS_FROM_JUNCTIONS else 1)
-        index = np.full(self.count, -1)
-        index[sources] = np.arange(len(sources))
-        if whole:
-            self._whole = rows
-        return rows, index
+from lib.apls_paths import ControlGraph, Places
+from lib.apls_rows import THREADS_FROM_JUNCTIONS, DistanceRows, in_threads, workers
 
 
 @njit(cache=True, nogil=True)
@@ -141,38 +34,42 @@ def route_cost(truth_px: float, found_px: float) -> float:
     return min(1.0, abs(truth_px - found_px) / truth_px)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
 def _sum_costs(sources, halved, here, rows_h, row_of_h, there, rows_t, row_of_t, cost, count):
-    """Sum the costs of all routes of each source; `halved`: of the routes to later points only, both ways at once."""
+    """
+    Sum the costs of all routes of each source; `halved`: of the routes to later points only, both ways at once.
+
+    Without branches, and free to add in any order, so that eight routes are looked at together.
+    """
     n = len(here.p)
     dh = np.empty(rows_h.shape[1])
-    dt = np.empty(rows_t.shape[1])
+    dt = np.empty(rows_t.shape[1] + 1)
+    dt[-1] = np.inf
+    # points without a place there lie beyond reach
+    nowhere = there.chain < -1
+    there_p, there_q = np.where(nowhere, len(dt) - 1, there.p), np.where(nowhere, len(dt) - 1, there.q)
+    here_p, here_q, here_to_p, here_to_q = here.p, here.q, here.to_p, here.to_q
+    there_to_p, there_to_q = there.to_p, there.to_q
     for k in range(len(sources)):
         a = sources[k]
         _from_place(a, here, rows_h, row_of_h, dh)
-        snapped = there.chain[a] > -2
-        if snapped:
-            _from_place(a, there, rows_t, row_of_t, dt)
-        chain_h = here.chain[a]
-        chain_t = there.chain[a]
+        _from_place(a, there, rows_t, row_of_t, dt[:-1])
+        # no point is on the chain -3: a junction shares its chain with nobody
+        chain_h = here.chain[a] if here.chain[a] >= 0 else -3
+        chain_t = there.chain[a] if there.chain[a] >= 0 else -3
+        at_h, at_t = here_to_p[a], there_to_p[a]
         total = 0.0
         pairs = 0
         for b in range(a + 1 if halved else 0, n):
-            if b == a:
-                continue
-            x = min(dh[here.p[b]] + here.to_p[b], dh[here.q[b]] + here.to_q[b])
-            if here.chain[b] == chain_h and chain_h >= 0:
-                x = min(x, abs(here.to_p[b] - here.to_p[a]))
-            if x == np.inf:
-                continue
-            pairs += 1
-            if not snapped or there.chain[b] < -1:
-                total += 1.0
-                continue
-            y = min(dt[there.p[b]] + there.to_p[b], dt[there.q[b]] + there.to_q[b])
-            if there.chain[b] == chain_t and chain_t >= 0:
-                y = min(y, abs(there.to_p[b] - there.to_p[a]))
-            total += route_cost(x, y)
+            x = min(dh[here_p[b]] + here_to_p[b], dh[here_q[b]] + here_to_q[b])
+            y = min(dt[there_p[b]] + there_to_p[b], dt[there_q[b]] + there_to_q[b])
+            along_h, along_t = abs(here_to_p[b] - at_h), abs(there_to_p[b] - at_t)
+            x = along_h if here.chain[b] == chain_h and along_h < x else x
+            y = along_t if there.chain[b] == chain_t and along_t < y else y
+            off = 0.0 if x == y else min(1.0, abs(x - y) / x)  # `route_cost`
+            counts = x < np.inf and b != a
+            total += off if counts else 0.0
+            pairs += counts
         cost[k] = total
         count[k] = pairs
 
@@ -293,6 +190,6 @@ def route_costs(direction: Direction, sources: np.ndarray | None = None) -> tupl
         ) -> None:
             _sum_costs(block[lo:hi], halved, *args, block_cost[lo:hi], block_count[lo:hi])
 
-        _in_threads(add, len(block), threads)
+        in_threads(add, len(block), threads)
         cost[block], count[block] = block_cost, block_count
     return cost[sources], count[sources]

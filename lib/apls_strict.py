@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from lib import apls_paths as paths
-from lib import apls_routes
+from lib import apls_routes, apls_rows
 from lib.apls_paths import ControlGraph, hypot
 
 CELLS_PER_PX = 10  # points of one cell of 0.1 px are one node
@@ -280,7 +280,7 @@ def directions(
         for g in graphs
     ]
     here = [contracted(g, pins) for g, pins in zip(graphs, hairpins, strict=True)]
-    rows = [apls_routes.DistanceRows(c.junctions) for c in here]
+    rows = [apls_rows.DistanceRows(c.junctions) for c in here]
     out = []
     for i in (0, 1):
         edge, along, node = snapped[i]
@@ -289,7 +289,7 @@ def directions(
         if pins[split].any():  # a point inside splits a hairpin: its parts are walked both ways
             pins = pins & ~np.isin(np.arange(len(pins)), split)
             there = contracted(graphs[1 - i], pins)
-            rows_there = apls_routes.DistanceRows(there.junctions)
+            rows_there = apls_rows.DistanceRows(there.junctions)
         out.append(
             apls_routes.Direction(
                 xy=graphs[i].nodes,

@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import KDTree
 
-from lib import apls_paths, apls_routes, apls_strict
+from lib import apls_paths, apls_routes, apls_rows, apls_strict
 from lib.errors import ParameterError
 
 SPACING_M = 5.0  # between holes, and between marbles: as in the paper; finer changes little, costs its square
@@ -109,7 +109,7 @@ def topo(
     starts = np.arange(n) if seeds is None or seeds >= n else np.sort(rng.choice(n, seeds, replace=False))
     snapped = apls_strict.snap(graphs[0].nodes[starts], graphs[1], radius_px)
     places = _stack(apls_strict.places(*snapped, found), found.nodes)
-    rows_true, rows_found = (apls_routes.DistanceRows(side.junctions) for side in (true, found))
+    rows_true, rows_found = (apls_rows.DistanceRows(side.junctions) for side in (true, found))
     holes = marbles = matched = 0
     for k, start in enumerate(starts):
         hole = graphs[0].nodes[apls_routes.lengths_from(start, true.nodes, rows_true) <= reach_px]

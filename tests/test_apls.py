@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import apls, apls_routes, roadio
+from lib import apls, apls_rows, roadio
 from lib.errors import InputError, ParameterError
 
 CASES = Path(__file__).parents[2] / "shared" / "apls"
@@ -223,7 +223,7 @@ def test_streaming_in_blocks_gives_the_same_score(monkeypatch):
     for mode in ("challenge", "strict"):
         whole = apls.score(truth, proposal, mode)
         with monkeypatch.context() as small:
-            small.setattr(apls_routes.DistanceRows.__init__, "__defaults__", (20_000,))
+            small.setattr(apls_rows.DistanceRows.__init__, "__defaults__", (20_000,))
             assert three(apls.score(truth, proposal, mode)) == pytest.approx(three(whole), abs=1e-12)
 
 
