@@ -220,7 +220,7 @@ def compare_end_to_end(
     with tempfile.TemporaryDirectory() as folder:
         fit(chips, chips[:1], Path(folder), config, model, progress=lambda line: None)
     SegmentationTask.training_step = step
-    return np.median(resident_s) / np.median(np.diff(started_s)[1:])
+    return min(resident_s) / min(np.diff(started_s)[1:])
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.checkpoint import CheckpointInfo, TrainedModel
-from lib.chips import load_manifest, read_mask, write_manifest, write_png
+from lib.chips import load_manifest, read_mask, read_weights, write_manifest, write_png
 from lib.errors import ParameterError
 from lib.models import ModelConfig
 from lib.relabel import RelabelOptions, mend, move, relabel
@@ -53,10 +53,12 @@ def town(tmp_path):
         name = f"c{number}"
         image = write_png(tmp_path / "images" / f"{name}.png", np.repeat(truth[..., None], 3, axis=2))
         shared = {"chip": name, "scene": "town", "image": image, "gsd_m": 1.0, "crs": "", "transform": ""}
-        shared |= {"width": SIDE_PX, "height": SIDE_PX, "footprint": "", "weight": ""}
+        shared |= {"width": SIDE_PX, "height": SIDE_PX, "footprint": ""}
         for label, kind, array in (("osm", "train", mask), ("osm", "val", mask), ("clean", "test", truth)):
             path = write_png(tmp_path / f"masks_{label}_{kind}" / f"{name}.png", array)
-            rows.append(shared | {"mask": path, "label": label, "split": kind})
+            heavy = np.where(array == 255, 128, 64).astype(np.uint8)
+            weight = write_png(tmp_path / f"weights_{label}_{kind}" / f"{name}.png", heavy)
+            rows.append(shared | {"mask": path, "weight": weight, "label": label, "split": kind})
         truths[name] = truth
     return write_manifest(pd.DataFrame(rows), tmp_path / "manifest.csv"), truths
 
@@ -70,9 +72,11 @@ def test_masks_come_nearer_to_the_truth(town, tmp_path):
     before, after = load_manifest(path), load_manifest(found)
     train = after["split"] == "train"
     assert before[~train].equals(after[~train])
-    for chip, old in zip(after[train].itertuples(), before["mask"][train], strict=True):
-        assert iou(read_mask(old), truths[chip.chip]) < 0.6
+    for chip, old in zip(after[train].itertuples(), before[train].itertuples(), strict=True):
+        assert iou(read_mask(old.mask), truths[chip.chip]) < 0.6
         assert iou(read_mask(chip.mask), truths[chip.chip]) > 0.95
+        moved = np.roll(read_weights(old.weight), (-2, 3), axis=(0, 1))
+        np.testing.assert_array_equal(read_weights(chip.weight)[:-2, 3:], moved[:-2, 3:])
 
 
 def test_a_network_that_sees_nothing_moves_nothing(town, tmp_path):
