@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.findings import publish
+from benchmarks.findings import BOTH, NOISY, SCRATCH, publish
 from lib import reports
 from lib.checkpoint import TrainedModel, load_model
 from lib.chips import load_manifest, select
@@ -137,23 +137,22 @@ class Row:
 
 
 def clean_chips_rows(budget: Budget) -> Iterator[Row]:
-    """Stage 1 once a seed, then both arms for each number of clean chips; last, scratch with both budgets."""
+    """Stage 1 once a seed, then both arms for each number of clean chips; scratch with both budgets for the largest."""
     shared = {"budget": budget, "model": budget.model}
     for seed in range(budget.seeds):
-        first = Row("stage 1 alone", seed, 1, **shared)
+        first = Row(NOISY, seed, 1, **shared)
         yield first
         for count in CLEAN_CHIPS:
-            yield Row("stage 1, then 2", seed, 2, after=first, clean_chips=count, **shared)
-            yield Row("stage 2 alone", seed, 2, clean_chips=count, **shared)
+            yield Row(BOTH, seed, 2, after=first, clean_chips=count, **shared)
+            yield Row(SCRATCH, seed, 2, clean_chips=count, **shared)
     for seed in range(budget.seeds):
-        for count in CLEAN_CHIPS[1::2]:
-            yield Row("stage 2 alone, both budgets", seed, 2, clean_chips=count, both_budgets=True, **shared)
+        yield Row(f"{SCRATCH}, both budgets", seed, 2, clean_chips=CLEAN_CHIPS[-1], both_budgets=True, **shared)
 
 
 def two_stages(name: str, seed: int, budget: Budget, model: ModelConfig, recipe: dict[str, Any]) -> Iterator[Row]:
     """Both stages of one network and recipe."""
     shared = {"budget": budget, "model": model, "recipe": tuple(recipe.items())}
-    first = Row(f"{name}, stage 1 alone", seed, 1, **shared)
+    first = Row(f"{name}, {NOISY}", seed, 1, **shared)
     yield first
     yield Row(name, seed, 2, after=first, **shared)
 
@@ -163,24 +162,24 @@ def real_rows(budget: Budget) -> Iterator[Row]:
     model = budget.model
     for seed in range(budget.seeds):
         yield from stages(seed, budget)
+    for seed in range(budget.seeds):
+        yield Row(f"{SCRATCH}, both budgets", seed, 2, budget, model, both_budgets=True)
     for name, architecture in NETWORKS.items():
         yield from two_stages(name, 0, budget, replace(model, architecture=architecture, context="32"), {})
     for context in ("32", "128", "64 hdc"):
         yield from two_stages(f"context {context}", 0, budget, replace(model, context=context), {})
     yield from two_stages("BCE + dice", 0, budget, model, {"loss": "bce_dice"})
     yield from two_stages("constant rate", 0, budget, model, {"schedule": "constant"})
-    for seed in range(budget.seeds):
-        yield Row("stage 2 alone, both budgets", seed, 2, budget, model=model, both_budgets=True)
 
 
 def stages(seed: int, budget: Budget, clean_chips: int = 0) -> Iterator[Row]:
     """Stage 1 alone, with its own threshold and with that of clean chips; both stages; scratch."""
     shared = {"budget": budget, "model": budget.model}
-    first = Row("stage 1 alone", seed, 1, **shared)
+    first = Row(NOISY, seed, 1, **shared)
     yield first
-    yield Row("stage 1 alone, clean threshold", seed, 0, after=first, **shared)
-    yield Row("stage 1, then 2", seed, 2, after=first, clean_chips=clean_chips, **shared)
-    yield Row("stage 2 alone", seed, 2, clean_chips=clean_chips, **shared)
+    yield Row(f"{NOISY}, clean threshold", seed, 0, after=first, **shared)
+    yield Row(BOTH, seed, 2, after=first, clean_chips=clean_chips, **shared)
+    yield Row(SCRATCH, seed, 2, clean_chips=clean_chips, **shared)
 
 
 def kampala_rows(budget: Budget) -> Iterator[Row]:

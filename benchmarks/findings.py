@@ -24,10 +24,10 @@ BUILDINGS = IOU | {
         2 * t["building_tp"] + t["building_fp"] + t["building_fn"],
     )
 }
-SUBJECT = "stage 1, then 2"
+NOISY, BOTH, SCRATCH = "stage 1 alone", "stage 1, then 2", "stage 2 alone"  # what a training learned from
 NAMES = {"clean-chips": "clean_chips", "real": "real_imagery", "kampala": "kampala"}  # of files in results/
 # arm -> colour, and how far beside the line its places are drawn
-ARMS = {SUBJECT: (TEAL, 0), "stage 2 alone": (SLATE, 0), "stage 2 alone, both budgets": (OCHRE, 0.1)}
+ARMS = {BOTH: (TEAL, 0), SCRATCH: (SLATE, 0), f"{SCRATCH}, both budgets": (OCHRE, 0.1)}
 
 
 def metrics_of(finished: Finished) -> dict[str, Shares]:
@@ -68,18 +68,18 @@ def difference(tables: Sequence[pd.DataFrame], others: Sequence[pd.DataFrame], s
 def differences(finished: Finished) -> pd.DataFrame:
     """Both stages against every other row on as many clean chips (or none), the same seeds of each."""
     own, rows = groups(finished), []
-    subjects = {clean: dict(seeds) for (row, clean), seeds in own.items() if row == SUBJECT}
+    subjects = {clean: dict(seeds) for (row, clean), seeds in own.items() if row == BOTH}
     for (row, clean), seeds in own.items():
         for count in [clean] if clean else sorted(subjects):
             shared = [seed for seed, _ in seeds if seed in subjects.get(count, {})]
-            if row == SUBJECT or not shared:
+            if row == BOTH or not shared:
                 continue
             others = dict(seeds)
             for metric, shares in metrics_of(finished).items():
                 found = difference([subjects[count][s] for s in shared], [others[s] for s in shared], shares)
                 rows.append(
                     {
-                        "difference": f"{SUBJECT} minus {row}",
+                        "difference": f"{BOTH} minus {row}",
                         "clean_chips": count,
                         "seeds": len(shared),
                         "metric": metric,
@@ -132,8 +132,8 @@ def curve(finished: Finished) -> Sheet:
     )
     sheet = Sheet(9.0, 4.3, f"{' and '.join(metrics)} over the number of clean chips. {note}", photo=False)
     for ax, (metric, shares) in zip(sheet.subplots(1, len(metrics)), metrics.items(), strict=True):
-        found = interval([table for _, table in own["stage 1 alone", 0]], shares)
-        ax.axhline(found.value, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="stage 1 alone")
+        found = interval([table for _, table in own[NOISY, 0]], shares)
+        ax.axhline(found.value, color=INK, linewidth=1, linestyle=(0, (4, 3)), label=NOISY)
         for arm, (color, aside) in ARMS.items():
             tables = {clean: [table for _, table in seeds] for (row, clean), seeds in own.items() if row == arm}
             _arm(ax, {counts.index(clean): tables[clean] for clean in sorted(tables)}, shares, color, aside, arm)
@@ -161,7 +161,7 @@ def _arm(
         ax.plot(places, values, "D", color=color, markersize=6, label=label)
         ax.vlines(places, low, high, color=color, linewidth=1.2)
     else:
-        ax.plot(places, values, "-", marker="_", markersize=10, color=color, linewidth=2, label=label)
+        ax.plot(places, values, "-", color=color, linewidth=2, label=label)
         ax.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
     for place, tables in zip(places, found.values(), strict=True):
         ax.plot([place] * len(tables), [interval([t], shares).value for t in tables], "o", color=color, markersize=4)
@@ -170,7 +170,7 @@ def _arm(
 def board(finished: Finished) -> Sheet:
     """Both scores of every row: bar the mean over seeds, dots the seeds, line the interval over the test chips."""
     own, metrics = groups(finished), metrics_of(finished)
-    shown = [key for key in own if not key[0].endswith(", stage 1 alone")]
+    shown = [key for key in own if not key[0].endswith(f", {NOISY}")]
     names = [f"{row}{' (one seed)' * (len(own[row, clean]) == 1)}" for row, clean in shown]
     note = f"bar: mean over seeds; dots: seeds; line: 95 % interval, bootstrap over {len(finished[0][1])} test chips"
     alt = f"{' and '.join(metrics)} of {len(shown)} trainings. {note}"
@@ -179,7 +179,7 @@ def board(finished: Finished) -> Sheet:
     for ax, (metric, shares) in zip(axes, metrics.items(), strict=True):
         for place, key in enumerate(shown):
             tables = [table for _, table in own[key]]
-            found, color = interval(tables, shares), TEAL if key[0] == SUBJECT else SLATE
+            found, color = interval(tables, shares), TEAL if key[0] == BOTH else SLATE
             ax.barh(place, found.value, height=0.6, color=color, alpha=0.35)
             ax.plot([found.low, found.high], [place, place], color=INK, linewidth=1.2)
             values = [interval([table], shares).value for table in tables]
