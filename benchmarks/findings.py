@@ -72,7 +72,7 @@ def differences(finished: Finished) -> pd.DataFrame:
     for (row, clean), seeds in own.items():
         for count in [clean] if clean else sorted(subjects):
             shared = [seed for seed, _ in seeds if seed in subjects.get(count, {})]
-            if row == BOTH or not shared:
+            if row == BOTH or row.endswith(f", {NOISY}") or not shared:
                 continue
             others = dict(seeds)
             for metric, shares in metrics_of(finished).items():
