@@ -39,8 +39,8 @@ $(READY): requirements.lock pyproject.toml
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-results: $(READY)  ## the two-stage comparison over three seeds: results/two_stage.csv
-	$(BIN)/python benchmarks/two_stage.py
+results: $(READY)  ## two stages against one, over seeds and clean chips: results/clean_chips.csv
+	$(BIN)/python -m benchmarks.experiments clean-chips
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,7 +11,12 @@ import yaml
 
 from lib.paths import ROOT
 
-CONDA_NAMES = {"torch": "pytorch", "opencv-python-headless": "opencv", "osmium": "pyosmium"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "huggingface-hub": "huggingface_hub",
+    "opencv-python-headless": "opencv",
+    "osmium": "pyosmium",
+}
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
 
