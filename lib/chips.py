@@ -55,6 +55,7 @@ COLUMNS = (
 )
 PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
+MOST_WEIGHT = 255 / WEIGHT_ONE
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
@@ -96,13 +97,19 @@ def load_manifest(path: Path) -> pd.DataFrame:
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
-    """Write the manifest whole; paths become relative to its folder. `weight` and `dropped` may be missing."""
+    """
+    Write the manifest whole; paths become relative to its folder. The columns `weight` and `dropped` may be missing.
+
+    A file that says the same already is left as it is: its date tells when the chips last changed.
+    """
     optional = {name: manifest.get(name, "") for name in ("weight", "dropped")}
-    out = manifest.assign(**optional)[list(COLUMNS)]
+    out = manifest.assign(**{name: pd.Series(v, index=manifest.index).fillna("") for name, v in optional.items()})
+    out = out[list(COLUMNS)]
     folder = path.parent.resolve()
     for column in PATHS:
         out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
-    return write_whole(path, out.to_csv(index=False))
+    text = out.to_csv(index=False)
+    return path if path.is_file() and path.read_text() == text else write_whole(path, text)
 
 
 def select(manifest: pd.DataFrame, label: str, split: str) -> pd.DataFrame:

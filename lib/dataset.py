@@ -1,59 +1,31 @@
-"""From an area's scenes to chips: draw or read their masks, cut, split, write."""
+"""From an area's scenes to chips: plan them, split them, cut them on all cores, list them in a manifest."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.chips import LABELS, split_by_place, split_by_scene, write_manifest, write_png
-from lib.errors import InputError, ParameterError
-from lib.grid import MASK_IGNORE, Grid
+from lib.chips import LABELS, PATHS, split_by_place, split_by_scene, write_manifest
+from lib.cut import Block, Chip, ChipOptions, cut_block, read_record
+from lib.errors import InputError, or_skip
+from lib.grid import Grid
+from lib.jobs import run_jobs
 from lib.lanes import LaneProfile, profile_options
 from lib.offset import shift
 from lib.osm import OsmLayers
 from lib.paths import write_whole
-from lib.rasterize import draw_polygons, draw_roads, index_buildings, index_roads
-from lib.sources import Scene, half_brightness, nodata_area, read_mask_image, read_scene, source_name
+from lib.rasterize import Window
+from lib.sources import REACH_M, Scene, source_name
+from lib.vectors import near_windows
 
-
-@dataclass(frozen=True)
-class ChipOptions:
-    """
-    How an area is cut into chips.
-
-    Attributes
-    ----------
-    task
-        "roads" or "buildings".
-    gsd_m
-        Ground sampling distance of the chips, metres; scenes of another one are resampled.
-    chip_px
-        Side of a chip; a scene smaller than that is one chip of its own size.
-    val_share, test_share
-        Share of each source's ground (or of its scenes, where nothing says how they lie) that validates and tests.
-    clean_chips
-        How many training chips, and how many validating ones at most, get a clean mask; 0 means all.
-    seed
-        Draws the clean chips, and the splits of scenes without georeference.
-    """
-
-    task: str = "roads"
-    gsd_m: float = 0.5
-    chip_px: int = 512
-    val_share: float = 0.15
-    test_share: float = 0.2
-    clean_chips: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.task not in ("roads", "buildings"):
-            raise ParameterError(f"task is 'roads' or 'buildings', got {self.task!r}")
-        if self.gsd_m <= 0 or self.chip_px < 32 or self.clean_chips < 0:
-            raise ParameterError(f"gsd_m must be positive, chip_px at least 32, clean_chips not negative: {self}")
+BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
+SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
 
 
 def build_chips(
@@ -63,12 +35,14 @@ def build_chips(
     options: ChipOptions,
     profile: LaneProfile,
     shifts_m: Mapping[str, tuple[float, float]] | None = None,
+    scheduler: str = "",
+    skipped: dict[str, str] | None = None,
 ) -> Path:
     """
     Cut scenes into chips with masks, under `out_dir`; returns the manifest's path.
 
-    Chips that are there already, made from the same files in the same way, are kept. About ten lines of progress are
-    printed.
+    Chips that are there already, made from the same files in the same way, are kept: a run that was killed goes on
+    where it was. About ten lines of progress are printed.
 
     Parameters
     ----------
@@ -82,32 +56,41 @@ def build_chips(
         How wide roads are drawn.
     shifts_m
         Scene -> metres to the east and to the north by which its OSM vectors are moved before they are drawn.
+    scheduler
+        Address of a Dask scheduler, see `lib.jobs.run_jobs`; "" for the cores of this machine.
+    skipped
+        Where bad files are named, each with its reason, while the others go on; None: the first one stops the run.
+        They are listed in `skipped.csv` beside the manifest, too.
 
     Raises
     ------
     InputError
-        If a scene or one of its masks can't be read, or the scenes of one source don't share one CRS.
+        If a scene or one of its masks can't be read, the scenes of one source don't share one CRS, two scenes have
+        one name, or no chip is left.
+    OSError
+        If a file can't be written, because the disk is full; run again, it goes on from there.
     """
     shifts_m = dict(shifts_m or {})
-    manifest_path, recipe_path = out_dir / "manifest.csv", out_dir / "recipe.json"
-    recipe = _recipe(scenes, options, profile, shifts_m)
-    if manifest_path.is_file() and recipe_path.is_file() and recipe_path.read_text() == recipe:
-        return manifest_path
-    manifest_path.unlink(missing_ok=True)
-    frames = []
-    for source in {id(s.source): s.source for s in scenes}.values():
-        own = [s for s in scenes if s.source is source]
-        windows = [(scene, *w) for scene in own for w in chip_windows(scene.grid, options.chip_px)]
-        frames.append(_choose(_split(windows, options), options))
-    plan = pd.concat(frames, ignore_index=True)
-    rows = []
-    parts = [part for _, part in plan.groupby("scene_index", sort=False)]
-    for number, part in enumerate(parts, 1):
-        rows += _write_scene(part["scene_object"].iloc[0], part, layers, out_dir, options, profile, shifts_m)
-        if number % max(1, len(parts) // 10) == 0 or number == len(parts):
-            print(f"{number} of {len(parts)} scenes cut: {len(rows)} image/mask pairs", flush=True)
-    write_whole(recipe_path, recipe)
-    return write_manifest(pd.DataFrame(rows), manifest_path)
+    plan = _plan(scenes, layers, options, profile, shifts_m)
+    rows = {chip.name: found for _, chip in plan if (found := read_record(out_dir, chip)) is not None}
+    to_do = [(scene, chip) for scene, chip in plan if chip.name not in rows]
+    if to_do:
+        (out_dir / "manifest.csv").unlink(missing_ok=True)
+        print(f"{len(to_do)} chips to cut, {len(rows)} are there already", flush=True)
+    groups = _groups(to_do)
+    bad = {} if skipped is None else skipped
+    blocks = _blocks(groups, layers, out_dir, options, profile, shifts_m, bad)
+    seen = tenth = 0
+    for block, result in run_jobs(cut_block, blocks, len(groups), scheduler):
+        with or_skip(skipped, block.scene.path):
+            if isinstance(result, InputError):
+                raise result
+            rows |= result
+        seen += len(block.chips)
+        if 10 * seen // len(to_do) > tenth:
+            tenth = 10 * seen // len(to_do)
+            print(f"{seen} of {len(to_do)} chips cut", flush=True)
+    return _list_all([chip for scene, chip in plan if str(scene.path) not in bad], rows, out_dir, bad)
 
 
 def chip_windows(grid: Grid, chip_px: int) -> Iterator[tuple[int, int, int, int]]:
@@ -125,16 +108,43 @@ def _spans(length: int, chip_px: int) -> list[tuple[int, int]]:
     return [*spans, (length - rest, rest)] if rest >= chip_px / 2 else spans
 
 
-def _split(windows: list[tuple], options: ChipOptions) -> pd.DataFrame:
+def _plan(
+    scenes: list[Scene],
+    layers: Mapping[str, OsmLayers],
+    options: ChipOptions,
+    profile: LaneProfile,
+    shifts_m: Mapping[str, tuple[float, float]],
+) -> list[tuple[Scene, Chip]]:
+    """All chips, scene by scene in reading order, with what decides their content."""
+    owners: dict[str, Scene] = {}
+    for scene in scenes:
+        if (other := owners.setdefault(scene.name, scene)) is not scene:
+            raise InputError(f"{scene.path} and {other.path} have one name, and so would their chips; rename one")
+    frames = []
+    for source in {id(s.source): s.source for s in scenes}.values():
+        own = [s for s in scenes if s.source is source]
+        windows = [(scene.name, *w) for scene in own for w in chip_windows(scene.grid, options.chip_px)]
+        frames.append(_choose(_split(windows, owners, options), source, options))
+    recipes = {s.name: _recipe(s, layers, options, profile, shifts_m) for s in scenes}
+    plan = []
+    for row in pd.concat(frames, ignore_index=True).itertuples():
+        window = (row.col, row.row, row.width, row.height)
+        facts = json.dumps([recipes[row.scene], window, row.split, row.labels])
+        key = hashlib.sha1(facts.encode(), usedforsecurity=False).hexdigest()
+        name = f"{row.scene}_r{row.row:05d}_c{row.col:05d}"
+        plan.append((owners[row.scene], Chip(name, window, row.split, tuple(row.labels), key)))
+    return plan
+
+
+def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
     """One row a chip with its split; by place where all scenes share a CRS, by scene where none has one."""
-    frame = pd.DataFrame(windows, columns=["scene_object", "col", "row", "width", "height"])
-    frame["scene_index"] = [str(s.path) for s in frame["scene_object"]]
-    systems = {s.grid.crs for s in frame["scene_object"]}
+    frame = pd.DataFrame(windows, columns=["scene", "col", "row", "width", "height"])
+    systems = {scene_of[name].grid.crs for name in frame["scene"].unique()}
     if systems == {None}:
-        split_of = split_by_scene(list(frame["scene_index"]), options.val_share, options.test_share, options.seed)
-        frame["split"] = frame["scene_index"].map(split_of)
+        split_of = split_by_scene(list(frame["scene"]), options.val_share, options.test_share, options.seed)
+        frame["split"] = frame["scene"].map(split_of)
     elif len(systems) == 1:
-        bounds = np.array([_bounds(r) for r in frame.itertuples()])
+        bounds = np.array([scene_of[name].grid.window(*window).bounds for name, *window in windows])
         frame["split"] = split_by_place(bounds, options.val_share, options.test_share)
     else:
         raise InputError(
@@ -143,13 +153,8 @@ def _split(windows: list[tuple], options: ChipOptions) -> pd.DataFrame:
     return frame
 
 
-def _bounds(row: Any) -> tuple[float, float, float, float]:
-    return row.scene_object.grid.window(row.col, row.row, row.width, row.height).bounds
-
-
-def _choose(frame: pd.DataFrame, options: ChipOptions) -> pd.DataFrame:
+def _choose(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions) -> pd.DataFrame:
     """Label sources of each chip: OSM for all that train or validate, clean for the test and for a handful."""
-    source = frame["scene_object"].iloc[0].source
     frame = frame[frame["split"] != ""].reset_index(drop=True)
     rng = np.random.default_rng(options.seed)
     clean = frame["split"] == "test" if "clean" in source else pd.Series(False, index=frame.index)
@@ -166,84 +171,83 @@ def _choose(frame: pd.DataFrame, options: ChipOptions) -> pd.DataFrame:
     return frame[frame["labels"].map(len) > 0]
 
 
-def _write_scene(
+def _recipe(
     scene: Scene,
-    part: pd.DataFrame,
+    layers: Mapping[str, OsmLayers],
+    options: ChipOptions,
+    profile: LaneProfile,
+    shifts_m: Mapping[str, tuple[float, float]],
+) -> dict[str, Any]:
+    """What decides the content of a scene's chips: source, options, profile, shift, size and time of each file."""
+    names = {label: source_name(scene, label) for label in LABELS if label in scene.source}
+    files = [scene.path, *(scene.data_dir / name for name in names.values())]
+    stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
+    return {
+        "source": dict(scene.source),
+        "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},
+        "profile": profile_options(profile),
+        "shift_m": shifts_m.get(scene.name),
+        "files": stats,
+        "dates": {name: layers[name].date for name in names.values() if name in layers},
+    }
+
+
+def _groups(chips: list[tuple[Scene, Chip]]) -> list[tuple[Scene, tuple[Chip, ...]]]:
+    """Chips of one scene each, BLOCK_CHIPS at a time."""
+    groups = []
+    for _, pairs in groupby(chips, key=lambda pair: pair[0].name):
+        scenes, own = zip(*pairs, strict=True)
+        groups += [(scenes[0], own[k : k + BLOCK_CHIPS]) for k in range(0, len(own), BLOCK_CHIPS)]
+    return groups
+
+
+def _blocks(
+    groups: list[tuple[Scene, tuple[Chip, ...]]],
     layers: Mapping[str, OsmLayers],
     out_dir: Path,
     options: ChipOptions,
     profile: LaneProfile,
     shifts_m: Mapping[str, tuple[float, float]],
-) -> list[dict[str, Any]]:
-    """Write the chips of one scene with their masks; returns their manifest rows."""
-    shift_m = {"osm": shifts_m.get(scene.name, (0.0, 0.0)), "clean": (0.0, 0.0)}
-    draw = {n: _mask_drawer(scene, n, layers, options.task, profile, shift_m[n]) for n in LABELS if n in scene.source}
-    rows = []
-    for chip in part.itertuples():
-        window = (chip.col, chip.row, chip.width, chip.height)
-        image, valid = read_scene(scene.path, scene.in_file(window), (chip.height, chip.width))
-        if "nodata" in scene.source:
-            valid &= ~nodata_area(image, scene.source["nodata"])
-        if not valid.any():
-            continue
-        grid = scene.grid.window(*window)
-        name = f"{scene.name}_r{chip.row:05d}_c{chip.col:05d}"
-        shared = {
-            "chip": name,
-            "scene": scene.name,
-            "image": write_png(out_dir / "images" / f"{name}.png", image),
-            "split": chip.split,
-            "gsd_m": options.gsd_m,
-            "crs": grid.crs or "",
-            "transform": " ".join(f"{v:.12g}" for v in grid.transform) if grid.crs else "",
-            "width": chip.width,
-            "height": chip.height,
-            "footprint": grid.footprint_wkt(),
-        }
-        for label in chip.labels:
-            mask = draw[label](window)
-            mask[~valid] = MASK_IGNORE
-            rows.append(shared | {"label": label, "mask": write_png(out_dir / f"masks_{label}" / f"{name}.png", mask)})
-    return rows
+    skipped: Mapping[str, str],
+) -> Iterator[Block]:
+    """
+    The work, drawn a block at a time, each with the vectors near its chips; none of scenes skipped by then.
+
+    A vector travels with the blocks that it touches: a worker holds those in its hands, whatever the area's size.
+    """
+
+    def cut_out(layer: OsmLayers, scene: Scene, windows: list[Window], shift_m: tuple[float, float]) -> OsmLayers:
+        near = near_windows(getattr(layer, options.task), scene.grid, windows, REACH_M)
+        return replace(layer, **{options.task: shift(near, *shift_m) if any(shift_m) else near})
+
+    for _, parts in groupby(groups, key=lambda group: group[0].name):
+        own = None
+        for scene, chips in parts:
+            if str(scene.path) in skipped:
+                break
+            moved_m = {"osm": shifts_m.get(scene.name, (0.0, 0.0)), "clean": (0.0, 0.0)}
+            if own is None:  # moved as a whole, so that a road has one place in all the blocks that it touches
+                names = {label: source_name(scene, label) for label in LABELS if label in scene.source}
+                whole = [(0, 0, scene.grid.width, scene.grid.height)]
+                own = {k: cut_out(layers[n], scene, whole, moved_m[k]) for k, n in names.items() if n in layers}
+            windows = [chip.window for chip in chips]
+            near = {label: cut_out(layer, scene, windows, (0.0, 0.0)) for label, layer in own.items()}
+            yield Block(scene, chips, near, moved_m["osm"], options, profile, out_dir)
 
 
-def _mask_drawer(
-    scene: Scene,
-    label: str,
-    layers: Mapping[str, OsmLayers],
-    task: str,
-    profile: LaneProfile,
-    shift_m: tuple[float, float],
-) -> Callable[[tuple[int, int, int, int]], np.ndarray]:
-    """Function from a chip's window, in the scene's pixels, to its mask."""
-    name = source_name(scene, label)
-    if name not in layers:
-        half = half_brightness(scene, name)
-        return lambda window: read_mask_image(scene, name, half, window)
-    vectors = layers[name].roads if task == "roads" else layers[name].buildings
-    if any(shift_m):
-        vectors = shift(vectors, *shift_m)
-    if task == "roads":
-        roads = index_roads(vectors, scene.grid, profile)
-        return lambda window: draw_roads(roads, window)
-    buildings = index_buildings(vectors, scene.grid)
-    return lambda window: draw_polygons(buildings, window)
-
-
-def _recipe(
-    scenes: list[Scene],
-    options: ChipOptions,
-    profile: LaneProfile,
-    shifts_m: Mapping[str, tuple[float, float]],
-) -> str:
-    """Text that changes when a chip would: sources, options, profile, shifts, and size and time of each file read."""
-    files = {s.path for s in scenes}
-    for scene in scenes:
-        files |= {scene.data_dir / source_name(scene, label) for label in LABELS if label in scene.source}
-    stats = {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(files) if p.is_file()}
-    parts = {
-        "sources": [dict(s.source) for s in scenes],
-        "options": asdict(options),
-        "profile": profile_options(profile),
-    }
-    return json.dumps(parts | {"shifts_m": shifts_m, "files": stats}, indent=1)
+def _list_all(
+    chips: list[Chip], rows: Mapping[str, list[dict[str, Any]]], out_dir: Path, skipped: Mapping[str, str]
+) -> Path:
+    """Write the manifest in the plan's order, and the list of what was skipped."""
+    if skipped:
+        table = pd.DataFrame(sorted(skipped.items()), columns=["file", "reason"])
+        write_whole(out_dir / "skipped.csv", table.to_csv(index=False))
+        print(f"{len(skipped)} files skipped:", *(f"  {reason}" for reason in table["reason"]), sep="\n", flush=True)
+    else:
+        (out_dir / "skipped.csv").unlink(missing_ok=True)
+    manifest = pd.DataFrame([row for chip in chips for row in rows[chip.name]])
+    if manifest.empty:
+        raise InputError(f"no chip is left for {out_dir}: all {len(chips)} are no-data, or all files were skipped")
+    for column in manifest.columns.intersection(PATHS):
+        manifest[column] = [str(out_dir / path) if path else "" for path in manifest[column]]
+    return write_manifest(manifest, out_dir / "manifest.csv")

@@ -1,5 +1,9 @@
 """The few exceptions of the project; each is also the builtin that a caller would expect."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class PPLinkNetError(Exception):
     """Base of all errors raised on purpose: says what was expected, what came, and what to do."""
@@ -19,3 +23,14 @@ class DownloadError(PPLinkNetError, ConnectionError):
 
 class CheckpointError(PPLinkNetError, ValueError):
     """A checkpoint is missing, damaged, or does not fit the network or task."""
+
+
+@contextmanager
+def or_skip(skipped: dict[str, str] | None, path: Path) -> Iterator[None]:
+    """Note an InputError over a file in `skipped` (file -> reason) and go on; raise it where `skipped` is None."""
+    try:
+        yield
+    except InputError as error:
+        if skipped is None:
+            raise
+        skipped[str(path)] = str(error)

@@ -153,7 +153,9 @@ def fit_lane_widths(
         If the profile's widths are pixels.
     """
     if profile.lane_width_px is not None:
-        raise ParameterError(f"The profile {profile.name!r} draws lanes in pixels; fit one in metres, such as 'metric'.")
+        raise ParameterError(
+            f"The profile {profile.name!r} draws lanes in pixels; fit one in metres, such as 'metric'."
+        )
     scenes = [s for s in scenes if "osm" in s.source and source_name(s, "osm") in layers]
     ground = _Ground(fit, scenes, layers, profile, shifts_m or {})
     before = ground.iou({}, 1.0) if ground.windows else float("nan")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -236,6 +236,15 @@ def road_weights(roads: pd.DataFrame, weights: Mapping[str, float], default: flo
     """Training weight of each road by its highway class, float32; `default` for the classes not named."""
     values = _lookup(highway_classes(roads), weights, weights.get("default", default))
     return pd.Series(values.astype(np.float32), index=roads.index, name="weight")
+
+
+def check_classes(names: Iterable[str], profile: LaneProfile, what: str) -> None:
+    """Raise ParameterError if a name is no class that the profile draws, nor "default"; gives the nearest."""
+    known = ["default", *profile.drawn]
+    for name in names:
+        if name not in known and "all" not in profile.drawn:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0)[0]
+            raise ParameterError(f"{what}: {name!r} is no highway class that is drawn; the nearest is {near!r}")
 
 
 def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,17 @@ import numpy as np
 import rasterio
 import shapely
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.windows import Window
 
 from lib.chips import LABELS
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
 from lib.osm import OsmLayers, area_of_interest, read_osm
 
 SOURCE_KEYS = {"images", "gsd_m", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
+REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 
 
@@ -45,24 +47,23 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
     """A raster file, without rasterio's warning of a missing georeference: `find_scenes` has dealt with that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as file:
-            yield file
+        try:
+            with rasterio.open(path) as file:
+                yield file
+        except RasterioIOError as error:
+            raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
 
 
 @dataclass(frozen=True)
 class Scene:
     """An image on its grid at the chips' GSD, with the file it comes from."""
 
+    name: str  # of the file without suffix; with its folders, where the files of a source are called alike
     path: Path
     size_px: tuple[int, int]  # (width, height) of the file
     grid: Grid
     data_dir: Path
     source: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """File name without suffix."""
-        return self.path.stem
 
     def in_file(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
         """A window (col, row, width, height) of the scene's grid in the file's own pixels."""
@@ -71,9 +72,22 @@ class Scene:
         return col * x_scale, row * y_scale, width * x_scale, height * y_scale
 
 
-def find_scenes(source: dict[str, Any], data_dir: Path, chip_gsd_m: float) -> list[Scene]:
+def find_scenes(
+    source: dict[str, Any], data_dir: Path, chip_gsd_m: float, skipped: dict[str, str] | None = None
+) -> list[Scene]:
     """
-    Scenes of one source, sorted by name, each with its grid at the chips' GSD.
+    Scenes of one source, sorted by path, each with its grid at the chips' GSD.
+
+    Parameters
+    ----------
+    source
+        As above.
+    data_dir
+        Where its patterns start.
+    chip_gsd_m
+        Metres a pixel of the chips.
+    skipped
+        Where bad files are named, each with its reason, while the others go on; None: the first one stops the run.
 
     Raises
     ------
@@ -89,14 +103,18 @@ def find_scenes(source: dict[str, Any], data_dir: Path, chip_gsd_m: float) -> li
     paths = sorted(data_dir.glob(source["images"]))
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
+    alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png
     scenes = []
     for path in paths:
-        grid = read_grid(path, require_crs=False)
-        gsd_m = grid.gsd_m if grid.crs else source.get("gsd_m")
-        if not gsd_m:
-            raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
-        width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
-        scenes.append(Scene(path, (grid.width, grid.height), grid.resampled(width, height), data_dir, source))
+        with or_skip(skipped, path):
+            grid = read_grid(path, require_crs=False)
+            gsd_m = grid.gsd_m if grid.crs else source.get("gsd_m")
+            if not gsd_m:
+                raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
+            width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
+            name = "-".join(path.relative_to(data_dir).with_suffix("").parts) if alike else path.stem
+            size_px = (grid.width, grid.height)
+            scenes.append(Scene(name, path, size_px, grid.resampled(width, height), data_dir, source))
     return scenes
 
 
@@ -126,14 +144,25 @@ def read_scene(path: Path, window: tuple[float, float, float, float], shape: tup
         how = Resampling.average if shrinks else Resampling.bilinear
         same = (round(window[3]), round(window[2])) == shape
         how = Resampling.nearest if same else how
-        bands = [1, 2, 3] if file.count >= 3 else [1, 1, 1]
-        bands_read = file.read(bands, window=where, out_shape=(3, *shape), resampling=how)
+        bands_read = file.read(_bands(file), window=where, out_shape=(3, *shape), resampling=how)
         valid = ~large_areas(file.dataset_mask(window=where, out_shape=shape) == 0)
-        if bands_read.dtype != np.uint8:
-            small = file.read(bands, out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
-            low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
-            bands_read = np.clip((bands_read.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
+    if bands_read.dtype != np.uint8:
+        low, high = _stretch(path, path.stat().st_mtime_ns)
+        bands_read = np.clip((bands_read.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
     return np.moveaxis(bands_read, 0, -1).astype(np.uint8), valid
+
+
+def _bands(file: rasterio.DatasetReader) -> list[int]:
+    return [1, 2, 3] if file.count >= 3 else [1, 1, 1]
+
+
+@lru_cache(maxsize=64)
+def _stretch(path: Path, _changed_ns: int) -> tuple[float, float]:
+    """1st and 99th percentile of a scene, looked up once for all its chips, as long as the file stays the same."""
+    with _opened(path) as file:
+        small = file.read(_bands(file), out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
+    low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
+    return float(low), float(high)
 
 
 def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:
@@ -163,10 +192,16 @@ def half_brightness(scene: Scene, name: str) -> float:
     path = scene.data_dir / name
     if not path.is_file():
         raise InputError(f"{scene.path.name} has no mask at {path}; check the pattern in its source")
-    if _image_size(path) != scene.size_px:
-        raise InputError(f"{path} has {_image_size(path)} px, its image {scene.path.name} {scene.size_px}")
+    size_px, brightest = _size_and_brightest(path, path.stat().st_mtime_ns)
+    if size_px != scene.size_px:
+        raise InputError(f"{path} has {size_px} px, its image {scene.path.name} {scene.size_px}")
+    return (1 if brightest <= 1 else 255) / 2
+
+
+@lru_cache(maxsize=64)
+def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
     with _opened(path) as file:
-        return (1 if file.read(1).max() <= 1 else 255) / 2
+        return (file.width, file.height), int(file.read(1).max())
 
 
 def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int, int, int]) -> np.ndarray:
@@ -184,7 +219,7 @@ def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int
 
 def source_name(scene: Scene, label: str) -> str:
     """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
-    return scene.source[label].replace("{stem}", scene.name)
+    return scene.source[label].replace("{stem}", scene.path.stem)
 
 
 def read_vectors(scenes: list[Scene], task: str) -> dict[str, OsmLayers]:
@@ -198,12 +233,7 @@ def read_vectors(scenes: list[Scene], task: str) -> dict[str, OsmLayers]:
                 serves.setdefault(source_name(scene, label), []).append(scene)
     layers = {}
     for name, own in serves.items():
-        area = shapely.union_all([area_of_interest(scene.grid) for scene in own])
+        area = area_of_interest(shapely.union_all([area_of_interest(scene.grid) for scene in own]), REACH_M)
         layers[name] = read_osm(name if name == "overpass" else own[0].data_dir / name, area, layers=(task,))
         print(f"read {len(getattr(layers[name], task))} {task} from {name}, OSM of {layers[name].date}", flush=True)
     return layers
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    with _opened(path) as file:
-        return file.width, file.height

@@ -11,10 +11,11 @@ import pandas as pd
 import shapely
 
 from lib.errors import InputError
-from lib.grid import LONLAT
+from lib.grid import LONLAT, Grid, crs_text, project
 from lib.tags import is_tagged
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
+EDGE_POINTS = 16  # on each side of a window that is brought into another CRS
 # what other makers of OSM files call the same tag: Geofabrik's shapefiles, SpaceNet's road lines
 COLUMN_NAMES = {"fclass": "highway", "lane_number": "lanes"}
 
@@ -71,6 +72,34 @@ def read_vector_file(
     bounds = bounds[np.isfinite(bounds).all(axis=1)]
     extent = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)) if len(bounds) else None
     return {layer: _joined(parts) for layer, parts in found.items()}, extent
+
+
+def near_windows(
+    frame: gpd.GeoDataFrame, grid: Grid, windows: list[tuple[int, int, int, int]], reach_m: float
+) -> gpd.GeoDataFrame:
+    """
+    Rows whose box comes within some metres of a window of a grid, in their order; the frame is indexed once.
+
+    Parameters
+    ----------
+    frame
+        Vectors in any CRS.
+    grid
+        A grid with a CRS.
+    windows
+        (col, row, width, height) in pixels of the grid.
+    reach_m
+        How far outside a window a row is still kept.
+    """
+    reach_px = reach_m / grid.gsd_m
+    col, row, width, height = np.array(windows, dtype=np.float64).T[..., None]
+    along = np.linspace(0, 1, EDGE_POINTS)  # the outline bends from one CRS to the other
+    x = np.concatenate([along, along * 0, along, along * 0 + 1]) * (width + 2 * reach_px) + col - reach_px
+    y = np.concatenate([along * 0, along, along * 0 + 1, along]) * (height + 2 * reach_px) + row - reach_px
+    world = grid.pixel_to_world(np.stack([x, y], axis=-1).reshape(-1, 2))
+    outlines = project(world, grid.crs, crs_text(frame.crs)).reshape(*x.shape, 2)
+    boxes = shapely.box(*outlines.min(axis=1).T, *outlines.max(axis=1).T)
+    return frame.iloc[np.unique(frame.sindex.query(boxes)[1])]
 
 
 def _layer_names(path: Path) -> list[str | None]:
