@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from lib.alignment import scene_middle, with_vectors
+from lib.charts import lane_dumbbells, widths_histogram
 from lib.chips import grid_of, read_mask
 from lib.errors import ParameterError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
@@ -15,11 +19,13 @@ from lib.osm import OsmLayers
 from lib.pixel_shapes import lengths_in_windows
 from lib.rasterize import RoadIndex, Window, draw_roads, index_roads
 from lib.scanline import SUBPIXELS
-from lib.sources import Scene, source_name
+from lib.sources import Scene, read_scene, source_name
+from lib.widgets import LanePanel, road_drawer
 
 FACTORS = np.round(np.geomspace(0.5, 2.0, 29), 3)  # of the profile's lane width: steps of 5 %
 LEAST_ROAD_M = 400.0  # a class with less road than this on the chips, tags aside, keeps the common factor
 LEAST_GAIN = 1e-3  # of IoU on the chips: less does not earn a class a width of its own
+PANEL_PX = 1024  # side of the picture under the sliders
 ROUNDS = 2  # over the classes, as one's width changes what another's covers
 
 
@@ -49,6 +55,11 @@ class LaneFit:
     def helps(self) -> bool:
         """Whether the suggestion agrees better than the profile on chips that the fit has not seen."""
         return self.held_out_iou[1] > self.held_out_iou[0]
+
+    def record(self) -> dict[str, object]:
+        """Plain JSON values for a report; a number that is not known is None."""
+        held_out = None if np.isnan(self.held_out_iou[0]) else list(self.held_out_iou)
+        return {"lane_widths_m": self.lane_widths_m, "fit_iou": list(self.fit_iou), "held_out_iou": held_out}
 
 
 class _Ground:
@@ -103,7 +114,7 @@ class _Ground:
             truth = clean == MASK_FOREGROUND
             both += np.count_nonzero(road & truth)
             either += np.count_nonzero((road | truth) & known)
-        return both / either if either else float("nan")
+        return float(both / either) if either else float("nan")
 
     def road_m(self) -> pd.Series:
         """Length of the roads whose width hangs on the lanes, by highway class, metres; the longest first."""
@@ -156,7 +167,7 @@ def fit_lane_widths(
         raise ParameterError(
             f"The profile {profile.name!r} draws lanes in pixels; fit one in metres, such as 'metric'."
         )
-    scenes = [s for s in scenes if "osm" in s.source and source_name(s, "osm") in layers]
+    scenes = with_vectors(scenes, layers)
     ground = _Ground(fit, scenes, layers, profile, shifts_m or {})
     before = ground.iou({}, 1.0) if ground.windows else float("nan")
     if not np.isfinite(before):
@@ -180,6 +191,66 @@ def fit_lane_widths(
     classes["own"] = classes.index.isin(list(factors))
     changed = {name: width for name, width in after_m.items() if width != round(before_m[name], 2)}
     return LaneFit(changed, classes.rename_axis("highway").reset_index(), (before, best), held_out_iou)
+
+
+def suggestion_figure(found: LaneFit) -> Figure:
+    """Width of a lane by class, before and after the fit."""
+    return lane_dumbbells(found.classes, title=_verdict(found))
+
+
+def _verdict(found: LaneFit) -> str:
+    (fit_before, fit_after), (before, after) = found.fit_iou, found.held_out_iou
+    other = "no other chips to test it on" if np.isnan(before) else f"on others {before:.3f} to {after:.3f}"
+    return f"IoU of OSM and clean masks: {fit_before:.3f} to {fit_after:.3f} on the chips of the fit, {other}"
+
+
+def widths_figure(scenes: list[Scene], layers: Mapping[str, OsmLayers], profile: LaneProfile) -> Figure | None:
+    """How wide the profile draws the OSM roads of the scenes, by highway class; None where there are none."""
+    names = {source_name(scene, "osm") for scene in with_vectors(scenes, layers)}
+    roads = [layers[name].roads for name in sorted(names) if len(layers[name].roads)]
+    if not roads:
+        return None
+    roads = pd.concat(roads, ignore_index=True)
+    widths_m = road_widths_m(roads, profile)
+    drawn = widths_m > 0
+    return widths_histogram(widths_m[drawn], classes=roads.loc[drawn, "highway"]) if drawn.any() else None
+
+
+def lane_panel(
+    scene: Scene,
+    layers: Mapping[str, OsmLayers],
+    profile: LaneProfile,
+    own: Mapping[str, float],
+    fitted: LaneFit | None,
+    measured_m: tuple[float, float],
+    moved_m: tuple[float, float],
+    path: Path,
+) -> LanePanel:
+    """
+    Sliders for lane widths, classes and offset over the middle PANEL_PX of a scene.
+
+    Parameters
+    ----------
+    profile, own
+        What is drawn, and those of its lane widths that the parameters set.
+    fitted
+        A suggestion to choose.
+    measured_m, moved_m
+        Metres east and north: the offset that was measured and is applied, and what the sliders add to it.
+    path
+        Parameters file that "save profile" updates.
+    """
+    window = scene_middle(scene, PANEL_PX)
+    image, _ = read_scene(scene.path, scene.in_file(window), (window[3], window[2]))
+    roads = shift(layers[source_name(scene, "osm")].roads, *measured_m)
+    draw = road_drawer(roads, scene.grid.window(*window), profile)
+    table = _scaled(profile, 1.0).lane_width_m
+    tables = {"by class: the profile's": (table, own)}
+    if fitted is not None and fitted.lane_widths_m:
+        tables["by class: fitted"] = ({**table, **fitted.lane_widths_m}, {**own, **fitted.lane_widths_m})
+    return LanePanel(
+        image, draw, classes=profile.drawn, dx_m=moved_m[0], dy_m=moved_m[1], tables=tables, profile_path=path
+    )
 
 
 def _lane_width_m(profile: LaneProfile, highway: str) -> float:

@@ -204,6 +204,21 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
     return pd.DataFrame(report, columns=["rule", "met", "dropped"])
 
 
+def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
+    """
+    OSM-labelled training chips that deserve a look first: the least agreement, else the least road; with a `title`.
+
+    Parameters
+    ----------
+    table, manifest
+        From `chip_table` and `lib.chips.load_manifest`.
+    """
+    name = next((n for n in ("iou_clean", "iou_predicted", "road_m") if table[n].notna().any()), "foreground")
+    rows = table[(table["split"] == "train") & table[name].notna()].nsmallest(count, name)
+    rows = rows.assign(title=[f"{name} {value:.3g}" for value in rows[name]])[["chip", "title"]]
+    return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
+
+
 def summary(agreement: pd.DataFrame) -> dict[str, float] | None:
     """Pooled scores of the OSM masks against the clean ones; None if no chip has both."""
     if agreement.empty:
