@@ -22,7 +22,6 @@ from lib.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
 
 GSD_M = 0.3  # of the masks that are compared
 COLUMNS = 4  # of pictures
-NAME_LENGTH = 12  # letters of a place's name that fit above its plan
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ def figure(pairs: list[Pair]) -> Figure:
     sheet = Sheet(10.0, height_in, f"OSM roads against surveyed ones at {len(pairs)} places.", photo=True)
     for ax, pair in zip(picture_axes(sheet, len(pairs), columns), pairs, strict=True):
         paper = np.full((*pair.surveyed.shape, 3), 255, np.uint8)
-        title = f"{pair.name[-NAME_LENGTH:]}: IoU {pair.row['iou']:.2f}, moved {pair.row['iou_moved']:.2f}"
+        title = f"{pair.name.split('_')[-1]}: moved {pair.row['offset_m']:.1f} m, "
+        title += f"IoU {pair.row['iou']:.2f} → {pair.row['iou_moved']:.2f}"
         show_photo(ax, error_rgb(paper, pair.surveyed, pair.moved), pair.surveyed.shape, GSD_M, title)
         ax.title.set_fontsize(8)
     names = ("in both", "OpenStreetMap only", "survey only")

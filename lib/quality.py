@@ -206,15 +206,18 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
 
 def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
     """
-    OSM-labelled training chips that deserve a look first: the least agreement, else the least road; with a `title`.
+    OSM-labelled training chips that deserve a look first: the least agreement, else the least on them;
+    with a `title`.
 
     Parameters
     ----------
     table, manifest
         From `chip_table` and `lib.chips.load_manifest`.
     """
-    name = next((n for n in ("iou_clean", "iou_predicted", "road_m") if table[n].notna().any()), "foreground")
-    rows = table[(table["split"] == "train") & table[name].notna()].nsmallest(count, name)
+    train = table[table["split"] == "train"]
+    names = ("iou_clean", "iou_predicted", "road_m")
+    name = next((name for name in names if train[name].nunique() > 1), "foreground")
+    rows = train[train[name].notna()].nsmallest(count, name)
     rows = rows.assign(title=[f"{name} {value:.3g}" for value in rows[name]])[["chip", "title"]]
     return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
 

@@ -36,7 +36,8 @@ LANE_WIDTH_RANGE_M = (1.0, 8.0)
 OFFSET_RANGE_M = (-15.0, 15.0)
 BROAD_ROAD_M = 40.0  # no carriageway is broader: roads farther than this outside an image do not reach it
 
-DrawMask = Callable[[float | Mapping[str, float], tuple[str, ...], float, float], np.ndarray]
+LaneWidth = float | Mapping[str, float]  # metres; of all classes, or class by class
+DrawMask = Callable[[LaneWidth, tuple[str, ...], float, float], np.ndarray]
 ONE_WIDTH = "one width for all"
 
 
