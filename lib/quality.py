@@ -216,7 +216,7 @@ def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -
     """
     train = table[table["split"] == "train"]
     names = ("iou_clean", "iou_predicted", "road_m")
-    name = next((name for name in names if train[name].nunique() > 1), "foreground")
+    name = next((name for name in names if train[name].min() < train[name].max()), "foreground")
     rows = train[train[name].notna()].nsmallest(count, name)
     rows = rows.assign(title=[f"{name} {value:.3g}" for value in rows[name]])[["chip", "title"]]
     return rows.merge(manifest[manifest["label"] == "osm"], on="chip")

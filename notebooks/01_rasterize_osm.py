@@ -79,17 +79,6 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # %%
 if render_sample:
     sample.make_sample(resolve(data_dir), progress=print)
-options = ChipOptions(
-    task=task,
-    gsd_m=gsd_m,
-    chip_px=chip_px,
-    val_share=val_share,
-    test_share=test_share,
-    clean_chips=clean_chips,
-    seed=seed,
-    ignore_band_m=ignore_band_m,
-    class_weights=class_weights,
-)
 scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m)]
 print(f"{len(scenes)} scenes at {gsd_m} m a pixel")
 pd.DataFrame(
@@ -140,6 +129,17 @@ measured.round(2) if len(measured) else print("no scene with vectors is large en
 # Every scene is cut into chips. Where they lie decides which train, validate and test, so that no ground is shared.
 
 # %%
+options = ChipOptions(
+    task=task,
+    gsd_m=gsd_m,
+    chip_px=chip_px,
+    val_share=val_share,
+    test_share=test_share,
+    clean_chips=clean_chips,
+    seed=seed,
+    ignore_band_m=ignore_band_m,
+    class_weights=class_weights,
+)
 manifest_path = build_chips(scenes, layers, reports.chip_dir(area, work_dir), options, lanes, shifts_m)
 manifest = chips.load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
@@ -155,11 +155,8 @@ split_map(manifest) if placed else print("no georeference: whole scenes were dea
 # %%
 noisy = manifest[(manifest.label == "osm") & (manifest.split == "train")]
 shown = noisy.sample(min(8, len(noisy)), random_state=seed)
-overlay_grid(
-    [chips.read_image(p) for p in shown.image], [chips.read_mask(p) for p in shown["mask"]], gsd_m=list(shown.gsd_m)
-)
-
-# %%
+images, masks = [chips.read_image(p) for p in shown.image], [chips.read_mask(p) for p in shown["mask"]]
+display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m)))
 chip = shown.iloc[0]
 label_overlay(chips.read_image(chip["image"]), chips.read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"])
 
