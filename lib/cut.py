@@ -25,7 +25,7 @@ from lib.rasterize import (
     index_buildings,
     index_roads,
 )
-from lib.sources import Scene, half_brightness, nodata_area, read_mask_image, read_scene, source_name
+from lib.sources import Scene, half_brightness, nodata_area, opened, read_mask_image, read_scene, source_name
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
 
@@ -125,13 +125,14 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
     """
     rows, draw = {}, {}
     try:
-        for chip in block.chips:
-            found = read_record(block.out_dir, chip)
-            if found is None:
-                draw = draw or _drawers(block)
-                found = cut_chip(block, chip, draw)
-                write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
-            rows[chip.name] = found
+        with opened(block.scene.path):  # once for all its chips: strips of a file are decoded once
+            for chip in block.chips:
+                found = read_record(block.out_dir, chip)
+                if found is None:
+                    draw = draw or _drawers(block)
+                    found = cut_chip(block, chip, draw)
+                    write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
+                rows[chip.name] = found
     except InputError as error:
         return error
     return rows

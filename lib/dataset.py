@@ -18,14 +18,15 @@ from lib.grid import Grid
 from lib.jobs import run_jobs
 from lib.lanes import LaneProfile, profile_options
 from lib.offset import shift
-from lib.osm import OsmLayers
+from lib.osm import OsmLayers, area_of_interest
 from lib.paths import write_whole
 from lib.rasterize import Window
-from lib.sources import REACH_M, Scene, source_name
+from lib.sources import REACH_M, Scene, chosen_area, label_files, source_name, usable
 from lib.vectors import near_windows
 
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
 SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
+CHOOSING = {"images", "area"}  # and these keys of a source, which chips there are
 
 
 def build_chips(
@@ -70,7 +71,10 @@ def build_chips(
     OSError
         If a file can't be written, because the disk is full; run again, it goes on from there.
     """
-    shifts_m = dict(shifts_m or {})
+    shifts_m, bad = dict(shifts_m or {}), {} if skipped is None else skipped
+    scenes = usable(scenes, bad)
+    if not scenes:
+        raise InputError("there is no scene to cut" + "".join(f"\n  {reason}" for reason in bad.values()))
     plan = _plan(scenes, layers, options, profile, shifts_m)
     rows = {chip.name: found for _, chip in plan if (found := read_record(out_dir, chip)) is not None}
     to_do = [(scene, chip) for scene, chip in plan if chip.name not in rows]
@@ -78,7 +82,6 @@ def build_chips(
         (out_dir / "manifest.csv").unlink(missing_ok=True)
         print(f"{len(to_do)} chips to cut, {len(rows)} are there already", flush=True)
     groups = _groups(to_do)
-    bad = {} if skipped is None else skipped
     blocks = _blocks(groups, layers, out_dir, options, profile, shifts_m, bad)
     seen = tenth = 0
     for block, result in run_jobs(cut_block, blocks, len(groups), scheduler):
@@ -123,7 +126,9 @@ def _plan(
     frames = []
     for source in {id(s.source): s.source for s in scenes}.values():
         own = [s for s in scenes if s.source is source]
-        windows = [(scene.name, *w) for scene in own for w in chip_windows(scene.grid, options.chip_px)]
+        windows = [(scene.name, *w) for scene in own for w in _windows_in_area(scene, options.chip_px)]
+        if not windows:
+            raise InputError(f"no chip of {source['images']!r} lies in its area {source.get('area')}")
         frames.append(_choose(_split(windows, owners, options), source, options))
     recipes = {s.name: _recipe(s, layers, options, profile, shifts_m) for s in scenes}
     plan = []
@@ -134,6 +139,13 @@ def _plan(
         name = f"{row.scene}_r{row.row:05d}_c{row.col:05d}"
         plan.append((owners[row.scene], Chip(name, window, row.split, tuple(row.labels), key)))
     return plan
+
+
+def _windows_in_area(scene: Scene, chip_px: int) -> Iterator[Window]:
+    area = chosen_area(scene)
+    for window in chip_windows(scene.grid, chip_px):
+        if area is None or area.covers(area_of_interest(scene.grid.window(*window))):
+            yield window
 
 
 def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
@@ -179,16 +191,16 @@ def _recipe(
     shifts_m: Mapping[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """What decides the content of a scene's chips: source, options, profile, shift, size and time of each file."""
-    names = {label: source_name(scene, label) for label in LABELS if label in scene.source}
-    files = [scene.path, *(scene.data_dir / name for name in names.values())]
+    names = {source_name(scene, label) for label in LABELS if label in scene.source}
+    files = [scene.path, *label_files(scene)]
     stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
     return {
-        "source": dict(scene.source),
+        "source": {k: v for k, v in scene.source.items() if k not in CHOOSING},
         "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},
         "profile": profile_options(profile),
         "shift_m": shifts_m.get(scene.name),
         "files": stats,
-        "dates": {name: layers[name].date for name in names.values() if name in layers},
+        "dates": {name: layers[name].date for name in sorted(names) if name in layers},
     }
 
 

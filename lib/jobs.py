@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from lib.errors import ParameterError
+from lib.paths import ROOT
 
 if TYPE_CHECKING:
     import distributed
 
 WORTH_S = 20.0  # work that takes longer than this is shared out over the cores: workers need seconds to start
 REACH_S = 60.0  # patience with a scheduler that does not answer, or has no worker yet
+ORPHANED_S = 120  # workers without work for so long end by themselves: the run that started them was killed
 JOBS_A_CORE = 3  # in flight: enough that none waits for the next, few enough that memory does not grow with the area
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
@@ -45,7 +48,7 @@ def run_jobs(
     Raises
     ------
     ParameterError
-        If no scheduler answers at that address, or it has no workers.
+        If no scheduler answers at that address, or it has no workers (any more).
     """
     jobs = iter(jobs)
     started, done = time.monotonic(), 0
@@ -68,36 +71,34 @@ def _worth_sharing(elapsed_s: float, done: int, count: int) -> bool:
 def _shared_out(
     client: distributed.Client, work: Callable[[Job], Result], jobs: Iterator[Job]
 ) -> Iterator[tuple[Job, Result]]:
-    from distributed import as_completed
+    from distributed import wait
 
     running = {}
-    completed = as_completed()
-
-    def refill() -> None:
+    while True:
         room = JOBS_A_CORE * max(1, sum(client.nthreads().values())) - len(running)
         for job in islice(jobs, max(0, room)):
-            future = client.submit(work, job, pure=False)
-            running[future] = job
-            completed.add(future)
-
-    refill()
-    for future in completed:
-        yield running.pop(future), future.result()
-        future.release()
-        refill()
+            running[client.submit(work, job, pure=False)] = job
+        if not running:
+            return
+        try:
+            done, _ = wait(list(running), timeout=REACH_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            if not client.nthreads():
+                raise ParameterError(
+                    f"All workers of {client.scheduler.address} are gone; run again to go on."
+                ) from None
+            continue
+        for future in done:
+            yield running.pop(future), future.result()
 
 
 @contextmanager
 def _connected(scheduler: str) -> Iterator[distributed.Client]:
     """A client of the scheduler, or of workers on this machine, one a core, which end with it."""
-    from dask.system import CPU_COUNT
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if not scheduler:
-        cluster = LocalCluster(
-            n_workers=CPU_COUNT, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
-        )
-        with cluster, Client(cluster) as client:
+        with _all_cores() as cluster, Client(cluster) as client:
             yield client
         return
     try:
@@ -112,3 +113,26 @@ def _connected(scheduler: str) -> Iterator[distributed.Client]:
         except TimeoutError as error:
             raise ParameterError(f"{scheduler} has no workers; start some: `dask worker {scheduler}`.") from error
         yield client
+
+
+def _all_cores() -> distributed.SpecCluster:
+    """Workers on this machine, one a core; started afresh, so that a script needs no guard around its main part."""
+    from dask.system import CPU_COUNT
+    from distributed.deploy.subprocess import SubprocessCluster
+
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), path] if path else [str(ROOT)])
+    try:
+        return SubprocessCluster(
+            n_workers=CPU_COUNT,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"idle_timeout": f"{ORPHANED_S} s"},
+            worker_kwargs={"silence_logs": logging.ERROR, "dashboard": False, "death_timeout": ORPHANED_S},
+            silence_logs=logging.ERROR,
+        )
+    finally:
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path

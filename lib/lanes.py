@@ -15,16 +15,16 @@ from lib.errors import ParameterError
 from lib.tags import parse_lanes, parse_number, parse_whole_lanes, parse_width_m, tag_numbers, tag_words
 
 # fmt: off
-# Wiki Key:lanes, "Assumptions": where the tag is missing a two-way road has two lanes, a link one, a service
-# road or living street is narrower than two marked lanes
+# Wiki Key:lanes: all lanes of a way are counted, of both directions where it has two. How many there are where the tag
+# is missing is this project's judgement: two, a link one, a service road or living street less than two marked ones
 METRIC_LANES = {
     "motorway": 2.0, "trunk": 2.0, "primary": 2.0, "secondary": 2.0, "tertiary": 2.0,
     "motorway_link": 1.0, "trunk_link": 1.0, "primary_link": 1.0, "secondary_link": 1.0, "tertiary_link": 1.0,
     "unclassified": 2.0, "residential": 2.0, "road": 2.0, "living_street": 1.5, "service": 1.5, "track": 1.0,
     "busway": 1.0, "bus_guideway": 1.0,
 }
-# Wiki Key:lanes, ibid.: a motorway or trunk way has two lanes in its one direction; others lose one of two, but
-# keep the room to pass a parked car
+# Wiki Key:lanes: of a dual carriageway each direction is a way with lanes of its own. A motorway or trunk way is
+# taken to have two; others lose one of two, but keep the room to pass a parked car
 METRIC_ONEWAY_LANES = {
     "motorway": 2.0, "trunk": 2.0, "primary": 1.5, "secondary": 1.5, "tertiary": 1.25,
     "unclassified": 1.25, "residential": 1.25, "road": 1.25, "living_street": 1.0, "service": 1.0,
@@ -79,7 +79,7 @@ class LaneProfile:
         Highway classes that are roads; ("all",) for every class that is built and a way at all. Roads without
         a class count as "road".
     use_width_tag
-        Whether `width` and `est_width` win over the lanes.
+        Whether `width:carriageway`, `width` and `est_width` win over the lanes.
     use_lanes_tag
         Whether `lanes` and `lanes:forward/backward` win over the class: "number", "integer" (whole numbers
         only, as the paper's release reads them), or "no".
@@ -188,14 +188,14 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     """
     Width of each road, metres, from its tags and the lane profile.
 
-    `width` wins over `est_width`, that over `lanes`, and `lanes` over the highway class (wiki Key:width,
-    Key:est_width, Key:lanes). With a profile in pixels the metres have no meaning: use `road_lanes`.
+    `width:carriageway` (from kerb to kerb: wiki Key:width:carriageway) wins over `width`, which may count pavements
+    in, `width` over `est_width`, that over `lanes`, and `lanes` over the highway class (wiki Key:width, Key:lanes).
+    With a profile in pixels the metres have no meaning: use `road_lanes`.
 
     Parameters
     ----------
     roads
-        One row an OSM way; reads the columns highway, service, lanes, lanes:forward, lanes:backward, width,
-        est_width, oneway, junction, tunnel, covered, layer, surface where present.
+        One row an OSM way; reads the columns that `lib.osm.ROAD_TAGS` names, where present.
     profile
         Lanes by class, width of a lane, and what is drawn.
 
@@ -218,7 +218,7 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     unpaved = np.isin(tag_words(roads, "surface"), list(UNPAVED)) & (highway != "track")
     widths = np.where(unpaved & ~from_tag, widths * profile.unpaved_share, widths)
     if profile.use_width_tag:
-        for key in ("est_width", "width"):  # the later wins
+        for key in ("est_width", "width", "width:carriageway"):  # the later wins
             tagged = tag_numbers(roads, key, parse_width_m)
             widths = np.where(np.isfinite(tagged), tagged, widths)
     widths = np.where(is_drawn(roads, profile), widths, 0.0)
@@ -255,8 +255,8 @@ def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
         drawn = ~np.isin(highway, list(NOT_ROADS))
     if profile.draw_hidden:
         return drawn
-    # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: below 0 is below ground,
-    # and a bridge is never hidden by its own layer
+    # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: what passes below ground has
+    # one below 0, and a bridge is never hidden by its own
     bridge = ~np.isin(tag_words(roads, "bridge"), ["", "no"])
     hidden = ~np.isin(tag_words(roads, "tunnel"), ["", "no"]) | ~np.isin(tag_words(roads, "covered"), ["", "no"])
     below = tag_numbers(roads, "layer", parse_number) < 0
@@ -274,9 +274,12 @@ def _lanes_and_source(roads: pd.DataFrame, profile: LaneProfile) -> tuple[np.nda
     if profile.use_lanes_tag == "integer":
         tagged = tag_numbers(roads, "lanes", parse_whole_lanes)
     else:
-        # wiki Key:lanes: `lanes` counts both directions; where only the directions are tagged, their sum does
-        forward, backward = (tag_numbers(roads, f"lanes:{way}", parse_lanes) for way in ("forward", "backward"))
-        both = np.where(np.isfinite(forward) & np.isfinite(backward), forward + backward, np.nan)
+        # wiki Key:lanes: `lanes` counts both directions; where only the directions are tagged, their sum does, with
+        # the turning lane that they share (wiki Key:lanes:both_ways)
+        forward, backward, shared = (
+            tag_numbers(roads, f"lanes:{way}", parse_lanes) for way in ("forward", "backward", "both_ways")
+        )
+        both = forward + backward + np.nan_to_num(shared)  # NaN unless both directions are there
         tagged = tag_numbers(roads, "lanes", parse_lanes)
         tagged = np.where(np.isfinite(tagged), tagged, both)
     from_tag = np.isfinite(tagged)

@@ -16,12 +16,12 @@ from lib.extracts import LAYER_KEYS, OSM_SUFFIXES, read_extract
 from lib.grid import LONLAT, Grid, read_grid
 from lib.overpass import OverpassOptions, download_features
 from lib.tags import is_tagged
-from lib.vectors import read_vector_file, split_layers
+from lib.vectors import POLYGON_SUFFIXES, read_polygons, read_vector_file, split_layers
 
 # tags that decide how wide a road is drawn, or whether it is drawn at all; see lib.lanes
 ROAD_TAGS = (
-    *("highway", "service", "lanes", "lanes:forward", "lanes:backward", "width", "est_width", "oneway"),
-    *("tunnel", "covered", "bridge", "layer", "area", "junction", "surface", "name"),
+    *("highway", "service", "lanes", "lanes:forward", "lanes:backward", "lanes:both_ways", "oneway", "junction"),
+    *("width", "width:carriageway", "est_width", "tunnel", "covered", "bridge", "layer", "area", "surface", "name"),
 )
 BUILDING_TAGS = ("building", "building:levels", "layer", "location", "name")
 LAYERS = ("roads", "buildings")
@@ -45,12 +45,16 @@ class OsmLayers:
         Day or time at which OSM looked like this, ISO 8601; None where the source does not say.
     source
         Name of the file or server.
+    extent
+        (left, bottom, right, top) in degrees of all that the source holds, also outside the area; None where it
+        holds nothing, or does not say.
     """
 
     roads: gpd.GeoDataFrame
     buildings: gpd.GeoDataFrame
     date: str | None
     source: str
+    extent: tuple[float, ...] | None = None
 
 
 def read_osm(
@@ -96,7 +100,7 @@ def read_osm(
         found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
     else:
         found, extent = read_vector_file(path, polygon)
-    osm = _osm_layers(found, layers, date, path.name)
+    osm = _osm_layers(found, layers, date, path.name, extent)
     if polygon is not None and osm.roads.empty and osm.buildings.empty:
         require_overlap(extent, polygon.bounds, str(path))
     return osm
@@ -110,7 +114,7 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
     ----------
     area
         A box (left, bottom, right, top) in degrees; a shapely polygon in degrees; a Grid; a GeoDataFrame; a
-        georeferenced image; a folder of such images (one polygon a chip).
+        georeferenced image; a folder of such images; a file of polygons (.geojson, .gpkg, .shp, .parquet).
     margin_m
         Grow the area by this many metres, so that roads just outside still lend it their width.
 
@@ -127,6 +131,8 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
         polygon = area.to_crs(LONLAT).union_all()
     elif isinstance(area, str | Path):
         path = Path(area)
+        if path.suffix.lower() in POLYGON_SUFFIXES:
+            return area_of_interest(read_polygons(path), margin_m)
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not images:
             raise InputError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}).")
@@ -145,7 +151,9 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
     return polygon
 
 
-def require_overlap(extent: tuple[float, ...] | None, area_bounds: tuple[float, ...], name: str) -> None:
+def require_overlap(
+    extent: tuple[float, ...] | None, area_bounds: tuple[float, ...], name: str, slack_deg: float = 0.0
+) -> None:
     """
     Refuse vectors that lie elsewhere than the area: a wrong file is an error, an empty street is none.
 
@@ -155,16 +163,21 @@ def require_overlap(extent: tuple[float, ...] | None, area_bounds: tuple[float, 
         (left, bottom, right, top) of all vectors in degrees; None where it is not known.
     area_bounds
         The same of the area.
+    name
+        Of the file.
+    slack_deg
+        How far from the area the vectors may lie, degrees.
 
     Raises
     ------
     InputError
         Names the file; says so where its axes seem to be swapped.
     """
-    if extent is None or not np.isfinite(extent).all() or shapely.box(*extent).intersects(shapely.box(*area_bounds)):
+    area = shapely.box(*area_bounds)
+    if extent is None or shapely.box(*extent).distance(area) <= slack_deg:
         return
     left, bottom, right, top = extent
-    swapped = shapely.box(bottom, left, top, right).intersects(shapely.box(*area_bounds))
+    swapped = shapely.box(bottom, left, top, right).distance(area) <= slack_deg
     advice = (
         "The axes of one of them seem to be swapped (longitude comes first)."
         if swapped
@@ -180,7 +193,7 @@ def _box_text(bounds: tuple[float, ...]) -> str:
 
 def _buffer_m(polygon: shapely.Geometry, margin_m: float) -> shapely.Geometry:
     frame = gpd.GeoSeries([polygon], crs=LONLAT)
-    return frame.to_crs(frame.estimate_utm_crs()).buffer(margin_m).to_crs(LONLAT).iloc[0]
+    return frame.to_crs(frame.estimate_utm_crs()).buffer(margin_m, join_style="mitre").to_crs(LONLAT).iloc[0]
 
 
 def _download(polygon: shapely.Geometry, layers: tuple[str, ...], options: OverpassOptions) -> OsmLayers:
@@ -189,14 +202,18 @@ def _download(polygon: shapely.Geometry, layers: tuple[str, ...], options: Overp
 
 
 def _osm_layers(
-    found: dict[str, gpd.GeoDataFrame], layers: tuple[str, ...], date: str | None, source: str
+    found: dict[str, gpd.GeoDataFrame],
+    layers: tuple[str, ...],
+    date: str | None,
+    source: str,
+    extent: tuple[float, ...] | None = None,
 ) -> OsmLayers:
     """Tidy layers with all their tag columns; those not asked for are empty."""
     empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
     roads, buildings = (
         _tidy(found[layer] if layer in layers else empty, LAYER_TAGS[layer]) for layer in ("roads", "buildings")
     )
-    return OsmLayers(roads, _repaired(buildings), date, source)
+    return OsmLayers(roads, _repaired(buildings), date, source, extent)
 
 
 def _tidy(frame: gpd.GeoDataFrame, tags: tuple[str, ...]) -> gpd.GeoDataFrame:

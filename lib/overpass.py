@@ -8,15 +8,17 @@ import logging
 import socket
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from lib.errors import DownloadError, ParameterError
-from lib.paths import resolve
+from lib.paths import resolve, write_whole
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -27,6 +29,7 @@ LOG = logging.getLogger(__name__)
 BUSY = (429, 502, 503, 504)  # too many requests; the server or the gateway before it is overloaded: ask again
 
 REACH_TIMEOUT_S = 15.0
+EARTH_RADIUS_KM = 6371.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,14 @@ class OverpassOptions:
         object.__setattr__(self, "cache_dir", resolve(self.cache_dir))
 
 
+def overpass_options(options: Mapping[str, Any]) -> OverpassOptions:
+    """OverpassOptions from the mapping of a YAML file; ParameterError for a name that is none of its fields."""
+    known = [item.name for item in fields(OverpassOptions)]
+    if unknown := sorted(set(options) - set(known)):
+        raise ParameterError(f"Overpass has no option {', '.join(map(repr, unknown))}; there are {', '.join(known)}.")
+    return OverpassOptions(**options)
+
+
 class _AskAgainError(DownloadError):
     """The server is busy or its answer is not whole; carries the pause that it asks for, seconds."""
 
@@ -86,7 +97,7 @@ def download_features(
     Parameters
     ----------
     polygon
-        Area in longitude, latitude; of several parts the hull is asked for.
+        Area in longitude, latitude; of parts that lie near each other the hull is asked for.
     keys
         OSM keys, such as ("highway", "building").
     options
@@ -123,8 +134,7 @@ def download_features(
         else:
             break
     if dates:
-        date_file.parent.mkdir(parents=True, exist_ok=True)
-        date_file.write_text(min(dates))
+        write_whole(date_file, min(dates))
     return features, min(dates, default=None)
 
 
@@ -134,15 +144,17 @@ def _ask(
     """One try; answers that came whole are in the cache afterwards, so that the next try asks for the rest."""
     import geopandas as gpd
     import osmnx
+    import pandas as pd
     import requests
 
+    found = [gpd.GeoDataFrame(geometry=[], crs="EPSG:4326")]
     with _settings(options, dates), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This area is", category=UserWarning)
         try:
-            features = osmnx.features_from_polygon(polygon, dict.fromkeys(keys, True))
-        except osmnx._errors.InsufficientResponseError:
-            # broken answers never come so far (`_check_answer`): there are no such features
-            return gpd.GeoDataFrame({"osm_id": []}, geometry=[], crs="EPSG:4326")
+            for part in _neighbourhoods(polygon, options.max_area_km2):
+                # broken answers never come so far (`_check_answer`): such an error says that there is nothing
+                with suppress(osmnx._errors.InsufficientResponseError):
+                    found.append(osmnx.features_from_polygon(part, dict.fromkeys(keys, True)))
         except json.JSONDecodeError as error:
             _drop_damaged(Path(options.cache_dir))
             raise _AskAgainError("A cached answer was damaged and has been removed.", pause_s=0.0) from error
@@ -150,9 +162,28 @@ def _ask(
             raise _AskAgainError(f"No answer within {options.timeout_s:g} s.") from error
         except requests.RequestException as error:
             raise _AskAgainError(f"The connection failed: {error}.") from error
+    features = pd.concat(found[1:] or found)
     features = features[~features.index.duplicated()]  # ways across the border of two queries
     names = ["/".join(map(str, key)) for key in features.index]
     return features.reset_index(drop=True).assign(osm_id=names)
+
+
+def _neighbourhoods(polygon: shapely.Geometry, max_area_km2: float) -> list[shapely.Geometry]:
+    """
+    Parts of an area that one question may join: all, or where their hull is too large those of each square.
+
+    The scenes of two towns are two questions, and not one for the country between them.
+    """
+    import shapely
+
+    parts = shapely.get_parts(polygon)
+    middles = shapely.get_coordinates(shapely.centroid(parts))
+    km_a_degree = EARTH_RADIUS_KM * np.pi / 180 * np.array([np.cos(np.radians(middles[:, 1].mean())), 1.0])
+    if polygon.convex_hull.area * km_a_degree.prod() <= max_area_km2:
+        return [polygon]
+    squares = np.floor(middles * km_a_degree / np.sqrt(max_area_km2))
+    _, square_of = np.unique(squares, axis=0, return_inverse=True)
+    return [shapely.union_all(parts[square_of == k]) for k in range(square_of.max() + 1)]
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Where things lie: found from the package, never from the working directory."""
 
-import os
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/, lib/, params/
@@ -18,14 +18,16 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     Raises
     ------
     OSError
-        As the system reports it (full disk, no permission); the former file is then untouched.
+        As the system reports it (full disk, no permission), with the file's name; the former file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")  # of one writer, on whatever machine
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, nothing was written", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path

@@ -87,3 +87,8 @@ def lengths_in_windows(
     boxes = shapely.box(col, row, col + width, row + height)
     window, line = shapely.STRtree(lines).query(boxes, predicate="intersects")
     return window, line, shapely.length(shapely.intersection(lines[line], boxes[window]))
+
+
+def box_tree(lows: np.ndarray, highs: np.ndarray) -> shapely.STRtree:
+    """Tree over boxes given by their corners, (n, 2) each; it holds diagonals, which are smaller than polygons."""
+    return shapely.STRtree(shapely.linestrings(np.stack([lows, highs], axis=1)))

@@ -20,7 +20,7 @@ import shapely
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, local_gsd_m
 from lib.lanes import METRIC, LaneProfile, is_drawn, road_lanes, road_widths_m
-from lib.pixel_shapes import gaps_between, line_boxes, line_starts, lines_in_pixels, points_in_pixels
+from lib.pixel_shapes import box_tree, gaps_between, line_boxes, line_starts, lines_in_pixels, points_in_pixels
 from lib.scanline import SUBPIXELS, fill_lines, fill_polygons, quantized
 
 Window = tuple[int, int, int, int]  # (col, row, width, height) in pixels of the scene
@@ -65,8 +65,8 @@ class RoadIndex:
         (n, 2) int64 vertices of all lines, as in `lib.scanline`.
     starts
         (lines + 1,) first vertex of each line.
-    widths_px
-        (lines,) float64 width of each line.
+    half_widths_px
+        (lines,) float64 half of the width of each line.
     rows
         (lines,) position of the road in the GeoDataFrame that the line came from.
     whole_pixels
@@ -80,7 +80,7 @@ class RoadIndex:
     grid: Grid
     xy: np.ndarray
     starts: np.ndarray
-    widths_px: np.ndarray
+    half_widths_px: np.ndarray
     rows: np.ndarray
     whole_pixels: bool
     areas: PolygonIndex
@@ -178,11 +178,11 @@ def index_roads(
         grid=grid,
         xy=quantized(xy_px),
         starts=starts,
-        widths_px=widths_px,
+        half_widths_px=widths_px / 2,
         rows=positions[line_owner],
         whole_pixels=profile.lane_width_px is not None,
         areas=_index_polygons(parts[is_area], positions[owner[is_area]], roads.crs, grid),
-        tree=shapely.STRtree(shapely.box(*(lows - reach).T, *(highs + reach).T)),
+        tree=box_tree(lows - reach, highs + reach),
     )
 
 
@@ -313,30 +313,36 @@ def _fill_roads(index: RoadIndex, mask: np.ndarray, col: int, row: int, codes: n
     """Draw areas, then lines; with MASK_FOREGROUND, or with the code of their row, larger codes over smaller."""
     _fill_polygons(index.areas, mask, col, row, codes)
     chosen = _touching(index.tree, mask, col, row)
-    if codes is None:
-        values = np.full(len(index.rows), MASK_FOREGROUND, dtype=np.uint8)
-    else:
-        values = codes[index.rows]
-        chosen = chosen[np.argsort(values[chosen], kind="stable")]
+    values = _values(index.rows[chosen], codes)
+    if codes is not None:
+        order = np.argsort(values, kind="stable")
+        chosen, values = chosen[order], values[order]
     if index.whole_pixels:
         _draw_thickness(index, mask, chosen, values, col, row)
     else:
-        fill_lines(mask, chosen, index.xy, index.starts, index.widths_px / 2, values, col, row)
+        fill_lines(mask, chosen, index.xy, index.starts, index.half_widths_px, values, col, row)
 
 
 def _fill_polygons(index: PolygonIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None = None) -> None:
     chosen = _touching(index.tree, mask, col, row)
-    values = np.full(len(index.rows), MASK_FOREGROUND, dtype=np.uint8) if codes is None else codes[index.rows]
-    values[index.rows < 0] = MASK_BACKGROUND
+    values = _values(index.rows[chosen], codes)
     fill_polygons(mask, chosen, index.xy, index.ring_starts, index.polygon_starts, values, col, row)
+
+
+def _values(rows: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
+    """Value of each shape that is drawn: MASK_FOREGROUND or the code of its row; of a gap MASK_BACKGROUND."""
+    values = np.full(len(rows), MASK_FOREGROUND, dtype=np.uint8) if codes is None else codes[rows]
+    values[rows < 0] = MASK_BACKGROUND
+    return values
 
 
 def _draw_thickness(
     index: RoadIndex, mask: np.ndarray, chosen: np.ndarray, values: np.ndarray, col: int, row: int
 ) -> None:
     """The released rule: OpenCV's lines of whole-pixel thickness between the pixels that hold the vertices."""
-    for value, thickness in sorted(set(zip(values[chosen].tolist(), index.widths_px[chosen].tolist(), strict=True))):
-        alike = chosen[(values[chosen] == value) & (index.widths_px[chosen] == thickness)]
+    widths_px = 2 * index.half_widths_px[chosen]
+    for value, thickness in sorted(set(zip(values.tolist(), widths_px.tolist(), strict=True))):
+        alike = chosen[(values == value) & (widths_px == thickness)]
         spans = [slice(index.starts[k], index.starts[k + 1]) for k in alike]
         lines = [((index.xy[span] // SUBPIXELS) - (col, row)).astype(np.int32) for span in spans]
         cv2.polylines(mask, lines, isClosed=False, color=value, thickness=int(thickness))
@@ -368,5 +374,5 @@ def _index_polygons(
         ring_starts=ring_starts,
         polygon_starts=polygon_starts,
         rows=np.concatenate([rows, np.full(len(gaps_px), -1)]).astype(np.int64),
-        tree=shapely.STRtree(shapely.box(*(lows - 1).T, *(highs + 1).T)),
+        tree=box_tree(lows - 1, highs + 1),
     )

@@ -47,13 +47,12 @@ def fill_lines(
     half_widths_px
         (lines,) float64; at least half a pixel is drawn, so that a thin line does not break.
     values
-        (lines,) uint8.
+        (chosen,) uint8 of each line that is drawn.
     """
     height, width = mask.shape
-    for line in chosen:
+    for line, value in zip(chosen, values):  # noqa: B905 numba's zip has no `strict`
         radius = max(half_widths_px[line], 0.5)
         reach = radius + 1.0
-        value = values[line]
         for k in range(starts[line], starts[line + 1] - 1):
             x0, y0 = xy[k, 0] - col * SUBPIXELS, xy[k, 1] - row * SUBPIXELS
             x1, y1 = xy[k + 1, 0] - col * SUBPIXELS, xy[k + 1, 1] - row * SUBPIXELS
@@ -122,7 +121,7 @@ def fill_polygons(
     """
     height, width = mask.shape
     crossings = np.empty(64, dtype=np.float64)
-    for polygon in chosen:
+    for polygon, value in zip(chosen, values):  # noqa: B905 numba's zip has no `strict`
         first_ring, last_ring = polygon_starts[polygon], polygon_starts[polygon + 1]
         first_vertex, last_vertex = ring_starts[first_ring], ring_starts[last_ring]
         if last_vertex == first_vertex:
@@ -151,7 +150,7 @@ def fill_polygons(
                 i_first = max(base - col + math.floor(crossings[k] + 0.5), 0)
                 i_last = min(base - col + math.floor(crossings[k + 1] + 0.5), width) - 1
                 if i_first <= i_last:
-                    mask[j, i_first : i_last + 1] = values[polygon]
+                    mask[j, i_first : i_last + 1] = value
 
 
 @numba.njit(cache=True, inline="always")

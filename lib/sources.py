@@ -9,8 +9,14 @@ images
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix.
+area
+    Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
+    ...) in the data folder. Missing: all that the images show.
 gsd_m
     Metres a pixel, for scenes without georeference.
+overpass
+    Options of `lib.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label source
+    is "overpass".
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
 """
@@ -34,21 +40,29 @@ from rasterio.windows import Window
 from lib.chips import LABELS
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
-from lib.osm import OsmLayers, area_of_interest, read_osm
+from lib.osm import OsmLayers, area_of_interest, read_osm, require_overlap
+from lib.overpass import overpass_options
 
-SOURCE_KEYS = {"images", "gsd_m", "nodata", *LABELS}
+SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
+ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
+CACHE_BYTES = 256 * 2**20  # of decoded image, in each process; GDAL's own 5 % of the memory is much on many cores
+LEAST_SIDE_PX = 32  # a network halves an image five times
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """A raster file, without rasterio's warning of a missing georeference: `find_scenes` has dealt with that."""
+def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """
+    A raster file; opened again inside, it is the same one, with what has been decoded of it.
+
+    Without rasterio's warning of a missing georeference: `find_scenes` has dealt with that.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as file:
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, sharing=True) as file:
                 yield file
         except RasterioIOError as error:
             raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
@@ -112,6 +126,11 @@ def find_scenes(
             if not gsd_m:
                 raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
             width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
+            if min(width, height) < LEAST_SIDE_PX:
+                raise InputError(
+                    f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel; a chip has at least "
+                    f"{LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
+                )
             name = "-".join(path.relative_to(data_dir).with_suffix("").parts) if alike else path.stem
             size_px = (grid.width, grid.height)
             scenes.append(Scene(name, path, size_px, grid.resampled(width, height), data_dir, source))
@@ -138,7 +157,7 @@ def read_scene(path: Path, window: tuple[float, float, float, float], shape: tup
         bool (height, width), False in areas of more than 400 px where the file says that there is no data. Tile
         makers turn every black pixel transparent, deep shadows too: those specks are image.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         where = Window(*window)
         shrinks = window[2] > shape[1]
         how = Resampling.average if shrinks else Resampling.bilinear
@@ -159,7 +178,7 @@ def _bands(file: rasterio.DatasetReader) -> list[int]:
 @lru_cache(maxsize=64)
 def _stretch(path: Path, _changed_ns: int) -> tuple[float, float]:
     """1st and 99th percentile of a scene, looked up once for all its chips, as long as the file stays the same."""
-    with _opened(path) as file:
+    with opened(path) as file:
         small = file.read(_bands(file), out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
     low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
     return float(low), float(high)
@@ -200,13 +219,13 @@ def half_brightness(scene: Scene, name: str) -> float:
 
 @lru_cache(maxsize=64)
 def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
-    with _opened(path) as file:
+    with opened(path) as file:
         return (file.width, file.height), int(file.read(1).max())
 
 
 def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int, int, int]) -> np.ndarray:
     """Window of a scene's mask image on the scene's grid; lighter than `half` is foreground."""
-    with _opened(scene.data_dir / name) as file:
+    with opened(scene.data_dir / name) as file:
         grey = file.read(
             1,
             window=Window(*scene.in_file(window)),
@@ -217,23 +236,89 @@ def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int
     return np.where(grey > half, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
 
 
+def chosen_area(scene: Scene) -> shapely.Geometry | None:
+    """Polygon in degrees to which the scene's source keeps; None where it takes all."""
+    area = scene.source.get("area")
+    if area is None:
+        return None
+    if scene.grid.crs is None:
+        raise InputError(f"{scene.path} is not georeferenced: it has no place in an `area`")
+    return _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+
+
+@lru_cache(maxsize=16)
+def _read_area(area: Path | tuple[float, ...]) -> shapely.Geometry:
+    return area_of_interest(area)
+
+
 def source_name(scene: Scene, label: str) -> str:
     """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
     return scene.source[label].replace("{stem}", scene.path.stem)
 
 
-def read_vectors(scenes: list[Scene], task: str) -> dict[str, OsmLayers]:
-    """OSM layers by name of each vector source: each is read once, over the ground of all scenes that it serves."""
+def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None = None) -> dict[str, OsmLayers]:
+    """
+    OSM layers by name of each vector source: each is read once, over the ground of all scenes that it serves.
+
+    Parameters
+    ----------
+    scenes
+        From `find_scenes`.
+    task
+        "roads" or "buildings".
+    skipped
+        As in `find_scenes`; names bad vector files, and images that lie elsewhere. `usable` leaves their scenes out.
+
+    Raises
+    ------
+    InputError
+        If a file of vectors can't be read, or lies elsewhere than a scene; `skipped` may hold it.
+    DownloadError
+        If Overpass fails; always, since an area that was not downloaded is no area without roads.
+    """
     serves: dict[str, list[Scene]] = {}
     for scene in scenes:
         for label in LABELS:
             if label in scene.source and Path(scene.source[label]).suffix.lower() not in RASTER_SUFFIXES:
-                if scene.grid.crs is None:
-                    raise InputError(f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks")
-                serves.setdefault(source_name(scene, label), []).append(scene)
+                with or_skip(skipped, scene.path):
+                    if scene.grid.crs is None:
+                        raise InputError(
+                            f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks"
+                        )
+                    serves.setdefault(source_name(scene, label), []).append(scene)
     layers = {}
     for name, own in serves.items():
-        area = area_of_interest(shapely.union_all([area_of_interest(scene.grid) for scene in own]), REACH_M)
-        layers[name] = read_osm(name if name == "overpass" else own[0].data_dir / name, area, layers=(task,))
-        print(f"read {len(getattr(layers[name], task))} {task} from {name}, OSM of {layers[name].date}", flush=True)
+        if any(scene.source.get("overpass") != own[0].source.get("overpass") for scene in own):
+            raise ParameterError("all sources ask Overpass alike: give them the same `overpass`")
+        path = own[0].data_dir / name
+        with or_skip(skipped, path):
+            ground = shapely.union_all([_ground(scene) for scene in own])
+            if ground.is_empty:
+                raise InputError(f"no image lies in the area {own[0].source['area']} of its source")
+            area = area_of_interest(ground, REACH_M)
+            options = overpass_options(own[0].source.get("overpass", {}))
+            layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
+            found = len(getattr(layers[name], task))
+            print(f"read {found} {task} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
+            for scene in own:
+                with or_skip(skipped, scene.path):
+                    bounds = area_of_interest(scene.grid).bounds
+                    require_overlap(layers[name].extent, bounds, f"{path} for {scene.path}", ELSEWHERE_DEG)
     return layers
+
+
+def _ground(scene: Scene) -> shapely.Geometry:
+    """Outline of a scene in degrees, as far as chips are cut from it."""
+    outline, chosen = area_of_interest(scene.grid), chosen_area(scene)
+    return outline if chosen is None else outline.intersection(chosen)
+
+
+def usable(scenes: list[Scene], skipped: Mapping[str, str]) -> list[Scene]:
+    """The scenes of which neither the image nor a file of masks or vectors is among the skipped."""
+    return [s for s in scenes if not {str(p) for p in (s.path, *label_files(s))} & set(skipped)]
+
+
+def label_files(scene: Scene) -> list[Path]:
+    """Files that a scene's masks are read or drawn from."""
+    names = [source_name(scene, label) for label in LABELS if label in scene.source]
+    return [scene.data_dir / name for name in names if name != "overpass"]

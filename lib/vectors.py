@@ -15,6 +15,7 @@ from lib.grid import LONLAT, Grid, crs_text, project
 from lib.tags import is_tagged
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
+POLYGON_SUFFIXES = (*PARQUET_SUFFIXES, ".gpkg", ".geojson", ".json", ".shp")
 EDGE_POINTS = 16  # on each side of a window that is brought into another CRS
 # what other makers of OSM files call the same tag: Geofabrik's shapefiles, SpaceNet's road lines
 COLUMN_NAMES = {"fclass": "highway", "lane_number": "lanes"}
@@ -72,6 +73,15 @@ def read_vector_file(
     bounds = bounds[np.isfinite(bounds).all(axis=1)]
     extent = (*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)) if len(bounds) else None
     return {layer: _joined(parts) for layer, parts in found.items()}, extent
+
+
+def read_polygons(path: Path) -> gpd.GeoDataFrame:
+    """Polygons of all layers of a file, in the CRS of the first; InputError where it holds none."""
+    layers, _ = read_vector_file(path, None)
+    polygons = layers["buildings"]
+    if polygons.empty:
+        raise InputError(f"{path}: expected the polygons of an area of interest, and found none.")
+    return polygons
 
 
 def near_windows(
@@ -139,8 +149,15 @@ def _extent(path: Path, layer: str | None, frame: gpd.GeoDataFrame) -> tuple[flo
     bounds = frame.total_bounds
     if layer is not None:
         bounds = pyogrio.read_info(path, layer=layer, force_total_bounds=True)["total_bounds"]
-    box = shapely.box(*bounds) if np.isfinite(bounds).all() else shapely.Polygon()
-    return tuple(gpd.GeoSeries([box], crs=frame.crs).to_crs(LONLAT).total_bounds)
+    if not np.isfinite(bounds).all():
+        return (np.nan,) * 4
+    extent = gpd.GeoSeries([shapely.box(*bounds)], crs=frame.crs).to_crs(LONLAT).total_bounds
+    if not np.isfinite(extent).all():
+        raise InputError(
+            f"{path}: coordinates of {np.round(bounds, 4).tolist()} (left, bottom, right, top) do not exist in its "
+            f"CRS, {frame.crs.name}. Are the axes swapped, or is it another CRS?"
+        )
+    return tuple(extent)
 
 
 def split_layers(frame: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:

@@ -49,6 +49,8 @@ ignore_band_m: float = 0.0  # edges of OSM masks are neither road nor background
 class_weights: dict = {}  # what a road's pixels count in training, by highway class; 1 for those not named
 drop: list = []  # rules that keep OSM-labelled chips out of training, such as "road_m < 50"; see lib.quality
 noise_study_dir: str = ""  # folder with osm/ and another folder of surveyed roads, files named alike, to compare
+skip_bad: bool = False  # go on without files that can't be read; they are listed in skipped.csv beside the manifest
+scheduler: str = ""  # address of a Dask scheduler that cuts the chips, such as "tcp://host:8786"; "": this machine
 seed: int = 0  # of the choice of clean chips, and of splits where scenes have no georeference
 
 # %%
@@ -79,7 +81,8 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # %%
 if render_sample:
     sample.make_sample(resolve(data_dir), progress=print)
-scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m)]
+skipped = {} if skip_bad else None
+scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m, skipped)]
 print(f"{len(scenes)} scenes at {gsd_m} m a pixel")
 pd.DataFrame(
     [(s.name, s.grid.width, s.grid.height, s.grid.crs) for s in scenes[:12]],
@@ -140,7 +143,8 @@ options = ChipOptions(
     ignore_band_m=ignore_band_m,
     class_weights=class_weights,
 )
-manifest_path = build_chips(scenes, layers, reports.chip_dir(area, work_dir), options, lanes, shifts_m)
+chip_dir = reports.chip_dir(area, work_dir)
+manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped)
 manifest = chips.load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 

@@ -7,12 +7,14 @@ import pytest
 import rasterio
 import shapely
 
+from lib import sources
 from lib.alignment import scene_offsets, shifts
 from lib.chips import grid_of, load_manifest, read_image, read_mask
 from lib.dataset import ChipOptions, build_chips, chip_windows
 from lib.errors import InputError, ParameterError
 from lib.grid import Grid
 from lib.lanes import lane_profile
+from lib.osm import area_of_interest
 from lib.quality import label_agreement, summary
 from lib.sources import find_scenes, nodata_area, read_scene, read_vectors
 
@@ -110,6 +112,45 @@ def test_mask_images_and_white_corners(tmp_path):
     assert (mask[:39, :39] == 127).all() and (mask[100:110, 100:110] == 0).all() and (mask[50:60] == 255).all()
 
 
+def test_scenes_that_are_called_alike(area):
+    for x in (299_000, 299_001):
+        path = area / "19" / str(x) / "151000.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.full((256, 256, 3), 90, np.uint8))
+    tiles = find_scenes({"images": "19/*/*.png", "osm": "osm.gpkg"}, area, GSD_M)
+    assert [s.name for s in tiles] == ["19-299000-151000", "19-299001-151000"]
+    assert tiles[0].grid.crs == "EPSG:3857"
+    twice = [scene for source in (SOURCE, SOURCE | {"nodata": "white"}) for scene in find_scenes(source, area, GSD_M)]
+    with pytest.raises(InputError, match=r"scene\.tif and .*scene\.tif have one name"):
+        build_chips(twice, {}, area / "chips", ChipOptions(), lane_profile("metric"))
+
+
+def test_only_the_chosen_area_is_cut(area):
+    grid = find_scenes(SOURCE, area, GSD_M)[0].grid
+    left, bottom, right, top = area_of_interest(grid.window(90, 90, 120, 230)).bounds
+    gpd.GeoDataFrame(geometry=[shapely.box(left, bottom, right, top)], crs="EPSG:4326").to_file(area / "part.geojson")
+    for part in ([left, bottom, right, top], "part.geojson"):
+        manifest = build(area, SOURCE | {"area": part}, test_share=0, val_share=0)
+        assert set(manifest["chip"]) == {"scene_r00100_c00100", "scene_r00200_c00100"}
+    with pytest.raises(InputError, match="no image lies in the area"):
+        build(area, SOURCE | {"area": [0, 0, 1, 1]})
+    with pytest.raises(InputError, match="no chip of .* lies in its area"):
+        build(area, SOURCE | {"area": [left, bottom, (left + right) / 2, top]})
+
+
+def test_a_gap_parts_houses(area):
+    house = shapely.box(ORIGIN[0] + 20, ORIGIN[1] - 60, ORIGIN[0] + 40, ORIGIN[1] - 40)
+    houses = gpd.GeoDataFrame(
+        {"building": "yes"}, geometry=[house, shapely.affinity.translate(house, 20)], crs="EPSG:32635", index=[0, 1]
+    )
+    houses.to_file(area / "houses.gpkg")
+    source = {"images": "*.tif", "osm": "houses.gpkg"}
+    for gap_m, count in ((0.0, 1), (2.0, 2)):
+        manifest = build(area, source, task="buildings", gap_m=gap_m, chip_px=400, val_share=0, test_share=0)
+        mask = read_mask(manifest["mask"][0])
+        assert cv2.connectedComponents(mask)[0] - 1 == count
+
+
 def test_sources_that_cannot_work_say_why(area, tmp_path):
     with pytest.raises(ParameterError, match="knows the keys"):
         find_scenes({"images": "*.tif", "osmm": "x"}, area, 0.5)
@@ -148,6 +189,9 @@ def test_sixteen_bits_one_band_and_transparency_are_read(tmp_path):
     image, valid = read_scene(tmp_path / "pan.tif", (0, 0, 64, 64), (64, 64))
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8 and image[-1, -1].tolist() == [255] * 3
     assert not valid[:8].any() and valid[8:].all()  # the single dark pixel is image
+    before = sources._stretch.cache_info().misses
+    part, _ = read_scene(tmp_path / "pan.tif", (32, 32, 32, 32), (32, 32))
+    assert np.array_equal(part, image[32:, 32:]) and sources._stretch.cache_info().misses == before
 
 
 def test_white_area_must_be_large():

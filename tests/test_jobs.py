@@ -16,13 +16,15 @@ import rasterio
 import shapely
 
 from lib import dataset, jobs
-from lib.chips import load_manifest
+from lib.chips import load_manifest, read_mask
 from lib.cut import ChipOptions
 from lib.dataset import build_chips
 from lib.errors import ParameterError
 from lib.jobs import run_jobs
 from lib.lanes import lane_profile
+from lib.offset import shift
 from lib.paths import ROOT
+from lib.rasterize import rasterize_roads
 from lib.sources import find_scenes, read_vectors
 
 SIDE_PX, CHIP_PX = 1280, 64  # 400 chips
@@ -56,7 +58,7 @@ def town(tmp_path_factory):
         file.write(rng.integers(0, 255, (3, SIDE_PX, SIDE_PX), dtype=np.uint8))
     ends = rng.uniform((left, top - 640), (left + 640, top), (60, 2, 2))
     roads = gpd.GeoDataFrame({"highway": ["residential"] * 60}, geometry=shapely.linestrings(ends), crs="EPSG:32635")
-    roads.to_file(folder / "osm.gpkg", layer="roads")
+    roads.to_crs("EPSG:4326").to_file(folder / "osm.gpkg", layer="roads")
     return folder
 
 
@@ -74,6 +76,18 @@ def expected(town, tmp_path_factory):
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_chips_are_the_pixels_of_the_whole_scene(town, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "BLOCK_CHIPS", 7)
+    manifest = load_manifest(build(town, tmp_path / "chips"))
+    (scene,) = find_scenes(SOURCE, town, OPTIONS.gsd_m)
+    roads = shift(gpd.read_file(town / "osm.gpkg"), 3.0, -2.0)
+    whole = rasterize_roads(roads, scene.grid, lane_profile("metric"))
+    assert len(manifest) == 400 and whole.any()
+    for chip in manifest.itertuples():
+        row, col = (int(part[1:]) for part in chip.chip.split("_")[1:])
+        assert np.array_equal(read_mask(chip.mask), whole[row : row + CHIP_PX, col : col + CHIP_PX])
 
 
 def spawn(*arguments):
@@ -128,6 +142,18 @@ def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expect
     again = len(lines) - len({line.split()[1] for line in lines})
     assert again <= 2  # but for the image and the mask of the one that the dead worker had in its hands
     assert {int(line.split()[0]) for line in lines} == {worker.pid for worker in workers}
+
+
+def test_a_cluster_without_workers_is_an_error(cluster, monkeypatch):
+    address, workers = cluster
+    monkeypatch.setattr(jobs, "REACH_S", 30.0)
+    results = run_jobs(time.sleep, [0.1] * 100, 100, address)
+    next(results)
+    monkeypatch.setattr(jobs, "REACH_S", 1.0)
+    for worker in workers:
+        worker.kill()
+    with pytest.raises(ParameterError, match=f"All workers of {address} are gone"):
+        list(results)
 
 
 KILLED = """

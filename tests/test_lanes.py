@@ -93,11 +93,13 @@ def test_width_wins_over_estimate_over_lanes_over_class():
     assert width_m(highway="residential", lanes="4") == 13.0
     assert width_m(highway="residential", lanes="4", est_width="9") == 9.0
     assert width_m(highway="residential", lanes="4", est_width="9", width="8") == 8.0
+    assert width_m(highway="residential", width="12", width__carriageway="8") == 8.0
     assert width_m(highway="residential", lanes="many", width="wide") == 6.5
 
 
 def test_lanes_by_direction_add_up():
     assert width_m(highway="tertiary", lanes__forward="2", lanes__backward="1") == 9.75
+    assert width_m(highway="tertiary", lanes__forward="1", lanes__backward="1", lanes__both_ways="1") == 9.75
     assert width_m(highway="tertiary", lanes__forward="2") == width_m(highway="tertiary")
     assert width_m(highway="tertiary", lanes="2", lanes__forward="2", lanes__backward="1") == 6.5
 

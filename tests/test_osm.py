@@ -334,6 +334,16 @@ def test_large_areas_are_split_and_what_came_is_kept(overpass):
     assert len(osm.roads) == len(osm.buildings) == 1  # the same way in every answer is one way
 
 
+def test_towns_far_apart_are_asked_for_by_themselves_and_neighbours_together(overpass):
+    near = shapely.union_all([shapely.box(x, 60.0, x + 0.01, 60.01) for x in (24.0, 24.02, 24.04)])
+    far = shapely.box(32.0, 0.3, 32.01, 0.31)
+    osm = overpass.read(ANSWER, area=near)
+    assert len(overpass.questions) == 1 and len(osm.roads) == 1
+    shutil.rmtree(overpass.options.cache_dir)
+    overpass.read(ANSWER, area=near.union(far))
+    assert len(overpass.questions) == 2
+
+
 def test_a_damaged_cache_heals(overpass):
     overpass.read(ANSWER)
     (cached,) = Path(overpass.options.cache_dir).glob("*.json")
