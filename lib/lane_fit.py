@@ -90,7 +90,7 @@ class _Ground:
             # the index knows each road's box at its widest, so that no narrower one is missed
             one, two, widest = (_widths_m(roads, profile, factor) for factor in (1.0, 2.0, FACTORS[-1]))
             index = index_roads(roads, scene.grid, _scaled(profile, FACTORS[-1]))
-            self.pixels_a_metre.append(index.widths_px / widest[index.rows])
+            self.pixels_a_metre.append(2 * index.half_widths_px / widest[index.rows])
             self.lanes.append((two - one)[index.rows])
             self.constant_m.append((2 * one - two)[index.rows])
             self.highway.append(highway_classes(roads)[index.rows])
@@ -104,7 +104,7 @@ class _Ground:
         """IoU of the OSM masks and the clean ones, all pixels pooled, with the lanes so many times as wide."""
         both = either = 0
         drawn = [
-            replace(index, widths_px=(constant + lanes * _factor(highway, factors, common)) * scale)
+            replace(index, half_widths_px=(constant + lanes * _factor(highway, factors, common)) * scale / 2)
             for index, constant, lanes, highway, scale in zip(
                 self.indices, self.constant_m, self.lanes, self.highway, self.pixels_a_metre, strict=True
             )
