@@ -347,6 +347,41 @@ def widths_histogram(
     return sheet
 
 
+def lane_dumbbells(classes: pd.DataFrame, *, title: str = "") -> Figure:
+    """
+    Width of a lane by highway class, as it was and as it was fitted.
+
+    Parameters
+    ----------
+    classes
+        One row a class: `highway`, `road_m` (metres of road it was fitted to), `before_m`, `after_m`, `own` (fitted by
+        itself; the others share one factor).
+    title
+        Above the chart.
+    """
+    _need(classes, ["highway", "road_m", "before_m", "after_m", "own"], "lane widths")
+    sheet = Sheet(7.5, 1.1 + 0.34 * len(classes), f"Lane widths before and after the fit. {title}", photo=False)
+    ax = sheet.subplots()
+    for place, row in enumerate(classes.itertuples()):
+        ax.plot([row.before_m, row.after_m], [place, place], color=FAINT, linewidth=3, zorder=1)
+        ax.plot(row.before_m, place, "o", color=SLATE, markersize=7)
+        ax.plot(row.after_m, place, "o", color=TEAL, markersize=7, markerfacecolor=TEAL if row.own else "white")
+        ends = (max(row.before_m, row.after_m), place)
+        ax.annotate(f"{row.after_m:.2f} m", ends, xytext=(8, 0), textcoords="offset points", va="center", **STYLE)
+    names = [f"{row.highway} ({row.road_m / 1000:.1f} km)" for row in classes.itertuples()]
+    _calm(ax, grid="x")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(0, 1.25 * classes[["before_m", "after_m"]].to_numpy().max())
+    ax.set_xlabel("width of a lane, metres", **STYLE)
+    marks = [("profile", SLATE, SLATE), ("fitted, by itself", TEAL, TEAL), ("fitted, in common", TEAL, "white")]
+    for label, color, face in marks:
+        ax.plot([], [], "o", color=color, markerfacecolor=face, markersize=7, label=label)
+    sheet.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
+    ax.set_title(title, loc="left", **STYLE)
+    return sheet
+
+
 def precision_recall(sweep: pd.DataFrame, *, chosen: float | None = None, title: str = "") -> Figure:
     """
     What the threshold trades: precision against recall, and IoU (and F1) by threshold.

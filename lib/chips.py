@@ -18,6 +18,8 @@ transform  six numbers a b c d e f: x = a col + b row + c, y = d col + e row + f
 width      pixels
 height     pixels
 footprint  outline of the chip, WKT polygon in longitude/latitude, empty without CRS
+dropped    the rule (lib.quality) that keeps an OSM-labelled training chip out of training, such as
+           `road_m < 50`; empty: used
 =========  ==========================================================================================
 
 Reading chips needs NumPy, pandas and OpenCV alone, so that a bare GPU box can train on them.
@@ -49,9 +51,11 @@ COLUMNS = (
     "width",
     "height",
     "footprint",
+    "dropped",
 )
 PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
+MOST_WEIGHT = 255 / WEIGHT_ONE
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
@@ -79,7 +83,7 @@ def load_manifest(path: Path) -> pd.DataFrame:
     path = path / "manifest.csv" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"expected a chip manifest at {path}; run the notebook 01_rasterize_osm for this area first")
-    text = {"chip": str, "scene": str, "weight": str, "crs": str, "transform": str, "footprint": str}
+    text = dict.fromkeys(("chip", "scene", "weight", "crs", "transform", "footprint", "dropped"), str)
     manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"gsd_m": [""]})
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
         raise InputError(f"{path} lacks the columns {missing}; expected {list(COLUMNS)}")
@@ -94,11 +98,13 @@ def load_manifest(path: Path) -> pd.DataFrame:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
     """
-    Write the manifest whole; paths become relative to its folder. The column `weight` may be missing.
+    Write the manifest whole; paths become relative to its folder. The columns `weight` and `dropped` may be missing.
 
     A file that says the same already is left as it is: its date tells when the chips last changed.
     """
-    out = manifest.assign(weight=manifest.get("weight", ""))[list(COLUMNS)]
+    optional = {name: manifest.get(name, "") for name in ("weight", "dropped")}
+    out = manifest.assign(**{name: pd.Series(v, index=manifest.index).fillna("") for name, v in optional.items()})
+    out = out[list(COLUMNS)]
     folder = path.parent.resolve()
     for column in PATHS:
         out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
@@ -108,16 +114,17 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
 
 def select(manifest: pd.DataFrame, label: str, split: str) -> pd.DataFrame:
     """
-    Rows of one label source and one split, in the manifest's order.
+    Rows of one label source and one split, in the manifest's order, without those that a rule dropped.
 
     Raises
     ------
     InputError
         If there is no such row; says which pairs there are.
     """
-    rows = manifest[(manifest["label"] == label) & (manifest["split"] == split)].reset_index(drop=True)
+    used = manifest[manifest["dropped"] == ""]
+    rows = used[(used["label"] == label) & (used["split"] == split)].reset_index(drop=True)
     if rows.empty:
-        present = manifest.groupby(["label", "split"]).size().to_dict()
+        present = used.groupby(["label", "split"]).size().to_dict()
         raise InputError(f"no chips with label {label!r} in split {split!r}; the manifest holds {present}")
     return rows
 

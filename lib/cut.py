@@ -2,20 +2,32 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib.chips import PATHS, write_png
+from lib.chips import MOST_WEIGHT, PATHS, WEIGHT_ONE, write_png
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_IGNORE
-from lib.lanes import LaneProfile
+from lib.lanes import LaneProfile, check_classes, road_weights
 from lib.osm import OsmLayers
 from lib.paths import write_whole
-from lib.rasterize import Window, draw_polygons, draw_roads, index_buildings, index_roads
+from lib.rasterize import (
+    RoadIndex,
+    Window,
+    draw_polygons,
+    draw_roads,
+    draw_weights,
+    ignore_edges,
+    index_buildings,
+    index_roads,
+)
 from lib.sources import Scene, half_brightness, nodata_area, opened, read_mask_image, read_scene, source_name
+
+WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,11 @@ class ChipOptions:
         Draws the clean chips, and the splits of scenes without georeference.
     gap_m
         Ground kept free between buildings that touch, metres.
+    ignore_band_m
+        Pixels within this distance of an edge in an OSM mask are MASK_IGNORE: there the map is least to be believed.
+    class_weights
+        What the pixels of a road count in training, by highway class; 1 for classes not named. Nothing is written
+        where it is empty.
     """
 
     task: str = "roads"
@@ -49,14 +66,22 @@ class ChipOptions:
     clean_chips: int = 0
     seed: int = 0
     gap_m: float = 0.0
+    ignore_band_m: float = 0.0
+    class_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in ("roads", "buildings"):
             raise ParameterError(f"task is 'roads' or 'buildings', got {self.task!r}")
-        if self.gsd_m <= 0 or self.chip_px < 32 or self.clean_chips < 0 or self.gap_m < 0:
+        if self.gsd_m <= 0 or self.chip_px < 32 or min(self.clean_chips, self.gap_m, self.ignore_band_m) < 0:
             raise ParameterError(
-                f"gsd_m must be positive, chip_px at least 32, clean_chips and gap_m not negative: {self}"
+                "gsd_m must be positive, chip_px at least 32, clean_chips, gap_m and ignore_band_m not negative: "
+                f"{self}"
             )
+        if self.class_weights and self.task != "roads":
+            raise ParameterError(f"class_weights go by highway class, so that {self.task} have none")
+        for name, weight in self.class_weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST_WEIGHT:
+                raise ParameterError(f"class_weights[{name!r}]: expected 0 to {MOST_WEIGHT}, got {weight!r}")
 
 
 @dataclass(frozen=True)
@@ -104,9 +129,7 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
             for chip in block.chips:
                 found = read_record(block.out_dir, chip)
                 if found is None:
-                    draw = draw or {
-                        label: _drawer(block, label) for label in {x for c in block.chips for x in c.labels}
-                    }
+                    draw = draw or _drawers(block)
                     found = cut_chip(block, chip, draw)
                     write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
                 rows[chip.name] = found
@@ -156,21 +179,46 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         mask[~valid] = MASK_IGNORE
         rows.append(shared | {"label": label, "mask": f"masks_{label}/{file}"})
         write_png(block.out_dir / rows[-1]["mask"], mask)
+        if label == "osm" and WEIGHTS in draw:
+            rows[-1]["weight"] = f"{WEIGHTS}/{file}"
+            write_png(block.out_dir / rows[-1]["weight"], draw[WEIGHTS](chip.window))
     return rows
 
 
-def _drawer(block: Block, label: str) -> Callable[[Window], np.ndarray]:
-    """Function from a chip's window, in the scene's pixels, to its mask."""
-    scene, options = block.scene, block.options
-    if label not in block.layers:
-        name = source_name(scene, label)
-        half = half_brightness(scene, name)
-        return lambda window: read_mask_image(scene, name, half, window)
-    if options.task == "roads":
-        roads = index_roads(block.layers[label].roads, scene.grid, block.profile)
-        return lambda window: draw_roads(roads, window)
-    buildings = index_buildings(block.layers[label].buildings, scene.grid, options.gap_m)
-    return lambda window: draw_polygons(buildings, window)
+def _drawers(block: Block) -> dict[str, Callable[[Window], np.ndarray]]:
+    """Label source, and WEIGHTS where classes have them -> function from a window of the scene to its mask."""
+    draw = {}
+    for label in {label for chip in block.chips for label in chip.labels}:
+        band_px = block.options.ignore_band_m / block.options.gsd_m if label == "osm" else 0.0
+        if label not in block.layers:
+            draw[label] = _image_reader(block, label, band_px)
+        elif block.options.task == "roads":
+            roads = index_roads(block.layers[label].roads, block.scene.grid, block.profile)
+            draw[label] = partial(draw_roads, roads, ignore_band_px=band_px)
+            if label == "osm" and block.options.class_weights:
+                draw[WEIGHTS] = _weigher(block, roads)
+        else:
+            buildings = index_buildings(block.layers[label].buildings, block.scene.grid, block.options.gap_m)
+            draw[label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
+    return draw
+
+
+def _image_reader(block: Block, label: str, band_px: float) -> Callable[[Window], np.ndarray]:
+    name = source_name(block.scene, label)
+    half = half_brightness(block.scene, name)
+
+    def read(window: Window) -> np.ndarray:
+        mask = read_mask_image(block.scene, name, half, window)
+        return ignore_edges(mask, band_px) if band_px else mask
+
+    return read
+
+
+def _weigher(block: Block, roads: RoadIndex) -> Callable[[Window], np.ndarray]:
+    """Function from a window to what its pixels count, as a chip's file of weights holds it."""
+    check_classes(block.options.class_weights, block.profile, "class_weights")
+    weights = road_weights(block.layers["osm"].roads, block.options.class_weights)
+    return lambda window: np.rint(draw_weights(roads, weights, window) * WEIGHT_ONE).astype(np.uint8)
 
 
 def read_record(out_dir: Path, chip: Chip) -> list[dict[str, Any]] | None:

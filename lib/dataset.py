@@ -261,5 +261,6 @@ def _list_all(
     if manifest.empty:
         raise InputError(f"no chip is left for {out_dir}: all {len(chips)} are no-data, or all files were skipped")
     for column in manifest.columns.intersection(PATHS):
+        manifest[column] = manifest[column].fillna("")  # only OSM-labelled chips have weights
         manifest[column] = [str(out_dir / path) if path else "" for path in manifest[column]]
     return write_manifest(manifest, out_dir / "manifest.csv")

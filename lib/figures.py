@@ -111,6 +111,14 @@ def _error_handles(*masks: np.ndarray) -> list[Patch]:
     return handles
 
 
+def _label_handles(label: str, color: str, *masks: np.ndarray) -> list[Patch]:
+    """Legend of labels over images; the hatching is named only where it occurs."""
+    handles = [patch(color, label, LABEL_ALPHA)]
+    if any((mask == MASK_IGNORE).any() for mask in masks):
+        handles.append(patch(IGNORE, "ignored: no data or uncertain", 0.35, hatched=True))
+    return handles
+
+
 def label_overlay(
     image: np.ndarray,
     mask: np.ndarray,
@@ -157,10 +165,7 @@ def label_overlay(
         show_photo(axes[0], shown, mask.shape, gsd_m, title)
     composed = overlay_rgb(shown, fitted_mask, color, outline_px=edge_px)
     show_photo(axes[-1], composed, mask.shape, gsd_m, " " if beside and title else title)
-    handles = [patch(color, label, LABEL_ALPHA)]
-    if (mask == MASK_IGNORE).any():
-        handles.append(patch(IGNORE, "ignored: no data or uncertain", 0.35, hatched=True))
-    strip_legend(sheet, handles)
+    strip_legend(sheet, _label_handles(label, color, mask))
     return sheet
 
 
@@ -200,7 +205,7 @@ def overlay_grid(
         check_pair(image, mask)
         (shown, fitted_mask), edge_px = fitted(panel_in, image, mask)
         show_photo(ax, overlay_rgb(shown, fitted_mask, color, outline_px=edge_px), mask.shape, gsd, title)
-    strip_legend(sheet, [patch(color, label, LABEL_ALPHA)])
+    strip_legend(sheet, _label_handles(label, color, *masks))
     return sheet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -204,7 +204,7 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     widths_m
         float32, same index as `roads`; 0 where the road is not drawn.
     """
-    highway = _highway(roads)
+    highway = highway_classes(roads)
     lanes, from_tag = _lanes_and_source(roads, profile)
     lane_width_m = profile.lane_width_m
     table = lane_width_m if isinstance(lane_width_m, Mapping) else {"default": lane_width_m}
@@ -234,13 +234,22 @@ def road_lanes(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Series:
 
 def road_weights(roads: pd.DataFrame, weights: Mapping[str, float], default: float = 1.0) -> pd.Series:
     """Training weight of each road by its highway class, float32; `default` for the classes not named."""
-    values = _lookup(_highway(roads), weights, weights.get("default", default))
+    values = _lookup(highway_classes(roads), weights, weights.get("default", default))
     return pd.Series(values.astype(np.float32), index=roads.index, name="weight")
+
+
+def check_classes(names: Iterable[str], profile: LaneProfile, what: str) -> None:
+    """Raise ParameterError if a name is no class that the profile draws, nor "default"; gives the nearest."""
+    known = ["default", *profile.drawn]
+    for name in names:
+        if name not in known and "all" not in profile.drawn:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0)[0]
+            raise ParameterError(f"{what}: {name!r} is no highway class that is drawn; the nearest is {near!r}")
 
 
 def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
     """Whether each road is of a drawn class and can be seen from above; bool (n,)."""
-    highway = _highway(roads)
+    highway = highway_classes(roads)
     drawn = np.isin(highway, profile.drawn)
     if "all" in profile.drawn:
         drawn = ~np.isin(highway, list(NOT_ROADS))
@@ -256,7 +265,7 @@ def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
 
 def _lanes_and_source(roads: pd.DataFrame, profile: LaneProfile) -> tuple[np.ndarray, np.ndarray]:
     """Lanes of each road, and whether a tag of its own says so."""
-    highway = _highway(roads)
+    highway = highway_classes(roads)
     by_class = _lookup(highway, profile.lanes, profile.lanes.get("default", 1.0))
     oneway = _lookup(highway, profile.oneway_lanes, np.nan)
     by_class = np.where(_is_oneway(roads, highway) & np.isfinite(oneway), oneway, by_class)
@@ -290,7 +299,7 @@ def _is_oneway(roads: pd.DataFrame, highway: np.ndarray) -> np.ndarray:
     return said | implied & ~np.isin(oneway, ["no", "false", "0", "b"])
 
 
-def _highway(roads: pd.DataFrame) -> np.ndarray:
+def highway_classes(roads: pd.DataFrame) -> np.ndarray:
     """Highway class; a line of which nobody says what it is counts as "road" (wiki Tag:highway=road)."""
     highway = tag_words(roads, "highway")
     return np.where(highway == "", "road", highway)

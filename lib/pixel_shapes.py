@@ -63,6 +63,32 @@ def line_boxes(xy: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.minimum.reduceat(xy, starts[:-1]), np.maximum.reduceat(xy, starts[:-1])
 
 
+def lengths_in_windows(
+    xy_px: np.ndarray, starts: np.ndarray, windows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    How much of each line lies in each window.
+
+    Parameters
+    ----------
+    xy_px, starts
+        Lines, as `line_starts` gives them.
+    windows
+        (m, 4): col, row, width, height in pixels.
+
+    Returns
+    -------
+    window, line, length_px
+        Three arrays, one entry for each window and line that meet.
+    """
+    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    lines = shapely.linestrings(xy_px, indices=owner) if len(xy_px) else np.empty(0, dtype=object)
+    col, row, width, height = np.asarray(windows, dtype=np.float64).reshape(-1, 4).T
+    boxes = shapely.box(col, row, col + width, row + height)
+    window, line = shapely.STRtree(lines).query(boxes, predicate="intersects")
+    return window, line, shapely.length(shapely.intersection(lines[line], boxes[window]))
+
+
 def box_tree(lows: np.ndarray, highs: np.ndarray) -> shapely.STRtree:
     """Tree over boxes given by their corners, (n, 2) each; it holds diagonals, which are smaller than polygons."""
     return shapely.STRtree(shapely.linestrings(np.stack([lows, highs], axis=1)))

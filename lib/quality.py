@@ -1,150 +1,225 @@
-"""How far the pseudo-labels can be trusted: offset of each scene, agreement with clean masks where there are any."""
+"""
+How far each pseudo-label can be trusted: a table of the OSM-labelled chips, and rules that drop the bad ones.
 
-from collections.abc import Mapping
+===============  ====================================================================================
+chip, scene      as in the manifest
+split            as in the manifest; only chips that train can be dropped
+road_m           metres of OSM road drawn on the chip; not known of buildings and of mask images
+foreground       share of the chip's known pixels that are road or building in its OSM mask
+ignored          share of its pixels that are neither: no data, or within the ignore band
+osm_age_years    from the day at which OpenStreetMap looked like this until today
+offset_m         measured distance between map and image of its scene, metres, before it was undone
+confidence       of that offset, 0 to 1
+iou_clean        IoU of its OSM mask with the clean one, where it has both
+iou_predicted    IoU of its OSM mask with what a stage-1 model predicts
+dropped          the first rule that it met; empty: used
+===============  ====================================================================================
+
+What is not known is empty, and no rule applies to it.
+"""
+
+import difflib
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from lib.charts import widths_histogram
-from lib.chips import read_mask
-from lib.figures import overlay_grid
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
-from lib.lanes import LaneProfile, road_widths_m
-from lib.metrics import PixelScores, pixel_scores
-from lib.offset import estimate_offset
+from lib.alignment import certain, check_gsd, with_vectors
+from lib.checkpoint import TrainedModel
+from lib.chips import grid_of, load_manifest, read_image, read_mask, write_manifest
+from lib.errors import InputError, ParameterError
+from lib.evaluate import to_mask
+from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.lanes import LaneProfile
+from lib.metrics import PixelScores, count_pixels, pixel_scores
+from lib.offset import shift
 from lib.osm import OsmLayers
-from lib.rasterize import rasterize_buildings, rasterize_roads
-from lib.sources import Scene, read_scene, source_name
-from lib.widgets import LanePanel, road_drawer
+from lib.paths import write_whole
+from lib.pixel_shapes import lengths_in_windows
+from lib.predict import predict_image
+from lib.rasterize import index_roads
+from lib.scanline import SUBPIXELS
+from lib.sources import Scene, source_name
 
-SIDE_PX = 3072  # the middle of a scene tells its offset as well as all of it, and sooner
-CLOSE_UP_PX = 512  # side of the picture that shows an offset
-PANEL_PX = 1024  # side of the picture under the sliders
-LEAST_SIDE_M = 200.0  # a scene smaller than a few blocks holds too few roads to tell its offset
-LEAST_CONFIDENCE = 0.5  # an offset is applied where most resamplings agree on it
-OFFSET_COLUMNS = ("dx_m", "dy_m", "confidence", "error_m")
+MEASURES = (
+    *("road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean", "iou_predicted"),
+)
+TABLE_NAME = "quality.csv"  # beside the manifest
+DAYS_A_YEAR = 365.25
+RULE = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 
 
-def scene_middle(scene: Scene, side_px: int = SIDE_PX) -> tuple[int, int, int, int]:
-    """(col, row, width, height) of the middle of a scene, at most `side_px` wide and high."""
-    width, height = min(scene.grid.width, side_px), min(scene.grid.height, side_px)
-    return (scene.grid.width - width) // 2, (scene.grid.height - height) // 2, width, height
-
-
-def look_at(
-    scene: Scene,
-    window: tuple[int, int, int, int],
-    layers: dict[str, OsmLayers],
+def chip_table(
+    manifest: pd.DataFrame,
+    scenes: list[Scene],
+    layers: Mapping[str, OsmLayers],
     task: str,
     profile: LaneProfile,
-    label: str = "osm",
-) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Image and mask of a window of a scene.
-
-    Returns
-    -------
-    image
-        uint8 (H, W, 3) RGB.
-    mask
-        uint8 (H, W), drawn from the vectors of the label source.
-    """
-    image, _ = read_scene(scene.path, scene.in_file(window), (window[3], window[2]))
-    grid, vectors = scene.grid.window(*window), layers[source_name(scene, label)]
-    if task == "roads":
-        return image, rasterize_roads(vectors.roads, grid, profile)
-    return image, rasterize_buildings(vectors.buildings, grid)
-
-
-def scene_offsets(scenes: list[Scene], layers: dict[str, OsmLayers], task: str, profile: LaneProfile) -> pd.DataFrame:
-    """
-    Shift that would bring each scene's OSM vectors onto its image, estimated from the image alone.
-
-    Only scenes of at least LEAST_SIDE_M whose OSM labels are vectors are looked at: a smaller one holds too few roads
-    to tell.
-
-    Returns
-    -------
-    offsets
-        One row a scene: scene, dx_m, dy_m (metres to the east and north), confidence, error_m; see
-        `lib.offset.Offset`.
-    """
-    rows = []
-    for scene in with_vectors(scenes, layers):
-        window = scene_middle(scene)
-        gsd_m = scene.grid.gsd_m
-        if min(window[2:]) * gsd_m < LEAST_SIDE_M:
-            continue
-        found = estimate_offset(*look_at(scene, window, layers, task, profile), gsd_m)
-        rows.append({"scene": scene.name} | {k: float(getattr(found, k)) for k in OFFSET_COLUMNS})
-    return pd.DataFrame(rows, columns=["scene", *OFFSET_COLUMNS])
-
-
-def offset_figure(
-    scene: Scene,
-    layers: dict[str, OsmLayers],
-    task: str,
-    profile: LaneProfile,
+    offsets: pd.DataFrame,
     shifts_m: Mapping[str, tuple[float, float]],
-) -> Figure:
-    """The busiest 512 px in the middle of a scene: its OSM mask as it came, and moved as it will be drawn."""
-    middle = scene_middle(scene)
-    image, mask = look_at(scene, middle, layers, task, profile)
-    density = cv2.boxFilter((mask == MASK_FOREGROUND).astype(np.float32), -1, (CLOSE_UP_PX, CLOSE_UP_PX))
-    half = CLOSE_UP_PX // 2
-    inner = density[half : mask.shape[0] - half, half : mask.shape[1] - half]
-    row, col = np.unravel_index(inner.argmax(), inner.shape) if inner.size else (0, 0)
-    part = np.s_[row : row + CLOSE_UP_PX, col : col + CLOSE_UP_PX]
-    dx_m, dy_m = shifts_m.get(scene.name, (0.0, 0.0))
-    gsd_m = scene.grid.gsd_m
-    moved = cv2.warpAffine(mask, np.float32([[1, 0, dx_m / gsd_m], [0, 1, -dy_m / gsd_m]]), mask.shape[::-1])
-    moved = np.where(moved > MASK_FOREGROUND / 2, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
-    titles = [f"{scene.name}: as OpenStreetMap has it", f"moved {dx_m:+.1f} m east, {dy_m:+.1f} m north"]
-    return overlay_grid([image[part]] * 2, [mask[part], moved[part]], titles=titles, gsd_m=gsd_m, columns=2)
-
-
-def lane_panel(scene: Scene, layers: dict[str, OsmLayers], profile: LaneProfile, profile_path: Path) -> LanePanel:
-    """Sliders for lane width, classes and offset over the middle 1024 px of a scene."""
-    window = scene_middle(scene, PANEL_PX)
-    image, _ = look_at(scene, window, layers, "roads", profile)
-    draw = road_drawer(layers[source_name(scene, "osm")].roads, scene.grid.window(*window), profile)
-    return LanePanel(image, draw, classes=profile.drawn, profile_path=profile_path)
-
-
-def widths_figure(scenes: list[Scene], layers: dict[str, OsmLayers], profile: LaneProfile) -> Figure | None:
-    """How wide the profile draws the OSM roads of the scenes, by highway class; None where there are none."""
-    names = {source_name(scene, "osm") for scene in with_vectors(scenes, layers)}
-    roads = [layers[name].roads for name in sorted(names) if len(layers[name].roads)]
-    if not roads:
-        return None
-    roads = pd.concat(roads, ignore_index=True)
-    widths_m = road_widths_m(roads, profile)
-    drawn = widths_m > 0
-    return widths_histogram(widths_m[drawn], classes=roads.loc[drawn, "highway"]) if drawn.any() else None
-
-
-def with_vectors(scenes: list[Scene], layers: dict[str, OsmLayers]) -> list[Scene]:
-    """The scenes whose OSM labels are drawn from vectors."""
-    return [s for s in scenes if "osm" in s.source and source_name(s, "osm") in layers]
-
-
-def shifts(
-    scenes: list[Scene], offsets: pd.DataFrame | None, dx_m: float = 0.0, dy_m: float = 0.0
-) -> dict[str, tuple[float, float]]:
+    model: TrainedModel | None = None,
+) -> pd.DataFrame:
     """
-    Scene -> metres east and north by which its OSM vectors are moved before they are drawn.
+    The table above, without `dropped`: one row an OSM-labelled chip, in the manifest's order.
 
-    `dx_m` and `dy_m` move all; a measured offset is added where its confidence is at least LEAST_CONFIDENCE.
+    Parameters
+    ----------
+    manifest
+        From `lib.chips.load_manifest`.
+    scenes, layers, task, profile, shifts_m
+        As the chips were drawn.
+    offsets
+        From `lib.alignment.scene_offsets`; the first row of a scene that is certain counts, else its first.
+    model
+        Of stage 1, for `iou_predicted`; the chips are predicted in one view each.
     """
-    certain = {}
-    if offsets is not None:
-        sure = offsets[offsets["confidence"] >= LEAST_CONFIDENCE]
-        certain = {row.scene: (row.dx_m, row.dy_m) for row in sure.itertuples()}
-    moved = {s.name: np.add((dx_m, dy_m), certain.get(s.name, (0.0, 0.0))) for s in scenes}
-    return {name: (round(float(x), 3), round(float(y), 3)) for name, (x, y) in moved.items() if x or y}
+    chips = manifest[manifest["label"] == "osm"]
+    table = chips[["chip", "scene", "split"]].assign(**dict.fromkeys(MEASURES, np.nan))
+    drawn = with_vectors(scenes, layers)
+    for scene in drawn:
+        own = chips.index[chips["scene"] == scene.name]
+        layer = layers[source_name(scene, "osm")]
+        table.loc[own, "osm_age_years"] = age_years(layer.date)
+        if task == "roads" and len(own):
+            roads = shift(layer.roads, *shifts_m.get(scene.name, (0.0, 0.0)))
+            table.loc[own, "road_m"] = _road_m(chips.loc[own], scene, roads, profile)
+    known = pd.concat([certain(offsets), offsets.drop_duplicates("scene").set_index("scene")])
+    known = known[~known.index.duplicated()]
+    table["offset_m"] = table["scene"].map(np.hypot(known["dx_m"], known["dy_m"])).astype(float)
+    table["confidence"] = table["scene"].map(known["confidence"]).astype(float)
+    agreement = label_agreement(manifest)
+    if len(agreement):
+        table["iou_clean"] = table["chip"].map(agreement.set_index("chip")["iou"])
+    for chip in chips.itertuples():
+        mask = read_mask(chip.mask)
+        lost = np.count_nonzero(mask == MASK_IGNORE)
+        table.loc[chip.Index, "ignored"] = lost / mask.size
+        table.loc[chip.Index, "foreground"] = np.count_nonzero(mask == MASK_FOREGROUND) / max(mask.size - lost, 1)
+        if model is not None:
+            check_gsd(model, chip.gsd_m)
+            probability = predict_image(model, read_image(chip.image), tta="none")
+            counts = count_pixels(to_mask(probability, model.info.threshold), mask)
+            union = counts["tp"] + counts["fp"] + counts["fn"]
+            table.loc[chip.Index, "iou_predicted"] = counts["tp"] / union if union else 1.0
+    return table.reset_index(drop=True)
+
+
+def _road_m(chips: pd.DataFrame, scene: Scene, roads: pd.DataFrame, profile: LaneProfile) -> np.ndarray:
+    """Metres of the centrelines that are drawn on each chip of a scene."""
+    index = index_roads(roads, scene.grid, profile)
+    grids = [grid_of(chip) for chip in chips.itertuples()]
+    origins = np.rint(scene.grid.world_to_pixel(np.array([(g.transform[2], g.transform[5]) for g in grids])))
+    windows = np.column_stack([origins, [(g.width, g.height) for g in grids]])
+    window, _, length_px = lengths_in_windows(index.xy / SUBPIXELS, index.starts, windows)
+    return np.bincount(window, length_px, len(chips)) * scene.grid.gsd_m
+
+
+def age_years(date: str | None) -> float:
+    """Years from an ISO date or time until now, to a tenth; NaN where there is none."""
+    if not date:
+        return float("nan")
+    then = datetime.fromisoformat(date)
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return round((datetime.now(UTC) - then).days / DAYS_A_YEAR, 1)
+
+
+def meets(table: pd.DataFrame, rule: str) -> pd.Series:
+    """
+    Which rows of the quality table meet a rule such as "road_m < 50"; bool, same index.
+
+    Raises
+    ------
+    ParameterError
+        If the rule is not a measure, a comparison and a number; names the nearest measure.
+    """
+    match = RULE.fullmatch(rule) if isinstance(rule, str) else None
+    if match is None:
+        raise ParameterError(
+            f"a rule is a measure, one of {' '.join(COMPARISONS)}, and a number, such as 'road_m < 50'; got {rule!r}"
+        )
+    name, sign, number = match.groups()
+    if name not in MEASURES:
+        near = difflib.get_close_matches(name, MEASURES, n=1, cutoff=0)[0]
+        raise ParameterError(f"rule {rule!r}: no measure {name!r}; the nearest is {near!r}, all are {list(MEASURES)}")
+    return COMPARISONS[sign](table[name], float(number)) & table[name].notna()
+
+
+def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
+    """
+    Mark the training chips that meet a rule as dropped, in the manifest and in quality.csv beside it.
+
+    No row leaves the manifest: other rules, or none, bring a chip back. Clean labels, and chips that validate or test,
+    are never dropped.
+
+    Parameters
+    ----------
+    manifest_path
+        From `lib.dataset.build_chips`; written again only where something changes.
+    table
+        From `chip_table`.
+    rules
+        The first that a chip meets is its reason.
+
+    Returns
+    -------
+    report
+        One row a rule: rule, met (training chips that meet it), dropped (those for which it is the reason).
+
+    Raises
+    ------
+    ParameterError
+        If a rule can't be read.
+    InputError
+        If no OSM-labelled chip would be left to train on.
+    """
+    manifest = load_manifest(manifest_path)
+    train = table["split"] == "train"
+    reasons = pd.Series("", index=table.index, dtype=object)
+    report = []
+    for rule in rules:
+        met = meets(table, rule) & train
+        fresh = met & (reasons == "")
+        reasons[fresh] = " ".join(rule.split())
+        report.append({"rule": rule, "met": int(met.sum()), "dropped": int(fresh.sum())})
+    if train.any() and not (reasons[train] == "").any():
+        raise InputError(f"the rules {list(rules)} drop all {train.sum()} chips of OSM labels that train: loosen them")
+    table = table.assign(dropped=reasons)
+    write_whole(Path(manifest_path).with_name(TABLE_NAME), table.round(4).to_csv(index=False))
+    of_chip = table.set_index("chip")["dropped"]
+    dropped = manifest["chip"].map(of_chip).where(manifest["label"] == "osm", "").fillna("")
+    if (dropped != manifest["dropped"]).any():
+        write_manifest(manifest.assign(dropped=dropped), manifest_path)
+    return pd.DataFrame(report, columns=["rule", "met", "dropped"])
+
+
+def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
+    """
+    OSM-labelled training chips that deserve a look first: the least agreement, else the least on them;
+    with a `title`.
+
+    Parameters
+    ----------
+    table, manifest
+        From `chip_table` and `lib.chips.load_manifest`.
+    """
+    train = table[table["split"] == "train"]
+    names = ("iou_clean", "iou_predicted", "road_m")
+    name = next((name for name in names if train[name].min() < train[name].max()), "foreground")
+    rows = train[train[name].notna()].nsmallest(count, name)
+    rows = rows.assign(title=[f"{name} {value:.3g}" for value in rows[name]])[["chip", "title"]]
+    return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
 
 
 def summary(agreement: pd.DataFrame) -> dict[str, float] | None:
@@ -156,7 +231,7 @@ def summary(agreement: pd.DataFrame) -> dict[str, float] | None:
 
 def label_agreement(manifest: pd.DataFrame) -> pd.DataFrame:
     """
-    Scores of the OSM mask against the clean one, for the chips that have both.
+    Scores of the OSM mask against the clean one, for the chips that have both; what either ignores is not scored.
 
     Returns
     -------
@@ -168,5 +243,7 @@ def label_agreement(manifest: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     scores = PixelScores()
     for chip, row in paths.dropna().iterrows():
-        scores.update(read_mask(row["osm"]), read_mask(row["clean"]), chip=chip)
+        osm, clean = read_mask(row["osm"]), read_mask(row["clean"])
+        clean[osm == MASK_IGNORE] = MASK_IGNORE
+        scores.update(osm, clean, chip=chip)
     return scores.table()

@@ -36,7 +36,9 @@ LANE_WIDTH_RANGE_M = (1.0, 8.0)
 OFFSET_RANGE_M = (-15.0, 15.0)
 BROAD_ROAD_M = 40.0  # no carriageway is broader: roads farther than this outside an image do not reach it
 
-DrawMask = Callable[[float, tuple[str, ...], float, float], np.ndarray]
+LaneWidth = float | Mapping[str, float]  # metres; of all classes, or class by class
+DrawMask = Callable[[LaneWidth, tuple[str, ...], float, float], np.ndarray]
+ONE_WIDTH = "one width for all"
 
 
 def is_interactive() -> bool:
@@ -68,7 +70,8 @@ def road_drawer(roads: "gpd.GeoDataFrame", grid: Grid, profile: "LaneProfile") -
     grid
         Of the image; it needs a CRS, for metres to the east have no meaning without one.
     profile
-        What the sliders change: one lane width for all classes, and the classes drawn. Tags win as they did before.
+        What the sliders change: the lane width, of all classes or class by class, and the classes drawn. Tags win as
+        they did before.
     """
     import geopandas as gpd
 
@@ -84,7 +87,9 @@ def road_drawer(roads: "gpd.GeoDataFrame", grid: Grid, profile: "LaneProfile") -
     near = roads.to_crs(grid.crs).cx[left:right, bottom:top]
     centre = gpd.GeoDataFrame(geometry=gpd.points_from_xy(*world.mean(axis=0)[:, None]), crs=grid.crs)
 
-    def draw(lane_width_m: float, classes: tuple[str, ...], dx_m: float, dy_m: float) -> np.ndarray:
+    def draw(
+        lane_width_m: float | Mapping[str, float], classes: tuple[str, ...], dx_m: float, dy_m: float
+    ) -> np.ndarray:
         if not classes:
             return np.full((grid.height, grid.width), MASK_BACKGROUND, np.uint8)
         # the image moved one way is the roads moved the other, in one step instead of one a road
@@ -107,18 +112,21 @@ class LanePanel(ipywidgets.VBox):
     image
         uint8 (H, W, 3) RGB.
     draw_mask
-        `draw_mask(lane_width_m, classes, dx_m, dy_m)` gives the mask, uint8 (H, W); dx to the east, dy to
-        the north, metres. `road_drawer` makes one.
+        `draw_mask(lane_width_m, classes, dx_m, dy_m)` gives the mask, uint8 (H, W); the lane width is one number or a
+        table by class; dx to the east, dy to the north, metres. `road_drawer` makes one.
     classes
         Highway classes to choose from.
     drawn
         Those drawn at first; None: all.
     lane_width_m, dx_m, dy_m
         Where the sliders stand at first, metres.
+    tables
+        Name -> (lane widths by class, what of them is saved), offered beside one width for all; the first is chosen
+        at first.
     profile_path
         YAML file that "save profile" updates; None: no button.
     names
-        Keys of that file for `lane_width_m`, `classes`, `dx_m`, `dy_m`, where they differ.
+        Keys of that file for `lane_width_m`, `lane_widths_m`, `classes`, `dx_m`, `dy_m`, where they differ.
     color
         Of the mask.
 
@@ -138,6 +146,7 @@ class LanePanel(ipywidgets.VBox):
         lane_width_m: float = 3.25,
         dx_m: float = 0.0,
         dy_m: float = 0.0,
+        tables: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] | None = None,
         profile_path: str | Path | None = None,
         names: Mapping[str, str] | None = None,
         color: str = LABEL,
@@ -150,6 +159,10 @@ class LanePanel(ipywidgets.VBox):
         self.color = color
         self.picture = _picture()
         self.status = ipywidgets.HTML()
+        self.tables = dict(tables or {})
+        self.widths = ipywidgets.Dropdown(
+            options=[*self.tables, ONE_WIDTH], description="lane widths", style={"description_width": "90px"}
+        )
         self.lane_width = _slider("lane width, m", lane_width_m, LANE_WIDTH_RANGE_M, 0.05)
         self.dx = _slider("east, m", dx_m, OFFSET_RANGE_M, 0.1)
         self.dy = _slider("north, m", dy_m, OFFSET_RANGE_M, 0.1)
@@ -160,20 +173,22 @@ class LanePanel(ipywidgets.VBox):
         ]
         self.save = ipywidgets.Button(description="save profile", icon="save")
         self.save.on_click(lambda _: self.save_profile())
-        for control in (self.lane_width, self.dx, self.dy, *self.boxes):
+        for control in (self.widths, self.lane_width, self.dx, self.dy, *self.boxes):
             control.observe(lambda _: self.redraw(), "value")
         choice = ipywidgets.GridBox(self.boxes, layout={"grid_template_columns": "repeat(2, 1fr)"})
         buttons = [self.save] if self.profile_path else []
         controls = ipywidgets.VBox(
-            [self.lane_width, self.dx, self.dy, choice, *buttons, self.status], layout={"width": "340px"}
+            [self.widths, self.lane_width, self.dx, self.dy, choice, *buttons, self.status], layout={"width": "340px"}
         )
         super().__init__([ipywidgets.HBox([self.picture, controls])])
         self.redraw()
 
     def profile(self) -> dict[str, object]:
-        """What the sliders say: `lane_width_m`, `classes`, `dx_m`, `dy_m`."""
+        """What the sliders say: `lane_width_m` (0: by class), `lane_widths_m`, `classes`, `dx_m`, `dy_m`."""
+        one = self.widths.value == ONE_WIDTH
         return {
-            "lane_width_m": round(self.lane_width.value, 3),
+            "lane_width_m": round(self.lane_width.value, 3) if one else 0.0,
+            "lane_widths_m": {} if one else dict(self.tables[self.widths.value][1]),
             "classes": [box.description for box in self.boxes if box.value],
             "dx_m": round(self.dx.value, 3),
             "dy_m": round(self.dy.value, 3),
@@ -183,8 +198,10 @@ class LanePanel(ipywidgets.VBox):
         """Draw mask and picture anew; an error of the drawing is shown below the sliders."""
         start_s = time.perf_counter()
         profile = self.profile()
+        self.lane_width.disabled = self.widths.value != ONE_WIDTH
         try:
-            mask = self.draw_mask(profile["lane_width_m"], tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
+            width = profile["lane_width_m"] or self.tables[self.widths.value][0]
+            mask = self.draw_mask(width, tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
             self.picture.value = encode_image(overlay_rgb(self.image, mask, self.color), quality=PREVIEW_QUALITY)
         except PPLinkNetError as error:
             self.status.value = _warning(error)
@@ -294,7 +311,7 @@ def update_yaml(path: Path, values: Mapping[str, object]) -> None:
     path
         The file; made where it is not there.
     values
-        Numbers, text, or lists of them.
+        Numbers, text, or lists or mappings of them.
 
     Raises
     ------

@@ -38,11 +38,19 @@ val_share: float = 0.15  # share of each source's ground that validates
 test_share: float = 0.25  # share of each source's ground that tests
 clean_chips: int = 4  # training chips with a clean mask, a source; the others know OpenStreetMap only; 0: all
 profile: str = "metric"  # lane profile: "metric" (metres), or "paper" (8 px a lane)
-lane_width_m: float = 0.0  # one lane width for all classes; 0: the profile's own
+lane_width_m: float = 0.0  # one lane width for all classes; 0: by class
+lane_widths_m: dict = {}  # lane widths by highway class; the profile's own for those not named
 classes: list = []  # highway classes to draw; empty: the profile's own
 dx_m: float = 0.0  # move the OSM vectors to the east by this many metres
 dy_m: float = 0.0  # and to the north
 align: bool = True  # move each scene's OSM vectors further by the offset measured, where that is certain
+checkpoint: str = ""  # of stage 1: its predictions measure the offsets, too, and judge each label
+ignore_band_m: float = 0.0  # edges of OSM masks are neither road nor background within this distance
+class_weights: dict = {}  # what a road's pixels count in training, by highway class; 1 for those not named
+drop: list = []  # rules that keep OSM-labelled chips out of training, such as "road_m < 50"; see lib.quality
+noise_study_dir: str = ""  # folder with osm/ and another folder of surveyed roads, files named alike, to compare
+skip_bad: bool = False  # go on without files that can't be read; they are listed in skipped.csv beside the manifest
+scheduler: str = ""  # address of a Dask scheduler that cuts the chips, such as "tcp://host:8786"; "": this machine
 seed: int = 0  # of the choice of clean chips, and of splits where scenes have no georeference
 
 # %%
@@ -55,11 +63,12 @@ parameters = check_notebook("01_rasterize_osm", globals())
 import pandas as pd
 from IPython.display import display
 
-from lib import chips, quality, reports, sample, widgets
+from lib import alignment, chips, lane_fit, noise_study, quality, reports, sample, widgets
 from lib.charts import split_map
+from lib.checkpoint import load_model
 from lib.dataset import ChipOptions, build_chips
 from lib.figures import label_overlay, overlay_grid
-from lib.lanes import lane_profile
+from lib.lanes import check_classes, lane_profile
 from lib.paths import ROOT, resolve
 from lib.sources import find_scenes, read_vectors
 
@@ -72,8 +81,8 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # %%
 if render_sample:
     sample.make_sample(resolve(data_dir), progress=print)
-options = ChipOptions(task, gsd_m, chip_px, val_share, test_share, clean_chips, seed)
-scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m)]
+skipped = {} if skip_bad else None
+scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m, skipped)]
 print(f"{len(scenes)} scenes at {gsd_m} m a pixel")
 pd.DataFrame(
     [(s.name, s.grid.width, s.grid.height, s.grid.crs) for s in scenes[:12]],
@@ -96,32 +105,46 @@ pd.DataFrame(found, columns=["source", task, "OSM as of"])
 # image's GSD turns metres into pixels, so that a street is as wide at 0.3 m as at 1 m a pixel.
 
 # %%
-own = {"lane_width_m": lane_width_m} if lane_width_m else {}
+own = {"lane_width_m": lane_width_m or lane_widths_m}
 lanes = lane_profile({"base": profile} | own | ({"drawn": classes} if classes else {}))
-quality.widths_figure(scenes, layers, lanes) if task == "roads" else print("buildings are drawn as their polygons")
+check_classes(lane_widths_m, lanes, "lane_widths_m")
+lane_fit.widths_figure(scenes, layers, lanes) if task == "roads" else print("buildings are drawn as their polygons")
 
 # %% [markdown]
 # ## Does the map lie on the image?
 # OpenStreetMap and imagery miss each other by metres. The offset is measured from the image alone: where the pixels
-# under the mask are most alike and most unlike the rest. `confidence` is the share of resamplings that agree.
+# under the mask are most alike and most unlike the rest. With a `checkpoint` of stage 1 its predictions are laid over
+# the map as well, and believed first; but a model whose labels were off predicts roads that are off alike. `confidence`
+# is the share of resamplings that agree.
 
 # %%
-measured = quality.scene_offsets(scenes, layers, task, lanes)
-measured.round(2)
-
-# %%
-shifts_m = quality.shifts(scenes, measured if align else None, dx_m, dy_m)
-drawn_scenes = quality.with_vectors(scenes, layers)
-if drawn_scenes:
-    display(quality.offset_figure(drawn_scenes[-1], layers, task, lanes, shifts_m))
-pd.DataFrame(shifts_m, index=["moved east, m", "moved north, m"]).T
+model = load_model(resolve(checkpoint), task=task) if checkpoint else None
+measured = alignment.scene_offsets(scenes, layers, task, lanes, model)
+shifts_m = alignment.shifts(scenes, measured if align else None, dx_m, dy_m)
+drawn_scenes = alignment.with_vectors(scenes, layers)
+moved_scenes = [scene for scene in drawn_scenes if scene.name in shifts_m]
+if moved_scenes:
+    display(alignment.offset_figure(moved_scenes[-1], layers, task, lanes, shifts_m))
+measured.round(2) if len(measured) else print("no scene with vectors is large enough to measure an offset")
 
 # %% [markdown]
 # ## Chips
 # Every scene is cut into chips. Where they lie decides which train, validate and test, so that no ground is shared.
 
 # %%
-manifest_path = build_chips(scenes, layers, reports.chip_dir(area, work_dir), options, lanes, shifts_m)
+options = ChipOptions(
+    task=task,
+    gsd_m=gsd_m,
+    chip_px=chip_px,
+    val_share=val_share,
+    test_share=test_share,
+    clean_chips=clean_chips,
+    seed=seed,
+    ignore_band_m=ignore_band_m,
+    class_weights=class_weights,
+)
+chip_dir = reports.chip_dir(area, work_dir)
+manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped)
 manifest = chips.load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 
@@ -136,11 +159,8 @@ split_map(manifest) if placed else print("no georeference: whole scenes were dea
 # %%
 noisy = manifest[(manifest.label == "osm") & (manifest.split == "train")]
 shown = noisy.sample(min(8, len(noisy)), random_state=seed)
-overlay_grid(
-    [chips.read_image(p) for p in shown.image], [chips.read_mask(p) for p in shown["mask"]], gsd_m=list(shown.gsd_m)
-)
-
-# %%
+images, masks = [chips.read_image(p) for p in shown.image], [chips.read_mask(p) for p in shown["mask"]]
+display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m)))
 chip = shown.iloc[0]
 label_overlay(chips.read_image(chip["image"]), chips.read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"])
 
@@ -153,6 +173,60 @@ noise = quality.summary(quality.label_agreement(manifest))
 pd.Series(noise, name="OSM against clean").to_frame() if noise else print("no chip has both masks")
 
 # %% [markdown]
+# Nor is it elsewhere. Of seven places in Las Vegas that both OpenStreetMap and the surveyors of SpaceNet 3 have drawn,
+# the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.4 to 2.8 m off; moved by that, it reaches 0.44 to
+# 0.71 (mean 0.57). What remains is streets that only one of them knows: OSM has 13 km of road there, the survey 18 km,
+# and APLS, which asks for routes rather than for pixels, is 0.41 to 0.78 (mean 0.65) before the move and hardly changes
+# after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.offset` from the surveyed mask;
+# APLS is strict. `noise_study_dir` measures it again, on this data or on yours.
+
+# %%
+pairs = noise_study.study(resolve(noise_study_dir)) if noise_study_dir else []
+if pairs:
+    display(noise_study.table(pairs).round(2), noise_study.figure(pairs))
+else:
+    print("no noise_study_dir: nothing compared anew")
+
+# %% [markdown]
+# ## Which labels to trust
+# One row a chip with OSM labels, also in `quality.csv` beside the manifest: metres of road, the share that is ignored,
+# the age of the map, how far it was off, and where there is something to compare with, how well it agrees. A rule such
+# as `drop: ["road_m < 50", "offset_m > 8"]` keeps bad chips out of training; those that validate or test stay.
+
+# %%
+labels = quality.chip_table(manifest, scenes, layers, task, lanes, measured, shifts_m, model)
+dropped = quality.drop_chips(manifest_path, labels, drop)
+manifest = chips.load_manifest(manifest_path)
+measures = labels[list(quality.MEASURES)].dropna(axis=1, how="all")
+display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
+dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} training chips are used")
+
+# %%
+doubtful = quality.most_doubtful(labels, manifest)
+overlay_grid(
+    [chips.read_image(p) for p in doubtful.image],
+    [chips.read_mask(p) for p in doubtful["mask"]],
+    gsd_m=list(doubtful.gsd_m),
+    titles=list(doubtful.title),
+)
+
+# %% [markdown]
+# ## How wide do the clean masks say the roads are?
+# Lane widths fitted to the clean masks that train, and judged on those that validate. It is a suggestion: the sliders
+# below offer it where it holds on chips that the fit has not seen, and `lane_widths_m` takes it.
+
+# %%
+clean = {split: manifest[(manifest.label == "clean") & (manifest.split == split)] for split in ("train", "val")}
+can_fit = task == "roads" and lanes.lane_width_px is None
+fitted = lane_fit.fit_lane_widths(clean["train"], clean["val"], scenes, layers, lanes, shifts_m) if can_fit else None
+if fitted:
+    verdict = "better" if fitted.helps else "no better"
+    print(f"on chips that the fit has not seen it is {verdict}; lane_widths_m: {fitted.lane_widths_m}")
+    display(lane_fit.suggestion_figure(fitted))
+else:
+    print("no OSM roads with clean masks under them: nothing to fit to")
+
+# %% [markdown]
 # ## The numbers
 
 # %%
@@ -161,14 +235,20 @@ record = {
     "vectors": {name: {"count": count, "date": date} for name, count, date in found},
     "offsets": measured.to_dict("records"),
     "osm_against_clean": noise,
+    "dropped": dropped.to_dict("records"),
+    "lane_fit": fitted.record() if fitted else None,
     "manifest_sha256": manifest.attrs["sha256"],
 }
 reports.write_metrics("01_rasterize_osm", area, work_dir, record, parameters)
 
 # %% [markdown]
-# **Next:** `02_train_stage1` learns from these masks. In JupyterLab, the sliders below change lane width, classes and
-# offset over one chip; "save profile" writes them into `params/<area>/01_rasterize_osm.yaml`.
+# **Next:** `02_train_stage1` learns from these masks. In JupyterLab, the sliders below change lane widths, classes and
+# offset over one scene; "save profile" writes them into `params/<area>/01_rasterize_osm.yaml`.
 
 # %% tags=["interactive"]
 if widgets.is_interactive() and task == "roads" and drawn_scenes:
-    display(quality.lane_panel(drawn_scenes[-1], layers, lanes, ROOT / "params" / area / "01_rasterize_osm.yaml"))
+    scene = drawn_scenes[-1]
+    measured_m = alignment.shifts([scene], measured if align else None).get(scene.name, (0.0, 0.0))
+    good = fitted if fitted and fitted.helps else None
+    path = ROOT / "params" / area / "01_rasterize_osm.yaml"
+    display(lane_fit.lane_panel(scene, layers, lanes, lane_widths_m, good, measured_m, (dx_m, dy_m), path))

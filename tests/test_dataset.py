@@ -8,13 +8,14 @@ import rasterio
 import shapely
 
 from lib import sources
+from lib.alignment import scene_offsets, shifts
 from lib.chips import grid_of, load_manifest, read_image, read_mask
 from lib.dataset import ChipOptions, build_chips, chip_windows
 from lib.errors import InputError, ParameterError
 from lib.grid import Grid
 from lib.lanes import lane_profile
 from lib.osm import area_of_interest
-from lib.quality import label_agreement, scene_offsets, shifts, summary
+from lib.quality import label_agreement, summary
 from lib.sources import find_scenes, nodata_area, read_scene, read_vectors
 
 SIDE_PX, GSD_M = 400, 0.5

@@ -123,6 +123,7 @@ def test_save_profile_updates_the_file_and_keeps_the_rest(tmp_path, image):
     assert yaml.safe_load(text) == {
         "area": "town",
         "lane_width_m": 2.75,
+        "lane_widths_m": {},
         "drawn": ["residential"],
         "seed": 1,
         "dx_m": -1.5,
@@ -141,6 +142,27 @@ def test_save_profile_makes_the_file_and_reports_failure(tmp_path, image):
     panel.save.click()
     assert "Expected keys and values" in panel.status.value
     assert path.read_text() == "- a list\n"
+
+
+def test_lane_widths_by_class_are_drawn_and_saved(tmp_path, image):
+    def draw(lane_width_m, classes, dx_m, dy_m):
+        width = lane_width_m if isinstance(lane_width_m, float) else lane_width_m["residential"]
+        return draw_mask(width, classes, dx_m, dy_m)
+
+    tables = {"own": ({"residential": 3.0}, {}), "fitted": ({"residential": 6.0}, {"residential": 6.0})}
+    path = tmp_path / "01.yaml"
+    panel = widgets.LanePanel(image, draw, classes=["residential"], tables=tables, profile_path=path)
+    assert "18.8%" in panel.status.value and panel.lane_width.disabled
+    panel.widths.value = "fitted"
+    assert "37.5%" in panel.status.value
+    panel.save.click()
+    saved = yaml.safe_load(path.read_text())
+    assert saved["lane_widths_m"] == {"residential": 6.0} and saved["lane_width_m"] == 0.0
+    panel.widths.value = widgets.ONE_WIDTH
+    assert not panel.lane_width.disabled
+    panel.save.click()
+    saved = yaml.safe_load(path.read_text())
+    assert saved["lane_widths_m"] == {} and saved["lane_width_m"] == 3.25
 
 
 def test_no_button_without_a_file(image):
