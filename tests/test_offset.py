@@ -85,6 +85,26 @@ def test_the_sample_town():
     assert found.confidence > 0.8
 
 
+@pytest.mark.parametrize("name", ["helsinki", "town"])
+def test_the_sample_from_probabilities(name):
+    """What a stage-1 model would predict: the true roads, blurred, with noise, and some of them missing."""
+    from lib.sample import PLACES, TRUE_OFFSETS_M, place_vectors, truth_layers
+    from lib.sample_degraded import Degradation
+
+    vectors, (mapped, _) = place_vectors(name, 0, Degradation())
+    grid = PLACES[name].grid()
+    grid = grid.resampled(grid.width // 2, grid.height // 2)  # the chips' 1 m, which a model sees
+    roads, _ = truth_layers(vectors)
+    seen = roads[np.random.default_rng(0).random(len(roads)) > 0.2]
+    soft = cv2.GaussianBlur(rasterize_roads(seen, grid).astype(np.float32) / 255, (0, 0), 1.5) * 0.8
+    noise = np.random.default_rng(1).normal(0.1, 0.1, soft.shape)
+    probability = np.clip(soft + noise, 0, 1).astype(np.float32)
+    found = estimate_offset(probability, rasterize_roads(mapped, grid), grid.gsd_m)
+    dx_m, dy_m = TRUE_OFFSETS_M[name]
+    assert np.hypot(found.dx_m + dx_m, found.dy_m + dy_m) < grid.gsd_m  # one pixel
+    assert found.confidence > 0.8
+
+
 def test_finer_images_are_no_other_metres():
     roads = town()
     fine = Grid((0.25, 0.0, 500000.0, 0.0, -0.25, 6700000.0), "EPSG:32635", 1200, 1200)
