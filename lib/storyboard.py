@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib import apls, apls_explain, webmap
-from lib.canvas import FN, FP, LABEL, PREDICTION, TRUTH
+from lib.canvas import FN, INK, LABEL, PREDICTION, TRUTH
 from lib.checkpoint import TrainedModel
 from lib.chips import read_image, read_mask
 from lib.evaluate import densest, mosaic, read_case, road_graph, to_mask
@@ -110,13 +110,16 @@ def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.D
         lines = road_graph(ground.prediction, ground.grid.gsd_m).lines
         webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
     if routes is not None:
-        for direction, name in (("truth_to_proposal", "routes lost"), (MADE_UP, "routes made up")):
-            own = routes[routes["direction"] == direction]
+        for direction, own in routes.groupby("direction", sort=False):
+            name = "worst routes made up" if direction == MADE_UP else "worst routes lost"
             tips = [
                 f"{row.Index}: {row.reason}; {_metres(row.truth_m)} in truth, {_metres(row.proposal_m)} in the proposal"
                 for row in own.itertuples()
             ]
-            webmap.add_lines(drawn, list(own["line"]), f"worst {name}", color=FP, tips=tips, weight_px=4, show=False)
+            dashed = direction == MADE_UP
+            webmap.add_lines(
+                drawn, list(own["line"]), name, color=INK, tips=tips, weight_px=4, dashed=dashed, show=False
+            )
     return drawn
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import storyboard
 from lib.chips import write_png
 from lib.errors import InputError
 from lib.evaluate import building_f1_pooled, densest, differences, mosaic, score_chips, scoreboard, to_mask
 from lib.predict import write_probability
-from lib.storyboard import summary
+from lib.storyboard import summary, worst_routes
 
 
 @pytest.fixture
@@ -114,3 +115,13 @@ def test_the_map_shows_the_ground_that_holds_the_most_chips(chips):
 def test_threshold_is_inclusive_and_ignored_pixels_stay():
     truth = np.array([[0, 255, 127]], np.uint8)
     assert to_mask(np.array([[0.5, 0.49, 1.0]]), 0.5, truth).tolist() == [[255, 0, 127]]
+
+
+def test_the_worst_routes_lie_on_the_map_of_all_chips(chips, tmp_path):
+    table, truth = chips
+    ground = storyboard.test_ground(table, predicted(table, tmp_path, truth, (0, 3)), 0.5)
+    assert ground.truth.shape == ground.prediction.shape == ground.image.shape[:2] == (256, 256)
+    routes = worst_routes(ground)
+    assert 1 <= len(routes) <= 10 and routes.index[0] == 1 and routes["cost"].is_monotonic_decreasing
+    page = storyboard.test_map(ground, "roads", {}, routes).get_root().render()
+    assert f"1: {routes['reason'].iloc[0]}; " in page
