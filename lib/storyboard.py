@@ -55,6 +55,8 @@ class Ground:
         Names of the scenes that the chips are from.
     grid
         Where it lies.
+    gsd_m
+        Metres a pixel, as the chips have it, with georeference or without.
     image
         uint8 (H, W, 3) RGB, white where no chip lies.
     truth, prediction
@@ -63,6 +65,7 @@ class Ground:
 
     scenes: frozenset[str]
     grid: Grid
+    gsd_m: float
     image: np.ndarray
     truth: np.ndarray
     prediction: np.ndarray
@@ -74,14 +77,14 @@ def test_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) 
     image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
     truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
     probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
-    return Ground(frozenset(chips["scene"]), grid, image, truth, to_mask(probability, threshold, truth))
+    prediction, gsd_m = to_mask(probability, threshold, truth), float(chips["gsd_m"].iloc[0])
+    return Ground(frozenset(chips["scene"]), grid, gsd_m, image, truth, prediction)
 
 
 def worst_routes(ground: Ground) -> pd.DataFrame:
     """The ten routes of the ground that cost the most APLS, ranked from 1: see `lib.apls_explain.explain`."""
-    gsd_m = ground.grid.gsd_m
-    truth, proposal = (road_graph(mask, gsd_m) for mask in (ground.truth, ground.prediction))
-    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=gsd_m)
+    truth, proposal = (road_graph(mask, ground.gsd_m) for mask in (ground.truth, ground.prediction))
+    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=ground.gsd_m)
     return routes.set_index(pd.RangeIndex(1, len(routes) + 1, name="rank"))
 
 
@@ -107,7 +110,7 @@ def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.D
     if ground.grid.crs and sources:
         _add_osm(drawn, ground, task, sources)
     if task == "roads":
-        lines = road_graph(ground.prediction, ground.grid.gsd_m).lines
+        lines = road_graph(ground.prediction, ground.gsd_m).lines
         webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
     if routes is not None:
         for direction, own in routes.groupby("direction", sort=False):

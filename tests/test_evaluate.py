@@ -125,3 +125,6 @@ def test_the_worst_routes_lie_on_the_map_of_all_chips(chips, tmp_path):
     assert 1 <= len(routes) <= 10 and routes.index[0] == 1 and routes["cost"].is_monotonic_decreasing
     page = storyboard.test_map(ground, "roads", {}, routes).get_root().render()
     assert f"1: {routes['reason'].iloc[0]}; " in page
+    alone = storyboard.test_ground(table.assign(crs="", transform=""), predicted(table, tmp_path, truth, (0,)), 0.5)
+    assert alone.image.shape == (128, 128, 3)
+    storyboard.test_map(alone, "roads", {}, worst_routes(alone))
