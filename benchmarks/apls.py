@@ -144,7 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="folder of truth_*.csv.gz and proposal_*.csv.gz")
     parser.add_argument("--quick", action="store_true", help="small towns only")
-    parser.add_argument("--town", nargs=3, metavar=("NODES", "MODE", "SAMPLE"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--town", nargs=3, metavar=("NODES", "MODE", "SAMPLE"), help="one made-up town only; SAMPLE 0: exact"
+    )
     options = parser.parse_args()
     if options.town:
         nodes, mode, sample = options.town

@@ -70,13 +70,13 @@ def topology(nodes: int, edges: np.ndarray) -> tuple[int, int, int]:
 
 
 def milliseconds(functions: list, mask: np.ndarray) -> list[float]:
-    """Least time of each function, called in turn so that the machine's moods hit all alike."""
+    """Least CPU time of each function (all run in one thread), in turn so that the machine's moods hit all alike."""
     best = [np.inf] * len(functions)
     for _ in range(REPEATS):
         for i, function in enumerate(functions):
-            start = time.perf_counter()
+            start = time.process_time()
             function(mask)
-            best[i] = min(best[i], 1e3 * (time.perf_counter() - start))
+            best[i] = min(best[i], 1e3 * (time.process_time() - start))
     return best
 
 

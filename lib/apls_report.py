@@ -130,7 +130,7 @@ def score_files(
 
 def describe(summary: Summary) -> str:
     """The means and what they leave out, in words."""
-    out = [f"{city}: {row.apls:.6f} ({row.images} images)" for city, row in summary.cities.iterrows()]
+    out = [f"{city.Index}: {city.apls:.6f} ({city.images} images)" for city in summary.cities.itertuples()]
     out.append(f"overall, mean over cities: {summary.overall:.6f}")
     out.append(f"mean over the {len(summary.images)} scored images: {summary.image_mean:.6f}")
     for images, name, effect in (
@@ -139,7 +139,7 @@ def describe(summary: Summary) -> str:
             "truth",
             f"with them as 0, the mean over the truth's images is {summary.with_missing:.6f}",
         ),
-        (summary.only_proposal, "proposal", "they cost nothing"),
+        (summary.only_proposal, "proposal", "they cost nothing, but a city without any scored image counts as 0"),
     ):
         if images:
             some = ", ".join(images[:IMAGES_NAMED]) + (", ..." if len(images) > IMAGES_NAMED else "")

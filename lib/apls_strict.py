@@ -248,6 +248,8 @@ def contracted(graph: ControlGraph, one_way: np.ndarray | None = None) -> paths.
     ends, px = graph.ends, graph.length_px
     one_way = np.zeros(len(ends), bool) if one_way is None else one_way
     both = paths.contract(len(graph.nodes), ends[~one_way], px[~one_way], ends[one_way], px[one_way])
+    if one_way.all():
+        return both  # no chain at all
     edge = np.cumsum(~one_way) - 1
     return both._replace(
         edge_chain=both.edge_chain[edge], edge_start=both.edge_start[edge], edge_sense=both.edge_sense[edge]

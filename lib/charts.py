@@ -158,7 +158,8 @@ def scoreboard(
         ax.set_title(metric, loc="left", **STYLE)
         ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)
         largest = np.nanmax(ends, initial=0.0)
-        ax.set_xlim(0, largest * 1.2 if largest > 0 else 1)
+        room = 1 + 0.1 * max(len(metrics), 2)  # for the values behind the bars: the narrower the panel, the more
+        ax.set_xlim(0, largest * room if largest > 0 else 1)
     axes[0].set_yticks(range(len(runs)), runs)
     axes[0].tick_params(axis="y", labelsize=9.5)
     axes[0].set_ylim(len(runs) - 0.45, -0.55)

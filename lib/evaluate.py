@@ -17,7 +17,9 @@ from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
 from lib.predict import predict_image, read_probability
 from lib.roadgraph import RoadGraph, mask_to_graph
+from lib.topo import topo
 
+MAP_SIDE_PX = 4096  # of the ground that a map shows: a browser still moves a picture of that size
 PIXEL_METRICS = {
     "IoU, pooled": "iou_pooled",
     "IoU, mean a chip": "iou_mean_per_image",
@@ -25,8 +27,12 @@ PIXEL_METRICS = {
     "precision": "precision",
     "recall": "recall",
     "F1": "f1",
+    "relaxed precision": "relaxed_precision",
+    "relaxed recall": "relaxed_recall",
     "relaxed F1": "relaxed_f1",
 }
+# shown name -> statistic; the last of each is the task's own, the headline beside the pooled IoU
+ROAD_METRICS = PIXEL_METRICS | {"TOPO F1": "topo_f1", "APLS": "apls"}
 
 
 def to_mask(probability: np.ndarray, threshold: float, truth: np.ndarray | None = None) -> np.ndarray:
@@ -74,14 +80,15 @@ def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float,
     threshold
         Probability from which a pixel is foreground.
     task
-        "roads" adds APLS (strict, between the graphs of both masks, at the chip's GSD); "buildings" adds the counts of
-        matched polygons at an IoU of 0.5.
+        "roads" adds APLS (strict) and TOPO between the graphs of both masks, at the chip's GSD; "buildings" adds the
+        counts of matched polygons at an IoU of 0.5.
 
     Returns
     -------
     table
         One row a chip: pixel counts and scores (`lib.metrics.PixelScores`); roads: `apls`, `truth_to_proposal`,
-        `proposal_to_truth`; buildings: `building_tp`, `building_fp`, `building_fn`.
+        `proposal_to_truth`, `topo_precision`, `topo_recall`, `topo_f1`; buildings: `building_tp`,
+        `building_fp`, `building_fn`.
     """
     pixels, extra = PixelScores(), []
     for chip in chips.itertuples():
@@ -94,11 +101,15 @@ def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float,
 
 
 def _score_roads(truth: np.ndarray, prediction: np.ndarray, gsd_m: float) -> dict[str, float]:
-    found = apls.score(road_graph(truth, gsd_m), road_graph(prediction, gsd_m), mode="strict", gsd_m=gsd_m)
+    true, found = road_graph(truth, gsd_m), road_graph(prediction, gsd_m)
+    routes, places = apls.score(true, found, mode="strict", gsd_m=gsd_m), topo(true, found, gsd_m)
     return {
-        "apls": found.apls,
-        "truth_to_proposal": found.truth_to_proposal,
-        "proposal_to_truth": found.proposal_to_truth,
+        "apls": routes.apls,
+        "truth_to_proposal": routes.truth_to_proposal,
+        "proposal_to_truth": routes.proposal_to_truth,
+        "topo_precision": places.precision,
+        "topo_recall": places.recall,
+        "topo_f1": places.f1,
     }
 
 
@@ -122,7 +133,7 @@ def probability_pairs(chips: pd.DataFrame, probabilities: pd.Series) -> Iterator
 def statistics(task: str) -> dict[str, Any]:
     """Shown name -> statistic of `lib.metrics.bootstrap_interval`, for a task."""
     if task == "roads":
-        return PIXEL_METRICS | {"APLS": "apls"}
+        return ROAD_METRICS
     return PIXEL_METRICS | {"F1 of buildings": building_f1_pooled}
 
 
@@ -167,14 +178,36 @@ def differences(tables: Mapping[str, pd.DataFrame], best: str, task: str, seed: 
     return pd.DataFrame(rows)
 
 
+def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:
+    """
+    The chips of the square, `side_px` wide, that holds the most of them, all of one CRS and GSD.
+
+    That is all of them where they fit. Without georeference chips have no neighbours: it is the first.
+    """
+    grids = pd.Series([grid_of(chip) for chip in chips.itertuples()], index=chips.index)
+    frames = pd.Series(
+        [(grid.crs or "", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)], chips.index
+    )
+    frame = frames.value_counts().index[0]
+    chips, grids = chips[frames == frame], grids[frames == frame]
+    if not frame[0]:
+        return chips.iloc[:1]
+    corners = np.array([(grid.transform[2], grid.transform[5]) for grid in grids]) / abs(grids.iloc[0].transform[0])
+    within = side_px - chips[["width", "height"]].to_numpy().max()
+    if np.ptp(corners, axis=0).max() <= within:
+        return chips
+    around = [np.abs(corners - corner).max(axis=1) <= within / 2 for corner in corners]
+    return chips[max(around, key=np.sum)]
+
+
 def mosaic(chips: pd.DataFrame, arrays: list[np.ndarray], fill: int) -> tuple[np.ndarray, Grid]:
     """
-    Chips of one scene laid side by side where they lie, on one grid.
+    Chips laid side by side where they lie, on one grid.
 
     Parameters
     ----------
     chips
-        Rows of a manifest: one scene, one GSD.
+        Rows of a manifest: one CRS, one GSD; of one scene, or of scenes whose pixels have one direction.
     arrays
         One a chip, (H, W) or (H, W, 3), as large as the chip.
     fill
@@ -183,11 +216,12 @@ def mosaic(chips: pd.DataFrame, arrays: list[np.ndarray], fill: int) -> tuple[np
     Raises
     ------
     InputError
-        If the chips are of several scenes, or there is none; a chip without georeference stands alone.
+        If the chips have several CRSs or GSDs, or there is none; a chip without georeference stands alone.
     """
-    if len(set(chips["scene"])) != 1:
-        raise InputError(f"a mosaic takes the chips of one scene, got {sorted(set(chips['scene']))[:5]}")
     grids = [grid_of(chip) for chip in chips.itertuples()]
+    frames = {(grid.crs or "none", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)}
+    if len(frames) != 1:
+        raise InputError(f"a mosaic takes chips of one CRS and GSD, got {sorted(frames)[:5]}")
     if grids[0].crs is None:
         return arrays[0], grids[0]
     corners = np.array([grids[0].world_to_pixel(np.array([[g.transform[2], g.transform[5]]]))[0] for g in grids])

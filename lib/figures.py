@@ -15,7 +15,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.transforms import ScaledTranslation
 
 from lib.canvas import (
     FN,
@@ -63,6 +62,7 @@ __all__ = [
 PANEL_IN = 5.0  # side of one picture of a pair, inches
 MADE_UP = "proposal_to_truth"  # direction of a route that only the proposal has
 ROUTE_GAP_PT = 1.9  # between routes that share a street, on paper
+BADGE_PT = 7.0  # half of a number's badge, on paper
 MADE_UP_DASH = (0, (2.2, 1.2))
 LOSS_COLORS = {
     "no snap": FP,
@@ -370,7 +370,7 @@ def lost_routes(
     for lines, color in ((truth_lines, TRUTH), (proposal_lines, PREDICTION)):
         right.add_collection(LineCollection(lines, colors=color, linewidths=0.8, alpha=0.7))
     for rank, row in enumerate(shown.itertuples(), start=1):
-        _draw_route(right, rank, row)
+        _draw_route(right, rank, row, image.shape[1::-1])
     handles = [
         Line2D([], [], color=TRUTH, linewidth=4, label="true roads"),
         Line2D([], [], color=PREDICTION, linewidth=1.6, label="proposed roads"),
@@ -388,17 +388,21 @@ def lost_routes(
     return sheet
 
 
-def _draw_route(ax: Axes, rank: int, row: "pd.core.frame.Pandas") -> None:
-    """One route, moved aside by its rank so that those on the same street lie side by side; its start has the rank."""
+def _draw_route(ax: Axes, rank: int, row: "pd.core.frame.Pandas", size_px: tuple[int, int]) -> None:
+    """
+    One route, moved aside by its rank so that those on the same street lie side by side; its start has the rank.
+
+    All of it stays on the picture, `size_px` wide and high.
+    """
     color = LOSS_COLORS.get(row.reason, IGNORE)
-    line = np.asarray(row.line, float)
-    aside_in = (rank // 2 * (-1) ** rank) * ROUTE_GAP_PT / 72
-    place = ax.transData + ScaledTranslation(aside_in, aside_in, ax.figure.dpi_scale_trans)
-    options = {"transform": place, "clip_on": False, "solid_capstyle": "round"}
-    ax.plot(*line.T, color="white", linewidth=2.6, zorder=3 + 1 / rank, **options)
+    points_px = size_px[0] / PANEL_IN / 72
+    aside_px = (rank // 2 * (-1) ** rank) * ROUTE_GAP_PT * points_px
+    line = np.clip(np.asarray(row.line, float) + [aside_px, -aside_px], 0, size_px)
+    start, end = np.clip(line[[0, -1]], BADGE_PT * points_px, np.array(size_px) - BADGE_PT * points_px)
+    ax.plot(*line.T, color="white", linewidth=2.6, zorder=3 + 1 / rank, solid_capstyle="round")
     dash = MADE_UP_DASH if row.direction == MADE_UP else "-"
-    ax.plot(*line.T, color=color, linewidth=1.3, linestyle=dash, zorder=4 + 1 / rank, **options)
-    ax.plot(*line[-1:].T, "o", color=color, markeredgecolor="white", markersize=5, zorder=5, **options)
+    ax.plot(*line.T, color=color, linewidth=1.3, linestyle=dash, zorder=4 + 1 / rank, solid_capstyle="round")
+    ax.plot(*end, "o", color=color, markeredgecolor="white", markersize=5, zorder=5)
     badge = {"boxstyle": "circle,pad=0.2", "facecolor": color, "edgecolor": "white", "linewidth": 0.8}
     text = {"fontsize": 6.5, "color": "white", "ha": "center", "va": "center", "fontweight": "bold"}
-    ax.text(*line[0], str(rank), bbox=badge, transform=place, zorder=6 + 1 / rank, **text)
+    ax.text(*start, str(rank), bbox=badge, zorder=6 + 1 / rank, **text)

@@ -1,6 +1,7 @@
 """The pictures and the map that tell an evaluation, and the sentence that sums it up."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib import apls, apls_explain, webmap
-from lib.canvas import FN, LABEL, PREDICTION, TRUTH
+from lib.canvas import FN, INK, LABEL, PREDICTION, TRUTH
 from lib.checkpoint import TrainedModel
 from lib.chips import read_image, read_mask
-from lib.evaluate import mosaic, read_case, road_graph, to_mask
-from lib.figures import comparison, error_panels, lost_routes, save_figure
-from lib.grid import MASK_IGNORE
+from lib.evaluate import densest, mosaic, read_case, road_graph, to_mask
+from lib.figures import MADE_UP, comparison, error_panels, lost_routes, save_figure
+from lib.grid import MASK_IGNORE, Grid
 from lib.paths import resolve
 from lib.predict import read_probability
 from lib.sheet import Sheet
@@ -43,49 +44,101 @@ def shapes(chip: Any, probability: Path, threshold: float, task: str) -> Figure:
     return lost_routes(case.image, truth.lines, proposal.lines, routes, gsd_m=chip.gsd_m, title=title)
 
 
-def test_map(
-    test: pd.DataFrame, probabilities: pd.Series, threshold: float, task: str, sources: Mapping[str, Any]
-) -> Any:
+@dataclass(frozen=True)
+class Ground:
     """
-    Map of the scene with the most test chips: image, OpenStreetMap, truth, prediction, errors.
+    Test chips laid side by side: what a map shows, and what is scored as one network.
+
+    Attributes
+    ----------
+    scenes
+        Names of the scenes that the chips are from.
+    grid
+        Where it lies.
+    gsd_m
+        Metres a pixel, as the chips have it, with georeference or without.
+    image
+        uint8 (H, W, 3) RGB, white where no chip lies.
+    truth, prediction
+        Masks, uint8 (H, W); 127 where no chip lies or nothing is known.
+    """
+
+    scenes: frozenset[str]
+    grid: Grid
+    gsd_m: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def test_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) -> Ground:
+    """All test chips that one map can show, by the path of each one's probability map: see `lib.evaluate.densest`."""
+    chips = densest(test)
+    image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
+    truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
+    probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
+    prediction, gsd_m = to_mask(probability, threshold, truth), float(chips["gsd_m"].iloc[0])
+    return Ground(frozenset(chips["scene"]), grid, gsd_m, image, truth, prediction)
+
+
+def worst_routes(ground: Ground) -> pd.DataFrame:
+    """The ten routes of the ground that cost the most APLS, ranked from 1: see `lib.apls_explain.explain`."""
+    truth, proposal = (road_graph(mask, ground.gsd_m) for mask in (ground.truth, ground.prediction))
+    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=ground.gsd_m)
+    return routes.set_index(pd.RangeIndex(1, len(routes) + 1, name="rank"))
+
+
+def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Any:
+    """
+    Map of the test chips: image, OpenStreetMap, truth, prediction, errors, and the worst routes where they are given.
 
     Parameters
     ----------
-    test, probabilities, threshold
-        Chips, the path of each one's probability map (same index), and where foreground begins.
+    ground
+        Of `test_ground`.
     task
         "roads" or "buildings".
     sources
         Recorded parameters of notebook 1, for the OSM vectors; {} leaves them out.
+    routes
+        Of `worst_routes`.
     """
-    name = test["scene"].value_counts().index[0]
-    chips = test[test["scene"] == name]
-    image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
-    truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
-    probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
-    prediction = to_mask(probability, threshold, truth)
-    drawn = webmap.scene_map(image, grid)
-    webmap.add_mask(drawn, prediction, "prediction", PREDICTION, show=False)
-    webmap.add_mask(drawn, truth, "truth", TRUTH, show=False)
-    webmap.add_errors(drawn, truth, prediction)
-    if grid.crs and sources:
-        _add_osm(drawn, name, grid, task, sources)
+    drawn = webmap.scene_map(ground.image, ground.grid)
+    webmap.add_mask(drawn, ground.prediction, "prediction", PREDICTION, show=False)
+    webmap.add_mask(drawn, ground.truth, "truth", TRUTH, show=False)
+    webmap.add_errors(drawn, ground.truth, ground.prediction)
+    if ground.grid.crs and sources:
+        _add_osm(drawn, ground, task, sources)
     if task == "roads":
-        gsd_m = float(chips["gsd_m"].iloc[0])
-        lines = road_graph(np.where(truth == MASK_IGNORE, 0, prediction), gsd_m).lines
+        lines = road_graph(ground.prediction, ground.gsd_m).lines
         webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
+    if routes is not None:
+        for direction, own in routes.groupby("direction", sort=False):
+            name = "worst routes made up" if direction == MADE_UP else "worst routes lost"
+            tips = [
+                f"{row.Index}: {row.reason}; {_metres(row.truth_m)} in truth, {_metres(row.proposal_m)} in the proposal"
+                for row in own.itertuples()
+            ]
+            dashed = direction == MADE_UP
+            webmap.add_lines(
+                drawn, list(own["line"]), name, color=INK, tips=tips, weight_px=4, dashed=dashed, show=False
+            )
     return drawn
 
 
-def _add_osm(drawn: Any, scene_name: str, grid: Any, task: str, sources: Mapping[str, Any]) -> None:
-    """The OSM vectors of a scene as a layer, as they came: neither moved nor dropped."""
-    data_dir = resolve(sources["data_dir"])
+def _metres(length_m: float) -> str:
+    return f"{length_m:,.0f} m" if np.isfinite(length_m) else "no route"
+
+
+def _add_osm(drawn: Any, ground: Ground, task: str, sources: Mapping[str, Any]) -> None:
+    """The OSM vectors of the ground as a layer, as they came: neither moved nor dropped."""
+    data_dir, grid = resolve(sources["data_dir"]), ground.grid
     scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"])]
-    own = [s for s in scenes if s.name == scene_name and "osm" in s.source]
+    own = [s for s in scenes if s.name in ground.scenes and "osm" in s.source]
     layers = read_vectors(own, task)
-    if own and source_name(own[0], "osm") in layers:
-        vectors = getattr(layers[source_name(own[0], "osm")], task).to_crs(grid.crs).clip(grid.bounds)
-        columns = [c for c in (ROAD_COLUMNS if task == "roads" else ("building", "name")) if c in vectors]
+    named = {source_name(scene, "osm") for scene in own} & layers.keys()
+    columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
+    for vectors in (getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds) for name in sorted(named)):
         webmap.add_vectors(drawn, vectors, "OpenStreetMap", color=LABEL, columns=columns)
 
 

@@ -80,7 +80,9 @@ print(f"{len(test)} test chips, runs: {', '.join(models)}")
 # ## The scoreboard
 # Thresholds are those that validation chose. Three things are called IoU in the literature, so each has its name:
 # *pooled* adds up the pixels of all chips, *mean a chip* averages the chips' IoUs, *mean of classes* averages
-# foreground and background. APLS compares road graphs taken from both masks by the same rules (strict mode).
+# foreground and background. *Relaxed* scores forgive 3 px. For roads, APLS (strict mode) and TOPO compare the graphs
+# taken from both masks by the same rules, a chip at a time: APLS asks whether routes keep their length, TOPO what is
+# within 300 m of a place. `docs/scores.md` has the formulas.
 
 # %%
 tables = {name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task) for name in models}
@@ -90,8 +92,9 @@ wide.round(3)
 
 # %%
 headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
+shown_metrics = ["IoU, pooled", "relaxed F1", *list(evaluate.statistics(task))[len(evaluate.PIXEL_METRICS) :]]
 note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
-board_figure = scoreboard(board, metrics=headline_metrics, title=f"{area}: {task}", note=note)
+board_figure = scoreboard(board, metrics=shown_metrics, title=f"{area}: {task}", note=note)
 board_figure
 
 # %% [markdown]
@@ -102,7 +105,7 @@ board_figure
 # %%
 best = list(models)[-1]
 gains = evaluate.differences(tables, best, task, seed)
-gains[gains.metric.isin(headline_metrics)].round(3)
+gains[gains.metric.isin(shown_metrics)].round(3)
 
 # %% [markdown]
 # ## What the threshold trades
@@ -143,13 +146,23 @@ shape_figure = storyboard.shapes(busiest, probabilities[best][busiest.Index], th
 shape_figure
 
 # %% [markdown]
-# ## The map
-# Image, OpenStreetMap, truth, prediction and errors as layers; it opens with the network off.
+# ## The ten worst routes
+# For roads: all test chips of the map below as one network, and the routes between its control points that cost the
+# most APLS. *No snap*: an end is more than 4 m from the other network; *no route*: it is cut off there; *detour*,
+# *shortcut*: it is longer or shorter there; *one place*: both ends are one point there.
 
 # %%
-scene_map = storyboard.test_map(
-    test, probabilities[best], threshold, task, reports.recorded("01_rasterize_osm", area, work_dir)
-)
+ground = storyboard.test_ground(test, probabilities[best], threshold)
+routes = storyboard.worst_routes(ground) if task == "roads" else None
+if routes is not None:
+    display(routes[["direction", "reason", "truth_m", "proposal_m", "cost"]].round(2))
+
+# %% [markdown]
+# ## The map
+# Image, OpenStreetMap, truth, prediction, errors and the worst routes as layers; it opens with the network off.
+
+# %%
+scene_map = storyboard.test_map(ground, task, reports.recorded("01_rasterize_osm", area, work_dir), routes)
 scene_map
 
 # %% [markdown]

@@ -328,3 +328,9 @@ def test_bad_arguments_are_told():
 def test_gzipped_cases_are_read(tmp_path):
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b'ImageId,WKT_Pix\na,"LINESTRING (0 0, 1 1)"\n'))
     assert roadio.read_challenge_csv(tmp_path / "t.csv.gz")["a"][0].tolist() == [[0, 0], [1, 1]]
+
+
+def test_a_network_smaller_than_the_tolerance_has_no_chain():
+    speck = [np.array([[0, 1.44], [0.04, 1.44], [0.04, 1.48], [0, 1.44]])]
+    for truth, proposal in ((speck, speck), (speck, [np.array([[0.0, 0], [300, 0]])])):
+        assert 0 <= apls.score(truth, proposal, "strict").apls <= 1

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import storyboard
 from lib.chips import write_png
 from lib.errors import InputError
-from lib.evaluate import building_f1_pooled, differences, mosaic, score_chips, scoreboard, to_mask
+from lib.evaluate import building_f1_pooled, densest, differences, mosaic, score_chips, scoreboard, to_mask
 from lib.predict import write_probability
-from lib.storyboard import summary
+from lib.storyboard import summary, worst_routes
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def predicted(chips, tmp_path, truth, missing):
 def test_what_the_truth_ignores_is_not_scored(chips, tmp_path):
     table, truth = chips
     scores = score_chips(table, predicted(table, tmp_path, truth, ()), 0.5, "roads")
-    assert (scores["iou"] == 1).all() and (scores["apls"] > 0.999).all()
+    assert (scores["iou"] == 1).all() and (scores["apls"] > 0.999).all() and (scores["topo_f1"] == 1).all()
     assert (scores[["tp", "fp", "fn", "tn"]].sum(axis=1) == 128 * 120).all()
 
 
@@ -62,7 +63,8 @@ def test_scoreboard_and_differences_tell_the_runs_apart(chips, tmp_path):
         "good": score_chips(table, predicted(table, tmp_path, truth, (0,)), 0.5, "roads"),
     }
     board = scoreboard(tables, "roads").set_index(["run", "metric"])
-    assert board.loc[("good", "APLS"), "value"] > board.loc[("poor", "APLS"), "value"]
+    for metric in ("APLS", "TOPO F1", "relaxed recall"):
+        assert board.loc[("good", metric), "value"] > board.loc[("poor", metric), "value"]
     assert (board["low"] <= board["value"]).all() and (board["value"] <= board["high"]).all()
     gains = differences(tables, "good", "roads")
     iou = gains[gains.metric == "IoU, pooled"].iloc[0]
@@ -95,10 +97,34 @@ def test_mosaic_lays_chips_where_they_lie(chips):
     assert whole.shape == (256, 256)
     assert [whole[0, 0], whole[0, 200], whole[200, 0], whole[200, 200]] == [1, 0, 3, 4]
     assert grid.transform[2] == 500000 and grid.transform[5] == 6700000
-    with pytest.raises(InputError, match="one scene"):
-        mosaic(table.assign(scene=list("abcd")), arrays, 0)
+    assert (mosaic(table.iloc[order].assign(scene=list("abc")), [arrays[i] for i in order], 0)[0] == whole).all()
+    with pytest.raises(InputError, match="one CRS"):
+        mosaic(table.assign(crs=["EPSG:32635"] * 3 + ["EPSG:32636"]), arrays, 0)
+
+
+def test_the_map_shows_the_ground_that_holds_the_most_chips(chips):
+    table, _ = chips
+    assert len(densest(table)) == 4
+    assert list(densest(table, 256)["chip"]) == ["c0", "c1", "c2", "c3"]
+    assert len(densest(table, 255)) < 4
+    far = table.assign(transform=["0.5 0 400000 0 -0.5 6700000", *table["transform"][1:]])
+    assert list(densest(far)["chip"]) == ["c1", "c2", "c3"]
+    assert list(densest(table.assign(crs="", transform=""))["chip"]) == ["c0"]
 
 
 def test_threshold_is_inclusive_and_ignored_pixels_stay():
     truth = np.array([[0, 255, 127]], np.uint8)
     assert to_mask(np.array([[0.5, 0.49, 1.0]]), 0.5, truth).tolist() == [[255, 0, 127]]
+
+
+def test_the_worst_routes_lie_on_the_map_of_all_chips(chips, tmp_path):
+    table, truth = chips
+    ground = storyboard.test_ground(table, predicted(table, tmp_path, truth, (0, 3)), 0.5)
+    assert ground.truth.shape == ground.prediction.shape == ground.image.shape[:2] == (256, 256)
+    routes = worst_routes(ground)
+    assert 1 <= len(routes) <= 10 and routes.index[0] == 1 and routes["cost"].is_monotonic_decreasing
+    page = storyboard.test_map(ground, "roads", {}, routes).get_root().render()
+    assert f"1: {routes['reason'].iloc[0]}; " in page
+    alone = storyboard.test_ground(table.assign(crs="", transform=""), predicted(table, tmp_path, truth, (0,)), 0.5)
+    assert alone.image.shape == (128, 128, 3)
+    storyboard.test_map(alone, "roads", {}, worst_routes(alone))
