@@ -189,9 +189,8 @@ def _eliminate(first, head, length):
         v = order[n - 1 - r]
         for k in range(r if r < core else size[v]):
             if r < core:
+                # also where there is no way yet: a source climbs from parent to parent and must miss nobody
                 heads[i], up[i], down[i] = k, dense[r, k], dense[k, r]
-                if up[i] == np.inf and down[i] == np.inf:
-                    continue
             else:
                 j = begin[v] + k
                 heads[i], up[i], down[i] = rank[to[j]], out[j], back[j]
