@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import apls, apls_rows, roadio
+from lib import apls, apls_paths, apls_rows, roadio
 from lib.errors import InputError, ParameterError
 
 CASES = Path(__file__).parents[2] / "shared" / "apls"
@@ -215,6 +215,24 @@ def test_a_network_is_like_itself(seed, size, mode):
     """Where no two roads overlap, every control point finds its own place again."""
     network = random_network(seed, size)
     assert three(apls.score(network, network, mode)) == pytest.approx((1, 1, 1))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(1, 60), st.integers(0, 200))
+def test_rows_of_distances_are_the_shortest(seed, count, arcs):
+    """Against Floyd and Warshall; arcs of one way only, loops, parallel ones and lengths of 0 among them."""
+    rng = np.random.default_rng(seed)
+    tail, head = np.sort(rng.integers(0, count, arcs)), rng.integers(0, count, arcs)
+    length = np.round(rng.uniform(0, 9, arcs)) * rng.choice([1, np.pi])
+    expected = np.full((count, count), np.inf)
+    np.minimum.at(expected, (tail, head), length)
+    np.fill_diagonal(expected, 0)
+    for k in range(count):
+        expected = np.minimum(expected, expected[:, k : k + 1] + expected[k])
+    junctions = apls_paths.Junctions(np.searchsorted(tail, np.arange(count + 1)), head, length)
+    for wanted in (np.arange(count), rng.integers(0, count, 2)):
+        rows, index = apls_rows.DistanceRows(junctions).get(wanted)
+        np.testing.assert_allclose(rows[index[wanted]], expected[wanted], atol=1e-12)
 
 
 def test_streaming_in_blocks_gives_the_same_score(monkeypatch):
