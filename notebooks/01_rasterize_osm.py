@@ -45,6 +45,7 @@ dx_m: float = 0.0  # move the OSM vectors to the east by this many metres
 dy_m: float = 0.0  # and to the north
 align: bool = True  # move each scene's OSM vectors further by the offset measured, where that is certain
 checkpoint: str = ""  # of stage 1: its predictions measure the offsets, too, and judge each label
+gap_m: float = 0.0  # ground kept free between buildings that touch
 ignore_band_m: float = 0.0  # edges of OSM masks are neither road nor background within this distance
 class_weights: dict = {}  # what a road's pixels count in training, by highway class; 1 for those not named
 drop: list = []  # rules that keep OSM-labelled chips out of training, such as "road_m < 50"; see lib.quality
@@ -140,6 +141,7 @@ options = ChipOptions(
     test_share=test_share,
     clean_chips=clean_chips,
     seed=seed,
+    gap_m=gap_m,
     ignore_band_m=ignore_band_m,
     class_weights=class_weights,
 )
@@ -173,12 +175,12 @@ noise = quality.summary(quality.label_agreement(manifest))
 pd.Series(noise, name="OSM against clean").to_frame() if noise else print("no chip has both masks")
 
 # %% [markdown]
-# Nor is it elsewhere. Of seven places in Las Vegas that both OpenStreetMap and the surveyors of SpaceNet 3 have drawn,
-# the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.4 to 2.8 m off; moved by that, it reaches 0.44 to
-# 0.71 (mean 0.57). What remains is streets that only one of them knows: OSM has 13 km of road there, the survey 18 km,
-# and APLS, which asks for routes rather than for pixels, is 0.41 to 0.78 (mean 0.65) before the move and hardly changes
-# after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.offset` from the surveyed mask;
-# APLS is strict. `noise_study_dir` measures it again, on this data or on yours.
+# It is noisy elsewhere, too. Of seven places in Las Vegas that both OpenStreetMap and the surveyors of SpaceNet 3 have
+# drawn, the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.4 to 2.8 m off; moved by that, it reaches
+# 0.44 to 0.71 (mean 0.57). What remains is streets that only one of them knows: OSM has 13 km of road there, the survey
+# 18 km, and APLS, which asks for routes rather than for pixels, is 0.41 to 0.78 (mean 0.65) before the move and hardly
+# changes after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.offset` from the
+# surveyed mask; APLS is strict. `noise_study_dir` measures it again, on this data or on yours.
 
 # %%
 pairs = noise_study.study(resolve(noise_study_dir)) if noise_study_dir else []

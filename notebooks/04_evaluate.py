@@ -46,6 +46,7 @@ from lib.charts import precision_recall, scoreboard, split_map
 from lib.checkpoint import load_model
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.figures import best_and_worst
+from lib.overlap import warn_of_overlap
 from lib.predict import predict_chips, read_probability
 from lib.sweep import threshold_sweep
 
@@ -65,7 +66,8 @@ split_map(manifest) if placed else print("no georeference: whole scenes were dea
 
 # %% [markdown]
 # ## Probabilities
-# Each network looks at each test chip once; a second run of this cell reads what is there.
+# Each network looks at each test chip once; a second run of this cell reads what is there. If one was trained on ground
+# of a test chip, a warning says so.
 
 # %%
 models, probabilities = {}, {}
@@ -73,6 +75,7 @@ for name, folder in runs.items():
     checkpoint = reports.run_dir(area, folder, work_dir) / "best.safetensors"
     if checkpoint.exists():
         models[name] = load_model(checkpoint, task=task)
+        warn_of_overlap(test, models[name].info, "test")
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta)
 print(f"{len(test)} test chips, runs: {', '.join(models)}")
 
