@@ -1,7 +1,7 @@
 """
-Charts of numbers: training curves, the scoreboard, splits on the ground, widths, the threshold's sweep.
+Charts of numbers: training curves, the scoreboard, widths, the threshold's sweep.
 
-Tables in, a matplotlib Figure out, no global state. lib.figures names these functions too.
+Tables in, a matplotlib Figure out, no global state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from lib.canvas import FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
 from lib.errors import InputError
-from lib.sheet import STYLE, Sheet, scale_bar
-
-EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
-PLACE_GAP = 5  # chips: what is farther apart is another place on the map
-PLACES = 3  # maps side by side, at most
-LABEL_FILL = {"clean": 0.75, "osm": 0.16}  # opacity of a footprint by label source
-SPLIT_COLORS = {"train": TEAL, "val": OCHRE, "test": PLUM}
+from lib.sheet import STYLE, Sheet
 
 
-def _need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
     """Raise InputError unless the table has a row and all the columns."""
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
@@ -62,7 +55,7 @@ def training_curves(
         Above the curves, for instance the run's name.
     """
     table = pd.DataFrame(history)
-    _need(table, ["epoch", "train_loss", "val_iou", "learning_rate"], "a history")
+    need(table, ["epoch", "train_loss", "val_iou", "learning_rate"], "a history")
     if best_epoch is None and table["val_iou"].notna().any():
         best_epoch = int(table.loc[table["val_iou"].idxmax(), "epoch"])
     sheet = Sheet(7.5, 5.2, f"Loss, validation IoU and learning rate by epoch. {title}", photo=False)
@@ -143,7 +136,7 @@ def scoreboard(
     title, note
         Above and below: the note says what the intervals are and on how many chips.
     """
-    _need(table, ["run", "metric", "value"], "a table of scores")
+    need(table, ["run", "metric", "value"], "a table of scores")
     metrics = list(dict.fromkeys(table["metric"])) if metrics is None else list(metrics)
     runs = list(dict.fromkeys(table["run"]))
     alt = f"{', '.join(metrics)} of {', '.join(map(str, runs))}. {note}"
@@ -198,98 +191,6 @@ def _score_row(ax: Axes, place: int, rows: pd.DataFrame, color: str) -> None:
     ax.annotate(f"{mean:.3f}", (reach, place), xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
 
 
-def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
-    """
-    Footprints of the chips on the ground, coloured by split; clean labels are filled, OSM labels outlined.
-
-    Parameters
-    ----------
-    manifest
-        As lib.chips.load_manifest gives it: `footprint` (WKT, longitude and latitude), `split`, `label`.
-        Chips without a footprint are left out and counted in the legend.
-    title
-        Above the map.
-    """
-    import shapely
-
-    _need(manifest, ["footprint", "split", "label"], "a manifest")
-    placed = manifest.loc[manifest["footprint"].fillna("").astype(str).str.len() > 0]
-    if placed.empty:
-        raise InputError("Expected at least one chip with a footprint; got none: the images have no CRS.")
-    groups = _places(shapely.from_wkt(placed["footprint"].astype(str).to_numpy()))
-    ratios = [float(np.clip(extent_m[0] / extent_m[1], 0.3, 3)) for _, _, extent_m in groups]
-    alt = f"Where the {len(placed)} chips lie, by split. {title}"
-    sheet = Sheet(8.5, float(np.clip(8.5 / sum(ratios), 2.5, 8)) + 0.9, alt, photo=False)
-    axes = sheet.subplots(1, len(groups), width_ratios=ratios, squeeze=False)[0]
-    for ax, (members, rings_m, extent_m) in zip(axes, groups, strict=True):
-        _draw_footprints(ax, placed.iloc[members], rings_m, extent_m)
-    _split_legend(sheet, placed, len(manifest) - len(placed))
-    if title:
-        sheet.suptitle(title, x=0.01, ha="left", **STYLE)
-    return sheet
-
-
-def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
-    """
-    Footprints that lie together: which, their rings in metres from the place's lower left corner, its extent.
-
-    Chips that are farther apart than PLACE_GAP chips are two places, each with its own scale; more than PLACES of
-    them, scattered over a country, are shown as one.
-    """
-    import shapely
-
-    boxes = shapely.bounds(shapes)
-    gap = PLACE_GAP * np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
-    near = shapely.union_all(shapely.box(*(boxes + [*-gap, *gap]).T))
-    areas = shapely.get_parts(near)
-    owner = shapely.STRtree(areas).query(shapely.centroid(shapes), predicate="within")[1]
-    groups = [np.flatnonzero(owner == place) for place in range(len(areas))]
-    groups = sorted(groups, key=len, reverse=True) if len(areas) <= PLACES else [np.arange(len(shapes))]
-    places = []
-    for members in groups:
-        left, bottom, right, top = shapely.total_bounds(shapes[members])
-        degree_m = np.radians(1) * EARTH_RADIUS_M
-        scale = degree_m * np.array([np.cos(np.radians((bottom + top) / 2)), 1])
-        rings_m = [(shapely.get_coordinates(shape) - (left, bottom)) * scale for shape in shapes[members]]
-        places.append((members, rings_m, np.maximum([right - left, top - bottom] * scale, 1)))
-    return places
-
-
-def _draw_footprints(ax: Axes, chips: pd.DataFrame, rings_m: list[np.ndarray], extent_m: np.ndarray) -> None:
-    """Chips of one place, a scale bar below them; a chip too small to be seen is also a dot."""
-    largest_m = float(extent_m.max())
-    for ring, split, label in zip(rings_m, chips["split"], chips["label"], strict=True):
-        color = SPLIT_COLORS.get(split, SLATE)
-        ax.fill(*ring.T, facecolor=(color, LABEL_FILL.get(label, 0.16)), edgecolor=color, linewidth=0.9)
-        if np.ptp(ring, axis=0).max() < 0.01 * largest_m:
-            ax.plot(*ring[:-1].mean(axis=0), "s", color=color, markersize=3)
-    pad_m = 0.04 * largest_m
-    ax.set(xlim=(-pad_m, extent_m[0] + pad_m), ylim=(-0.1 * largest_m, extent_m[1] + pad_m), aspect="equal")
-    ax.axis("off")
-    scale_bar(ax, 1.0, extent_m[0] + 2 * pad_m, on_image=False)
-    if "scene" in chips and len(set(chips["scene"])) == 1:
-        ax.set_title(chips["scene"].iloc[0], loc="left", **STYLE)
-
-
-def _split_legend(sheet: Sheet, placed: pd.DataFrame, unplaced: int) -> None:
-    handles = []
-    rank = {name: place for place, name in enumerate(SPLIT_COLORS)}
-    groups = sorted(placed.groupby(["split", "label"]), key=lambda item: (rank.get(item[0][0], 9), item[0]))
-    for (split, label), rows in groups:
-        color = SPLIT_COLORS.get(split, SLATE)
-        fill = (color, LABEL_FILL.get(label, 0.16))
-        handles.append(
-            Patch(
-                facecolor=fill,
-                edgecolor=color,
-                label=f"{split}, {label.replace('osm', 'OSM')} labels: {len(rows)}",
-            )
-        )
-    if unplaced:
-        handles.append(Patch(facecolor="none", edgecolor="none", label=f"without a place: {unplaced}"))
-    sheet.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)), frameon=False, fontsize=8.5)
-
-
 def widths_histogram(
     widths_m: Sequence[float],
     *,
@@ -318,7 +219,7 @@ def widths_histogram(
     roads["weight"] = 1.0 if lengths_m is None else np.asarray(lengths_m, float) / 1000
     roads["class"] = "road" if classes is None else np.asarray(classes, object)
     roads = roads.loc[roads["width_m"] > 0]
-    _need(roads, ["width_m"], "roads wider than 0 m")
+    need(roads, ["width_m"], "roads wider than 0 m")
     totals = roads.groupby("class")["weight"].sum().sort_values(ascending=False)
     names = list(totals.index[:5])
     groups = [roads.loc[roads["class"] == name] for name in names]
@@ -360,7 +261,7 @@ def lane_dumbbells(classes: pd.DataFrame, *, title: str = "") -> Figure:
     title
         Above the chart.
     """
-    _need(classes, ["highway", "road_m", "before_m", "after_m", "own"], "lane widths")
+    need(classes, ["highway", "road_m", "before_m", "after_m", "own"], "lane widths")
     sheet = Sheet(7.5, 1.1 + 0.34 * len(classes), f"Lane widths before and after the fit. {title}", photo=False)
     ax = sheet.subplots()
     for place, row in enumerate(classes.itertuples()):
@@ -396,7 +297,7 @@ def precision_recall(sweep: pd.DataFrame, *, chosen: float | None = None, title:
     title
         Above the left panel.
     """
-    _need(sweep, ["threshold", "precision", "recall", "iou"], "a sweep")
+    need(sweep, ["threshold", "precision", "recall", "iou"], "a sweep")
     sweep = sweep.sort_values("threshold")
     sheet = Sheet(9.0, 3.6, f"Precision, recall and IoU by threshold. {title}", photo=False)
     curve, scores = sheet.subplots(1, 2)

@@ -1,5 +1,5 @@
 """
-Pictures of chips: labels, errors, the best and the worst, lost routes; the charts of lib.charts are named here too.
+Pictures of chips: labels, errors, the best and the worst, lost routes.
 
 Every function is pure: arrays in, a matplotlib Figure out, no global state. Map-like pictures carry a scale bar where
 the GSD is known. One colour has one meaning in all of them (lib.canvas).
@@ -32,32 +32,9 @@ from lib.canvas import (
     muted,
     overlay_rgb,
 )
-from lib.charts import (
-    precision_recall,
-    scoreboard,
-    split_map,
-    training_curves,
-    widths_histogram,
-)
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
-from lib.sheet import Sheet, fitted, height_share, patch, picture_axes, save_figure, show_photo, strip_legend
-
-__all__ = [
-    "Case",
-    "best_and_worst",
-    "comparison",
-    "error_panels",
-    "label_overlay",
-    "lost_routes",
-    "overlay_grid",
-    "precision_recall",
-    "save_figure",
-    "scoreboard",
-    "split_map",
-    "training_curves",
-    "widths_histogram",
-]
+from lib.sheet import Sheet, fitted, height_share, patch, picture_axes, show_photo, strip_legend
 
 PANEL_IN = 5.0  # side of one picture of a pair, inches
 MADE_UP = "proposal_to_truth"  # direction of a route that only the proposal has

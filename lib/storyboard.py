@@ -14,11 +14,11 @@ from lib.canvas import FN, INK, LABEL, PREDICTION, TRUTH
 from lib.checkpoint import TrainedModel
 from lib.chips import read_image, read_mask
 from lib.evaluate import densest, mosaic, read_case, road_graph, to_mask
-from lib.figures import MADE_UP, comparison, error_panels, lost_routes, save_figure
+from lib.figures import MADE_UP, comparison, error_panels, lost_routes
 from lib.grid import MASK_IGNORE, Grid
 from lib.paths import resolve
 from lib.predict import read_probability
-from lib.sheet import Sheet
+from lib.sheet import Sheet, save_figure
 from lib.sources import find_scenes, read_vectors, source_name
 
 ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")

@@ -37,7 +37,7 @@ def threshold_sweep(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray = THRESHOLDS
 ) -> pd.DataFrame:
     """
-    Scores by threshold, pooled over the pixels of all chips, as lib.figures.precision_recall draws them.
+    Scores by threshold, pooled over the pixels of all chips, as lib.charts.precision_recall draws them.
 
     Parameters
     ----------

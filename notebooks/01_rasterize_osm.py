@@ -65,13 +65,13 @@ import pandas as pd
 from IPython.display import display
 
 from lib import alignment, chips, lane_fit, noise_study, quality, reports, sample, widgets
-from lib.charts import split_map
 from lib.checkpoint import load_model
 from lib.dataset import ChipOptions, build_chips
 from lib.figures import label_overlay, overlay_grid
 from lib.lanes import check_classes, lane_profile
 from lib.paths import ROOT, resolve
 from lib.sources import find_scenes, read_vectors
+from lib.split_map import split_map
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 

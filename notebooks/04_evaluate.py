@@ -42,12 +42,13 @@ import pandas as pd
 from IPython.display import display
 
 from lib import evaluate, reports, storyboard, widgets
-from lib.charts import precision_recall, scoreboard, split_map
+from lib.charts import precision_recall, scoreboard
 from lib.checkpoint import load_model
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.figures import best_and_worst
 from lib.overlap import warn_of_overlap
 from lib.predict import predict_chips, read_probability
+from lib.split_map import split_map
 from lib.sweep import threshold_sweep
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib import canvas, figures, sheet
+from lib import canvas, charts, figures, sheet
 from lib.apls_explain import explain
 from lib.errors import InputError, ParameterError
+from lib.split_map import split_map
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -177,19 +178,19 @@ def test_training_curves_mark_the_best_epoch():
         "val_iou": [0.1, 0.6, 0.5],
         "learning_rate": [2e-4, 1e-4, 0],
     }
-    figure = figures.training_curves(history)
+    figure = charts.training_curves(history)
     assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "validation IoU", "learning rate"]
     assert "best: epoch 2, IoU 0.600" in texts(figure)
-    assert "best: epoch 3, IoU 0.500" in texts(figures.training_curves(history, best_epoch=3))
+    assert "best: epoch 3, IoU 0.500" in texts(charts.training_curves(history, best_epoch=3))
     with pytest.raises(InputError, match="best_epoch"):
-        figures.training_curves(history, best_epoch=9)
+        charts.training_curves(history, best_epoch=9)
     with pytest.raises(InputError, match="learning_rate"):
-        figures.training_curves(pd.DataFrame(history).drop(columns="learning_rate"))
+        charts.training_curves(pd.DataFrame(history).drop(columns="learning_rate"))
 
 
 def test_training_curves_of_one_epoch_are_visible():
     history = {"epoch": [1], "train_loss": [0.3], "val_iou": [0.2], "learning_rate": [2e-4]}
-    assert figures.training_curves(history).axes[0].lines[0].get_marker() == "o"
+    assert charts.training_curves(history).axes[0].lines[0].get_marker() == "o"
 
 
 def test_scoreboard_draws_values_and_intervals():
@@ -198,7 +199,7 @@ def test_scoreboard_draws_values_and_intervals():
         for metric, values in (("IoU", (0.3, 0.5)), ("APLS", (0.2, 0.6)))
         for run, value in zip(("scratch", "two stages"), values, strict=True)
     ]
-    figure = figures.scoreboard(pd.DataFrame(rows), note="10 chips")
+    figure = charts.scoreboard(pd.DataFrame(rows), note="10 chips")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["IoU", "APLS"]
     assert [bar.get_width() for bar in figure.axes[1].patches] == [0.2, 0.6]
     assert figure.axes[0].lines[0].get_xdata() == pytest.approx([0.2, 0.4])
@@ -207,16 +208,16 @@ def test_scoreboard_draws_values_and_intervals():
 
 def test_scoreboard_of_seeds_shows_each_and_the_mean():
     table = pd.DataFrame({"run": "a", "metric": "IoU", "value": [0.2, 0.3, 0.4]})
-    figure = figures.scoreboard(table)
+    figure = charts.scoreboard(table)
     assert len(figure.axes[0].lines[0].get_xdata()) == 3
     assert "0.300" in texts(figure)
 
 
 def test_scoreboard_without_intervals_and_without_a_score():
     table = pd.DataFrame({"run": ["a", "b"], "metric": ["IoU", "IoU"], "value": [0.0, np.nan]})
-    assert isinstance(figures.scoreboard(table), Figure)
+    assert isinstance(charts.scoreboard(table), Figure)
     with pytest.raises(InputError, match="run, metric, value"):
-        figures.scoreboard(table.drop(columns="run"))
+        charts.scoreboard(table.drop(columns="run"))
 
 
 def footprint(west: float, south: float, size: float = 0.001) -> str:
@@ -229,14 +230,14 @@ def test_split_map_is_in_metres_and_counts():
     manifest = pd.DataFrame(
         {"footprint": places, "split": ["train", "test", "train"], "label": ["osm", "clean", "osm"]}
     )
-    figure = figures.split_map(manifest)
+    figure = split_map(manifest)
     ring = figure.axes[0].patches[0].get_xy()
     # 0.001 degree is 111.2 m to the north and, at 60 degrees, half of it to the east
     assert np.ptp(ring[:, 1]) == pytest.approx(111.2, abs=0.2)
     assert np.ptp(ring[:, 0]) == pytest.approx(55.6, abs=0.2)
     assert {"train, OSM labels: 1", "test, clean labels: 1", "without a place: 1"} <= set(texts(figure))
     with pytest.raises(InputError, match="no CRS"):
-        figures.split_map(manifest.assign(footprint=""))
+        split_map(manifest.assign(footprint=""))
 
 
 def test_split_map_parts_towns_that_lie_far_apart():
@@ -244,21 +245,21 @@ def test_split_map_parts_towns_that_lie_far_apart():
     manifest = pd.DataFrame(
         {"footprint": places, "split": "train", "label": "osm", "scene": ["helsinki", "helsinki", "town"]}
     )
-    figure = figures.split_map(manifest, title="two towns")
+    figure = split_map(manifest, title="two towns")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["helsinki", "town"]
     assert [len(ax.patches) for ax in figure.axes] == [2, 1]
     scattered = [footprint(degrees, 60.0) for degrees in range(10, 20)]
     country = pd.DataFrame({"footprint": scattered, "split": "train", "label": "osm"})
-    assert len(figures.split_map(country).axes) == 1
+    assert len(split_map(country).axes) == 1
 
 
 def test_widths_histogram_sums_to_the_road_length():
-    figure = figures.widths_histogram(
+    figure = charts.widths_histogram(
         [3.25, 6.5, 6.5, 0.0], lengths_m=[1000, 500, 500, 9000], classes=["service", "primary", "primary", "footway"]
     )
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == pytest.approx(2.0)
     with pytest.raises(InputError, match="wider than 0"):
-        figures.widths_histogram([0.0])
+        charts.widths_histogram([0.0])
 
 
 def test_precision_recall_marks_the_threshold():
@@ -270,9 +271,9 @@ def test_precision_recall_marks_the_threshold():
             "iou": [0.4, 0.5, 0.3],
         }
     )
-    figure = figures.precision_recall(sweep.assign(f1=0.6), chosen=0.5)
+    figure = charts.precision_recall(sweep.assign(f1=0.6), chosen=0.5)
     assert "threshold 0.5: IoU 0.500" in texts(figure)
-    assert len(figures.precision_recall(sweep).axes) == 2
+    assert len(charts.precision_recall(sweep).axes) == 2
 
 
 @pytest.mark.parametrize(
@@ -342,12 +343,12 @@ def test_sheets_stay_small_and_say_what_they_show(image, quarters):
     mime, content = figure.encoded()
     assert mime == "image/jpeg" and len(content) < 400_000
     assert "chip" in figure.alt
-    chart = figures.widths_histogram([3.0, 6.0])
+    chart = charts.widths_histogram([3.0, 6.0])
     assert chart.encoded()[0] == "image/png"
 
 
 def test_save_figure_leaves_one_whole_file(tmp_path, image, quarters):
-    path = figures.save_figure(figures.comparison(image, *quarters), tmp_path / "deep" / "errors")
+    path = sheet.save_figure(figures.comparison(image, *quarters), tmp_path / "deep" / "errors")
     with Image.open(path) as written:
         assert written.width > 800
     assert [entry.name for entry in path.parent.iterdir()] == ["errors.jpg"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lib import figures, sweep
+from lib import charts, sweep
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
 
@@ -35,7 +35,7 @@ def test_the_sweep_pools_its_chips():
     assert table["iou"].tolist() == pytest.approx([1 / 2, 2 / 3, 1 / 2, 0])
     assert table["precision"].tolist() == pytest.approx([1 / 2, 2 / 3, 1, np.nan], nan_ok=True)
     assert table["f1"].tolist() == pytest.approx([2 / 3, 4 / 5, 2 / 3, 0])
-    assert len(figures.precision_recall(table, chosen=0.5).axes) == 2
+    assert len(charts.precision_recall(table, chosen=0.5).axes) == 2
 
 
 def test_what_cannot_be_swept_is_refused():
