@@ -215,10 +215,15 @@ def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -
         From `chip_table` and `lib.chips.load_manifest`.
     """
     train = table[table["split"] == "train"]
-    names = ("iou_clean", "iou_predicted", "road_m")
-    name = next((name for name in names if train[name].min() < train[name].max()), "foreground")
+    texts = {
+        "iou_clean": "IoU with the clean mask {:.2f}",
+        "iou_predicted": "IoU with the prediction {:.2f}",
+        "road_m": "{:.0f} m of road",
+        "foreground": "{:.1%} foreground",
+    }
+    name = next((name for name in texts if train[name].min() < train[name].max()), "foreground")
     rows = train[train[name].notna()].nsmallest(count, name)
-    rows = rows.assign(title=[f"{name} {value:.3g}" for value in rows[name]])[["chip", "title"]]
+    rows = rows.assign(title=[texts[name].format(value) for value in rows[name]])[["chip", "title"]]
     return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
 
 
