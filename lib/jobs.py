@@ -89,7 +89,13 @@ def _shared_out(
                 ) from None
             continue
         for future in done:
-            yield running.pop(future), future.result()
+            try:
+                result = future.result(timeout=REACH_S)
+            except TimeoutError:
+                if future.status == "error":
+                    raise  # of the work itself
+                continue  # the worker died with the result in its hands: the job is another one's now
+            yield running.pop(future), result
 
 
 @contextmanager

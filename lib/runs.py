@@ -72,7 +72,7 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
     The first of several processes does so, the others wait for it. Raises CheckpointError where it never comes.
     """
     path = out_dir / "run.json"
-    if _is_helper():
+    if is_helper():
         deadline_s = time.monotonic() + PATIENCE_S
         while not path.is_file() or json.loads(path.read_text()) != run:
             if time.monotonic() > deadline_s:
@@ -101,7 +101,7 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
     write_whole(path, json.dumps(run, indent=1))
 
 
-def _is_helper() -> bool:
+def is_helper() -> bool:
     """Whether this process helps another, which holds the lock; torchrun sets RANK, Lightning LOCAL_RANK alone."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
@@ -109,7 +109,7 @@ def _is_helper() -> bool:
 @contextlib.contextmanager
 def one_run_at_a_time(out_dir: Path) -> Iterator[None]:
     """Hold a folder's lock; the system frees it when the process ends, however it ends."""
-    if _is_helper():
+    if is_helper():
         yield
         return
     with (out_dir / "run.lock").open("a+") as file:

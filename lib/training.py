@@ -34,7 +34,7 @@ from lib.losses import LOSSES, create_loss
 from lib.models import INPUT_MULTIPLE_PX, ModelConfig, build_model
 from lib.overlap import seen_by, warn_of_overlap
 from lib.paths import write_whole
-from lib.runs import describe_run, keep_previous, one_run_at_a_time
+from lib.runs import describe_run, is_helper, keep_previous, one_run_at_a_time
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("poly", "constant", "cosine", "onecycle")
@@ -278,6 +278,8 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
     record = Record(config.epochs, last, out_dir / "history.csv", save_best, progress)
     with _quiet(), _interruptible(out_dir):
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
+        if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
+            shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
         trainer = _trainer(config, _callbacks(config, record), out_dir)
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
 
@@ -309,8 +311,7 @@ def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> l
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        # what a killed process wrote is void from epoch 1 on: `Record` tells all epochs again
-        logger=TensorBoardLogger(out_dir, name="", version="tensorboard", purge_step=1),
+        logger=TensorBoardLogger(out_dir, name="", version="tensorboard"),
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
