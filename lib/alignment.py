@@ -13,7 +13,7 @@ from lib.errors import InputError
 from lib.figures import overlay_grid
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
 from lib.lanes import LaneProfile
-from lib.offset import WORKING_GSD_M, estimate_offset
+from lib.offset import LEAST_CONFIDENCE, WORKING_GSD_M, estimate_offset
 from lib.osm import OsmLayers
 from lib.predict import predict_image
 from lib.rasterize import rasterize_buildings, rasterize_roads
@@ -22,7 +22,6 @@ from lib.sources import Scene, read_scene, source_name
 SIDE_PX = 3072  # the middle of a scene tells its offset as well as all of it, and sooner
 CLOSE_UP_PX = 512  # side of the picture that shows an offset
 LEAST_SIDE_M = 200.0  # a scene smaller than a few blocks holds too few roads to tell its offset
-LEAST_CONFIDENCE = 0.5  # an offset is applied where most resamplings agree on it
 OFFSET_COLUMNS = ("dx_m", "dy_m", "confidence", "error_m")
 GSD_TOLERANCE = 0.1  # share by which the pixels of a model's training may differ from those it is shown
 

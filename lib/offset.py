@@ -20,6 +20,7 @@ BLOCKS = 4  # the scene is cut into BLOCKS x BLOCKS, whose votes are resampled
 EDGE_WEIGHT = 6.0  # of the squared edge correlation, beside the squared colour correlation; tuned on aerial tiles
 RESAMPLINGS = 100
 DOUBT = 2e-3  # deviation of the noise on a resampled surface, as a share of its maximum
+LEAST_CONFIDENCE = 0.5  # from which an offset is believed: most resamplings agree on it
 AGREEMENT_M = 1.5  # a resampling agrees with the estimate if its peak lies within this distance
 
 

@@ -18,10 +18,9 @@ from lib.checkpoint import TrainedModel
 from lib.chips import WEIGHT_ONE, load_manifest, read_mask, read_weights, write_manifest, write_png
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
-from lib.offset import estimate_offset
+from lib.offset import LEAST_CONFIDENCE, estimate_offset
 from lib.predict import predict_chips, read_probability
 
-CONFIDENCE = 0.5  # of an offset, below which a chip has no vote on its scene's
 SURE = 1 / 512  # half a step of stored probabilities: nothing is surer than that
 VOTES = 3  # chips with a vote, below which a scene stays where it is
 
@@ -119,7 +118,7 @@ def scene_offset(
     if max_offset_m <= gsd_m:
         return 0.0, 0.0
     found = [estimate_offset(p, m, gsd_m, max_offset_m) for p, m in zip(probabilities, masks, strict=True)]
-    votes = [(offset.dx_m, offset.dy_m) for offset in found if offset.confidence >= CONFIDENCE]
+    votes = [(offset.dx_m, offset.dy_m) for offset in found if offset.confidence >= LEAST_CONFIDENCE]
     return tuple(np.median(votes, axis=0).tolist()) if len(votes) >= VOTES else (0.0, 0.0)
 
 
