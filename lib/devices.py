@@ -1,6 +1,14 @@
-"""What a device computes in."""
+"""What a device computes in, and how it holds memory."""
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
 
 import torch
+
+# Of glibc's malloc.h: which limit mallopt() sets, its value here, and the default.
+_TRIM_THRESHOLD, _MMAP_MAX = (-1, 2**31 - 1, 128 * 1024), (-4, 0, 65536)
 
 
 def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
@@ -23,3 +31,25 @@ def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """
+    Memory that is freed stays with the process until the end of the block, on Linux with glibc; elsewhere no effect.
+
+    By default, glibc hands each large tensor's memory back to the system and has it zeroed page by page for the next
+    one, which takes a CPU up to a quarter of a training step. Peak memory grows by a few per cent.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    for limit, value, _ in (_TRIM_THRESHOLD, _MMAP_MAX):
+        libc.mallopt(limit, value)
+    try:
+        yield
+    finally:
+        for limit, _, default in (_TRIM_THRESHOLD, _MMAP_MAX):
+            libc.mallopt(limit, default)
+        libc.malloc_trim(0)

@@ -96,12 +96,22 @@ class DilatedCentre(nn.Module):
         return total
 
 
+class TransposedConvolution(nn.ConvTranspose2d):
+    """PyTorch's, but the bias is added apart: its gradient inside makes the step back 2 to 4 times as slow on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        settings = self.stride, self.padding, self.output_padding
+        enlarged = functional.conv_transpose2d(x, self.weight, None, *settings)
+        return enlarged + self.bias.to(enlarged.dtype).view(1, -1, 1, 1)
+
+
 class LinkNetBlock(nn.Sequential):
     """Narrow to a quarter of the channels, enlarge by `stride`, widen to `out_channels`."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         narrow = max(in_channels // 4, 1)
-        enlarge = nn.ConvTranspose2d(narrow, narrow, 3, stride=stride, padding=1, output_padding=stride - 1)
+        enlarge = TransposedConvolution(narrow, narrow, 3, stride=stride, padding=1, output_padding=stride - 1)
         layers: list[nn.Module] = []
         for convolution, channels in (
             (nn.Conv2d(in_channels, narrow, 1), narrow),
@@ -138,7 +148,7 @@ class LinkNetHead(nn.Sequential):
 
     def __init__(self, in_channels: int, classes: int) -> None:
         super().__init__(
-            nn.ConvTranspose2d(in_channels, HEAD_CHANNELS, 4, stride=2, padding=1),
+            TransposedConvolution(in_channels, HEAD_CHANNELS, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1),
             nn.ReLU(inplace=True),

@@ -26,7 +26,7 @@ from torch import nn
 from lib.augment import AUGMENTATIONS
 from lib.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.chipcache import ChipCache, CropDataset, build_cache, channel_statistics
-from lib.devices import precision_for
+from lib.devices import freed_memory_kept, precision_for
 from lib.encoders import IMAGENET
 from lib.engine import ChipData, Record, SegmentationTask, WholeFileIO, learning_rate_factor, parameter_groups
 from lib.errors import InputError, ParameterError
@@ -276,7 +276,7 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
     if resumed:
         progress(f"going on after the last finished epoch, from {last}")
     record = Record(config.epochs, last, out_dir / "history.csv", save_best, progress)
-    with _quiet(), _interruptible(out_dir):
+    with _quiet(), _interruptible(out_dir), freed_memory_kept():
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
             shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)

@@ -1,5 +1,9 @@
 """Precision by device; what needs a GPU is tried where there is one."""
 
+import resource
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +12,7 @@ import torch
 from lib import devices
 from lib.checkpoint import load_model
 from lib.chips import write_png
-from lib.devices import precision_for
+from lib.devices import freed_memory_kept, precision_for
 from lib.models import ModelConfig
 from lib.training import TrainConfig, fit
 
@@ -70,3 +74,26 @@ def test_two_gpus_learn_as_one(chips, tmp_path):
     pair = TrainConfig(**{**vars(config), "devices": 2, "strategy": "ddp_spawn"})
     two = fit(chips, chips[:2], tmp_path / "two", pair, SMALL, progress=lambda _: None)
     np.testing.assert_allclose(one.history["train_loss"], two.history["train_loss"], rtol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of glibc's")
+def test_freed_memory_is_used_again_within_the_block_and_given_back_after_it():
+    def faults_of_large_tensors() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(8):
+            torch.ones(4 * 2**20)  # 16 MiB: more than any limit of glibc's own leaves to the process
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    pages = 16 * 2**20 // resource.getpagesize()
+    with freed_memory_kept():
+        faults_of_large_tensors()
+        assert faults_of_large_tensors() < pages
+        held_gib = resident_gib()
+        torch.ones(2**28)
+        assert resident_gib() > held_gib + 0.9
+    assert resident_gib() < held_gib + 0.1
+
+
+def resident_gib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 2**20

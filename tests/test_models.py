@@ -8,7 +8,14 @@ from torch import nn
 from lib import encoders
 from lib.encoders import create_encoder, encoder_sides
 from lib.errors import DownloadError, InputError, ParameterError
-from lib.models import CONTEXT_STRIDE, PyramidPooling, architecture_names, build_model, create_model
+from lib.models import (
+    CONTEXT_STRIDE,
+    PyramidPooling,
+    TransposedConvolution,
+    architecture_names,
+    build_model,
+    create_model,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +34,20 @@ def count(model: nn.Module) -> int:
 @pytest.mark.parametrize("context", CONTEXT_STRIDE)
 def test_parameters_are_those_of_the_paper(context):
     assert count(create_model("pp_linknet", "resnet34", context=context)) == 22_443_841
+
+
+@pytest.mark.parametrize("settings", [(3, 2, 1, 1), (3, 1, 1, 0), (4, 2, 1, 0)])
+def test_transposed_convolution_is_that_of_pytorch(settings):
+    torch.manual_seed(0)
+    own, theirs = (kind(5, 3, *settings).double() for kind in (TransposedConvolution, nn.ConvTranspose2d))
+    own.load_state_dict(theirs.state_dict())
+    image = torch.randn(2, 5, 6, 7, dtype=torch.float64)
+    pairs = [(own(image), theirs(image))]
+    for output in pairs[0]:
+        output.square().sum().backward()
+    pairs += zip((p.grad for p in own.parameters()), (p.grad for p in theirs.parameters()), strict=True)
+    for ours, expected in pairs:
+        torch.testing.assert_close(ours, expected)
 
 
 @pytest.mark.parametrize(
