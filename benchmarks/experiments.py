@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.findings import BOTH, NOISY, SCRATCH, publish
+from benchmarks.findings import BOTH, LONG_SCRATCH, NOISY, SCRATCH, publish
 from lib import reports
 from lib.checkpoint import TrainedModel, load_model
 from lib.chips import load_manifest, select
@@ -137,7 +137,7 @@ class Row:
 
 
 def clean_chips_rows(budget: Budget) -> Iterator[Row]:
-    """Stage 1 once a seed, then both arms for each number of clean chips; scratch with both budgets for the largest."""
+    """Stage 1 once a seed; for each number of clean chips both stages, and scratch with one budget and with both."""
     shared = {"budget": budget, "model": budget.model}
     for seed in range(budget.seeds):
         first = Row(NOISY, seed, 1, **shared)
@@ -145,8 +145,7 @@ def clean_chips_rows(budget: Budget) -> Iterator[Row]:
         for count in CLEAN_CHIPS:
             yield Row(BOTH, seed, 2, after=first, clean_chips=count, **shared)
             yield Row(SCRATCH, seed, 2, clean_chips=count, **shared)
-    for seed in range(budget.seeds):
-        yield Row(f"{SCRATCH}, both budgets", seed, 2, clean_chips=CLEAN_CHIPS[-1], both_budgets=True, **shared)
+            yield Row(LONG_SCRATCH, seed, 2, clean_chips=count, both_budgets=True, **shared)
 
 
 def two_stages(name: str, seed: int, budget: Budget, model: ModelConfig, recipe: dict[str, Any]) -> Iterator[Row]:
@@ -163,7 +162,7 @@ def real_rows(budget: Budget) -> Iterator[Row]:
     for seed in range(budget.seeds):
         yield from stages(seed, budget)
     for seed in range(budget.seeds):
-        yield Row(f"{SCRATCH}, both budgets", seed, 2, budget, model, both_budgets=True)
+        yield Row(LONG_SCRATCH, seed, 2, budget, model, both_budgets=True)
     for name, architecture in NETWORKS.items():
         yield from two_stages(name, 0, budget, replace(model, architecture=architecture, context="32"), {})
     for context in ("32", "128", "64 hdc"):

@@ -25,9 +25,9 @@ BUILDINGS = IOU | {
     )
 }
 NOISY, BOTH, SCRATCH = "stage 1 alone", "stage 1, then 2", "stage 2 alone"  # what a training learned from
+LONG_SCRATCH = f"{SCRATCH}, both budgets"  # as many crops as both stages together
 NAMES = {"clean-chips": "clean_chips", "real": "real_imagery", "kampala": "kampala"}  # of files in results/
-# arm -> colour, and how far beside the line its places are drawn
-ARMS = {BOTH: (TEAL, 0), SCRATCH: (SLATE, 0), f"{SCRATCH}, both budgets": (OCHRE, 0.1)}
+ARMS = {BOTH: TEAL, LONG_SCRATCH: OCHRE, SCRATCH: SLATE}
 
 
 def metrics_of(finished: Finished) -> dict[str, Shares]:
@@ -134,9 +134,9 @@ def curve(finished: Finished) -> Sheet:
     for ax, (metric, shares) in zip(sheet.subplots(1, len(metrics)), metrics.items(), strict=True):
         found = interval([table for _, table in own[NOISY, 0]], shares)
         ax.axhline(found.value, color=INK, linewidth=1, linestyle=(0, (4, 3)), label=NOISY)
-        for arm, (color, aside) in ARMS.items():
+        for arm, color in ARMS.items():
             tables = {clean: [table for _, table in seeds] for (row, clean), seeds in own.items() if row == arm}
-            _arm(ax, {counts.index(clean): tables[clean] for clean in sorted(tables)}, shares, color, aside, arm)
+            _arm(ax, {counts.index(clean): tables[clean] for clean in sorted(tables)}, shares, color, arm)
         ax.set_xticks(range(len(counts)), counts)
         ax.set(xlim=(-0.3, len(counts) - 0.7), ylim=(0, None))
         _calm(ax, "y")
@@ -148,22 +148,15 @@ def curve(finished: Finished) -> Sheet:
     return sheet
 
 
-def _arm(
-    ax: Axes, found: Mapping[int, list[pd.DataFrame]], shares: Shares, color: str, aside: float, label: str
-) -> None:
-    """One arm: line and band, or, where it is a check at a few places only, diamonds; seeds as dots."""
+def _arm(ax: Axes, found: Mapping[int, list[pd.DataFrame]], shares: Shares, color: str, label: str) -> None:
+    """One arm: line and band, seeds as dots."""
     if not found:
         return
-    places = np.array(list(found)) + aside
-    means = [interval(tables, shares) for tables in found.values()]
+    places, means = list(found), [interval(tables, shares) for tables in found.values()]
     values, low, high = ([getattr(m, name) for m in means] for name in ("value", "low", "high"))
-    if aside:
-        ax.plot(places, values, "D", color=color, markersize=6, label=label)
-        ax.vlines(places, low, high, color=color, linewidth=1.2)
-    else:
-        ax.plot(places, values, "-", color=color, linewidth=2, label=label)
-        ax.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
-    for place, tables in zip(places, found.values(), strict=True):
+    ax.plot(places, values, "-", color=color, linewidth=2, label=label)
+    ax.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
+    for place, tables in found.items():
         ax.plot([place] * len(tables), [interval([t], shares).value for t in tables], "o", color=color, markersize=4)
 
 

@@ -48,20 +48,20 @@ def test_rows_are_kept_and_published(experiments, tmp_path, monkeypatch, capsys)
         experiments.main([*call, "--finished"])
 
     experiments.main(call)
-    assert "6 of 6 rows are finished" in capsys.readouterr().out
+    assert "7 of 7 rows are finished" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "tiny" / "results" / "clean_chips.csv")
-    assert list(table["clean_chips"]) == [0, 2, 2, 4, 4, 4]
-    assert list(table["crops_before"]) == [0, 8, 0, 8, 0, 0]
-    assert list(table["crops"]) == [8, 8, 8, 8, 8, 16]
+    assert list(table["clean_chips"]) == [0, 2, 2, 2, 4, 4, 4]
+    assert list(table["crops_before"]) == [0, 8, 0, 0, 8, 0, 0]
+    assert list(table["crops"]) == [8, 8, 8, 16, 8, 8, 16]
     assert set(table["test_chips"]) == {3}
     assert (tmp_path / "tiny" / "results" / "clean_chips.png").stat().st_size > 10_000
 
     (next(tmp_path.glob("tiny/runs/demo/stage_2_alone_4_seed0")) / "row.json").unlink()
     experiments.main([*call, "--finished"])
-    assert "5 of 6 rows are finished" in capsys.readouterr().out
+    assert "6 of 7 rows are finished" in capsys.readouterr().out
     experiments.main(call)
     again = capsys.readouterr().out
-    assert "6 of 6 rows are finished" in again
+    assert "7 of 7 rows are finished" in again
     assert not re.search(r"^epoch ", again, re.MULTILINE)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tiny" / "results" / "clean_chips.csv"), table)
 
