@@ -14,7 +14,6 @@ that are. Two experiments in two processes with OMP_NUM_THREADS=1 use two cores 
 import argparse
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from benchmarks.findings import BOTH, LONG_SCRATCH, NOISY, SCRATCH, publish
 from lib import reports
 from lib.checkpoint import TrainedModel, load_model
 from lib.chips import load_manifest, select
-from lib.devices import precision_for
+from lib.devices import device_name, precision_for
 from lib.errors import InputError
 from lib.evaluate import probability_pairs, score_chips
 from lib.models import ModelConfig
@@ -310,13 +309,9 @@ def crops(bench: Bench, row: Row) -> int:
 
 
 def device() -> str:
-    """What it ran on, as the system names it."""
-    threads = f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores"
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {precision_for()}"
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
-    return f"{threads}, {found[1] if found else platform.processor()}, {precision_for()}"
+    """What it ran on, and how."""
+    threads = "" if torch.cuda.is_available() else f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores, "
+    return f"{threads}{device_name()}, {precision_for()}"
 
 
 def finished(bench: Bench, rows: Sequence[Row]) -> list[tuple[dict[str, Any], pd.DataFrame]]:

@@ -14,7 +14,6 @@ beyond what Python held before, are those of a fresh process. Results go to resu
 import argparse
 import contextlib
 import multiprocessing
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from lib.augment import AUGMENTATIONS, augment
 from lib.chipcache import BatchSampler, ChipCache, CropDataset, build_cache
 from lib.chips import write_png
-from lib.devices import freed_memory_kept, precision_for
+from lib.devices import device_name, freed_memory_kept, precision_for
 from lib.engine import SegmentationTask
 from lib.losses import focal_loss
 from lib.models import ModelConfig, create_model
@@ -260,9 +259,8 @@ def main() -> None:
         table = compare_steps(cache, options, device)
         share = compare_end_to_end(chips, cache, options, device)
     print(f"pp_linknet, a whole training: {100 * share:.0f} % of the speed on one batch already on the device")
-    name = torch.cuda.get_device_name() if on_gpu else f"CPU {platform.machine()}"
     table = table.assign(end_to_end_share=np.where(table["network"] == "pp_linknet", share, np.nan))
-    table = table.assign(device=name, settings=settings)
+    table = table.assign(device=device_name(), settings=settings)
     path = write_whole(ROOT / "results" / "training_speed.csv", table.to_csv(index=False, float_format="%.3f"))
     print(f"kept in {path}")
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import ctypes
+import platform
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -31,6 +34,15 @@ def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def device_name() -> str:
+    """What PyTorch computes on, as the system names it: the GPU, or the CPU's model."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    return found[1] if found else platform.processor()
 
 
 @contextlib.contextmanager
