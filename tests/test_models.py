@@ -17,14 +17,7 @@ from lib.models import (
     create_model,
 )
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small maps run no faster on many threads, and the test run may share its cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def count(model: nn.Module) -> int:
