@@ -33,8 +33,9 @@ from lib.evaluate import probability_pairs, score_chips
 from lib.models import ModelConfig
 from lib.paths import ROOT, write_whole
 from lib.predict import predict_chips
+from lib.recipe import TrainConfig
 from lib.sweep import threshold_sweep
-from lib.training import TrainConfig, fit
+from lib.training import fit
 
 AREAS = {"clean-chips": "demo", "real": "massachusetts-epfl", "kampala": "kampala"}
 NETWORKS = {"D-LinkNet": "d_linknet", "LinkNet": "linknet", "U-Net": "unet", "DeepLabV3+": "deeplabv3plus"}

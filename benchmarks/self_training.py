@@ -20,8 +20,9 @@ from lib.chips import load_manifest, read_mask, select
 from lib.metrics import PixelScores
 from lib.paths import ROOT, write_whole
 from lib.predict import predict_chips
+from lib.recipe import TrainConfig
 from lib.relabel import RelabelOptions, relabel
-from lib.training import TrainConfig, fit
+from lib.training import fit
 
 AREA = "demo"
 NEVER = float("inf")

@@ -33,7 +33,8 @@ from lib.engine import SegmentationTask
 from lib.losses import focal_loss
 from lib.models import ModelConfig, create_model
 from lib.paths import ROOT, write_whole
-from lib.training import TrainConfig, fit
+from lib.recipe import TrainConfig
+from lib.training import fit
 
 NETWORKS = ("pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -64,27 +64,44 @@ def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
         For a name the notebook doesn't know (names the nearest known one) and for a value of another type; whole
         numbers are accepted for a float, nothing else is converted.
     """
-    known = declared(notebook)
+    return checked(notebook, declared(notebook), values)
+
+
+def checked(owner: str, known: dict[str, tuple[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
+    """
+    A value of each known parameter: its own of `values`, or the default.
+
+    Parameters
+    ----------
+    owner
+        Whose parameters they are, for messages.
+    known
+        Name -> (type, default), as `declared` gives them.
+    values
+        Overriding values.
+
+    Raises
+    ------
+    ParameterError
+        As `check`.
+    """
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)
             raise ParameterError(
-                f"{notebook} has no parameter {name!r}; the nearest known one is {near[0]!r}, all are {sorted(known)}"
+                f"{owner} has no parameter {name!r}; the nearest known one is {near[0]!r}, all are {sorted(known)}"
             )
-    merged = {name: values.get(name, default) for name, (_, default) in known.items()}
-    for name, (kind, _) in known.items():
-        merged[name] = _typed(notebook, name, kind, merged[name])
-    return merged
+    return {name: _typed(owner, name, kind, values.get(name, default)) for name, (kind, default) in known.items()}
 
 
-def _typed(notebook: str, name: str, kind: str, value: Any) -> Any:
+def _typed(owner: str, name: str, kind: str, value: Any) -> Any:
     if kind == "float" and type(value) is int:
         return float(value)
     if type(value) is TYPES[kind]:
         return value
     hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind == "float" and isinstance(value, str) else ""
     raise ParameterError(
-        f"{notebook}: parameter {name!r} is a {kind}, but {value!r} of type {type(value).__name__} came{hint}"
+        f"{owner}: parameter {name!r} is a {kind}, but {value!r} of type {type(value).__name__} came{hint}"
     )
 
 

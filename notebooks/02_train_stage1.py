@@ -43,6 +43,7 @@ ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, 
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
 devices: int = 1  # GPUs (or processes on a CPU) that share each batch
 self_training: bool = False  # stage 1b: mend the masks where this network strongly disagrees, and go on from there
+train_options: dict = {}  # more of lib.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
 seed: int = 0  # of first weights, crops and augmentation
 
 # %%
@@ -62,7 +63,8 @@ from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
 from lib.models import ModelConfig
 from lib.relabel import relabel
-from lib.training import TrainConfig, fit
+from lib.recipe import train_config
+from lib.training import fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
@@ -88,21 +90,7 @@ overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown[
 
 # %%
 model = ModelConfig(architecture, encoder_name, encoder_weights or None, context)
-config = TrainConfig(
-    epochs=epochs,
-    batch_size=batch_size,
-    crop_px=crop_px,
-    samples_per_epoch=samples_per_epoch,
-    learning_rate=learning_rate,
-    loss=loss,
-    focal_gamma=focal_gamma,
-    optimizer=optimizer,
-    schedule=schedule,
-    ema_decay=ema_decay,
-    devices=devices,
-    patience=patience,
-    seed=seed,
-)
+config = train_config(parameters)
 stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task)
 
 # %% [markdown]

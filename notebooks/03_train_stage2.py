@@ -38,6 +38,7 @@ loss: str = "focal"  # "bce", "dice", "bce_dice" (D-LinkNet's), "jaccard", "lova
 ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, e.g. 0.99; 0: off
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
 compare_scratch: bool = True  # train the same network on the same clean chips without stage 1, too
+train_options: dict = {}  # more of lib.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
 seed: int = 0  # of first weights, crops and augmentation
 
 # %%
@@ -58,7 +59,8 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
 from lib.overlap import warn_of_overlap
-from lib.training import TrainConfig, fit
+from lib.recipe import train_config
+from lib.training import fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
@@ -101,19 +103,7 @@ overlay_grid(
 # ## Stage 2, after stage 1
 
 # %%
-config = TrainConfig(
-    epochs=epochs,
-    batch_size=batch_size,
-    crop_px=crop_px,
-    samples_per_epoch=samples_per_epoch,
-    learning_rate=learning_rate,
-    encoder_lr_factor=encoder_lr_factor,
-    freeze_encoder=freeze_encoder,
-    loss=loss,
-    ema_decay=ema_decay,
-    patience=patience,
-    seed=seed,
-)
+config = train_config(parameters)
 two_stage = fit(train, val, reports.run_dir(area, "two_stage", work_dir), config, info.model, task, init_from=stage1)
 
 # %%

@@ -14,7 +14,8 @@ from lib.checkpoint import load_model
 from lib.chips import write_png
 from lib.devices import freed_memory_kept, precision_for
 from lib.models import ModelConfig
-from lib.training import TrainConfig, fit
+from lib.recipe import TrainConfig
+from lib.training import fit
 
 SMALL = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

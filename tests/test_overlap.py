@@ -12,7 +12,8 @@ from lib.chips import write_png
 from lib.errors import PPLinkNetWarning
 from lib.models import ModelConfig
 from lib.overlap import overlapping, seen_by, warn_of_overlap
-from lib.training import TrainConfig, fit
+from lib.recipe import TrainConfig
+from lib.training import fit
 
 SIDE_DEG = 0.001
 
