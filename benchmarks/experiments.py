@@ -295,7 +295,7 @@ def facts(bench: Bench, row: Row) -> dict[str, Any]:
         "batch_size": row.config.batch_size,
         "gsd_m": float(train_chips["gsd_m"].iloc[0]),
         "threshold": kept["threshold"],
-        "best_epoch": 0 if history is None else int(history["val_iou"].idxmax()) + 1,
+        "best_epoch": 0 if history is None else int(history.loc[history["val_iou"].idxmax(), "epoch"]),
         "minutes": 0 if history is None else round(float(history["seconds"].sum()) / 60, 2),
         "device": kept["device"],
     }

@@ -26,6 +26,8 @@ from lib.models import INPUT_MULTIPLE_PX
 from lib.paths import write_whole
 
 PROBABILITY_BINS = 256
+ADVICE = "Lower learning_rate, or set clip_norm=1.0."
+HISTORY = ("epoch", "train_loss", "val_loss", "val_iou", "threshold", "learning_rate", "seconds")
 
 
 class TrainingDivergedError(PPLinkNetError, ArithmeticError):
@@ -153,7 +155,7 @@ class SegmentationTask(lightning.LightningModule):
         names = [self.chip_names[index] for index in chips.tolist()]
         raise TrainingDivergedError(
             f"The loss is {float(loss)} in epoch {self.current_epoch + 1}, on the chips {names}. The epochs before are "
-            "saved. Look at these chips and masks, lower learning_rate, or set clip_norm=1.0."
+            f"saved. Look at these chips and masks. {ADVICE}"
         )
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -164,6 +166,11 @@ class SegmentationTask(lightning.LightningModule):
         padding = (0, -width % INPUT_MULTIPLE_PX, 0, -height % INPUT_MULTIPLE_PX)
         mode = "reflect" if padding[1] < width and padding[3] < height else "replicate"
         logits = self._logits(functional.pad(image, padding, mode))[..., :height, :width]
+        if not bool(torch.isfinite(logits).all()):
+            raise TrainingDivergedError(
+                f"The network gives {float(logits.mean())} on a validation chip after epoch {self.current_epoch + 1}: "
+                f"the last steps ruined its weights. The epochs before are saved. {ADVICE}"
+            )
         if batch["counts"]:
             self.curve.update(logits, mask, self.loss(logits, mask, weight if weight.shape[1] else None))
 
@@ -215,6 +222,8 @@ class WholeFileIO(TorchCheckpointIO):
 class Record(Callback):
     """
     Scores every epoch, keeps the best weights, saves what it takes to go on, and prints a line.
+
+    Weights that come from an earlier stage are scored, too, before the first epoch: they are epoch 0.
 
     Parameters
     ----------
@@ -272,9 +281,12 @@ class Record(Callback):
         pl_module.curve.reset()
         self._scores = {f"val_{name}" if name != "threshold" else name: value for name, value in curve.items()}
         pl_module.log("val_iou", self._scores["val_iou"], logger=False, sync_dist=True)
-        scores = {"epoch": trainer.current_epoch + 1, **self._scores}
+        scores = {"epoch": 0 if trainer.sanity_checking else trainer.current_epoch + 1, **self._scores}
         if trainer.is_global_zero and all(scores["val_iou"] > row["val_iou"] for row in self.rows):
             self.save_best(scores)
+        if trainer.sanity_checking:
+            self.rows.append({name: scores.get(name, math.nan) for name in HISTORY})
+            self._tell(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
         row = {
@@ -286,22 +298,26 @@ class Record(Callback):
         }
         self.rows.append(row)
         trainer.save_checkpoint(self.last_path)
+        self._tell(trainer)
+
+    def _tell(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
             write_whole(self.history_path, pd.DataFrame(self.rows).to_csv(index=False))
-            self._log(trainer, row)
-            self.progress(self._line(row))
+            self._log(trainer, self.rows[-1])
+            self.progress(self._line(self.rows[-1]))
 
     def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
-        values = {name: value for name, value in row.items() if name != "epoch"}
+        values = {name: value for name, value in row.items() if name != "epoch" and not math.isnan(value)}
         trainer.logger.log_metrics(values, step=int(row["epoch"]))
         trainer.logger.save()
 
     def _line(self, row: dict[str, float]) -> str:
+        loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
+        seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
         mark = " best" if row is self.best else ""
         return (
-            f"epoch {row['epoch']:3d}/{self.epochs}  loss {row['train_loss']:.4f}  "
-            f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}  "
-            f"{row['seconds']:.1f} s{mark}"
+            f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
+            f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"
         )
 
 

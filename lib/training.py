@@ -50,9 +50,10 @@ class FitResult:
     checkpoint
         File with the weights of the best epoch.
     history
-        One row an epoch: epoch, train_loss, val_loss, val_iou, threshold, learning_rate, seconds.
+        One row an epoch: epoch, train_loss, val_loss, val_iou, threshold, learning_rate, seconds. Where training
+        started from a checkpoint, epoch 0 scores that.
     best_epoch
-        Counted from 1.
+        Counted from 1; 0 where no epoch was better than the checkpoint that it started from.
     """
 
     checkpoint: Path
@@ -88,7 +89,8 @@ def fit(
     task
         "roads" or "buildings"; stage 2 refuses the checkpoint of another one.
     init_from
-        Checkpoint to start from (stage 2); None starts from `model.encoder_weights`.
+        Checkpoint to start from (stage 2), and to keep if validation finds no epoch better; None starts from
+        `model.encoder_weights`.
     progress
         Called with a line of text an epoch.
 
@@ -182,7 +184,7 @@ def _train(job: _Job, progress: Callable[[str], None]) -> None:
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
             shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
-        trainer = _trainer(config, _callbacks(config, record), out_dir)
+        trainer = _trainer(config, _callbacks(config, record), out_dir, score_first=bool(init and not resumed))
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
 
 
@@ -198,7 +200,7 @@ def _starting_network(job: _Job) -> tuple[nn.Module, CheckpointInfo | None]:
     return network, init
 
 
-def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> lightning.Trainer:
+def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path, score_first: bool) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -212,7 +214,7 @@ def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path) -> l
         callbacks=callbacks,
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if score_first else 0,
         logger=TensorBoardLogger(out_dir, name="", version="tensorboard"),
         log_every_n_steps=1,
         enable_checkpointing=False,

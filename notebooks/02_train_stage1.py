@@ -133,7 +133,7 @@ best = final.history.loc[final.history["epoch"] == final.best_epoch].iloc[0]
 record = {
     "checkpoint": f"{final.checkpoint.parent.name}/{final.checkpoint.name}",
     "best_epoch": final.best_epoch,
-    "epochs": len(final.history),
+    "epochs": int(final.history["epoch"].max()),
     "val_iou_pooled_against_osm": float(best["val_iou"]),
     "threshold": float(best["threshold"]),
     "train_chips": len(train),

@@ -101,6 +101,7 @@ overlay_grid(
 
 # %% [markdown]
 # ## Stage 2, after stage 1
+# Epoch 0 is stage 1's network as it came: where no epoch of stage 2 finds more on the validation chips, it is kept.
 
 # %%
 config = train_config(parameters)

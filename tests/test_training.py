@@ -221,10 +221,30 @@ def test_stage_two_refuses_what_does_not_fit(finished, chips, tmp_path):
         fit(*chips, tmp_path / "c", QUICK, SMALL, init_from=tmp_path / "absent", progress=silent)
 
 
-def test_frozen_encoder_stays(finished, chips, tmp_path):
-    config = replace(QUICK, epochs=1, freeze_encoder=True)
-    result = fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=silent)
-    before, after = weights(finished[0].checkpoint), weights(result.checkpoint)
+def test_stage_two_keeps_the_first_weights_where_no_epoch_is_better(finished, chips, tmp_path):
+    """With a rate that wrecks the network; killed after an epoch, it still knows the score of the first weights."""
+    config = replace(QUICK, learning_rate=0.3, schedule="constant", normalisation="init")
+    lines = []
+
+    def die_after_the_first_epoch(line: str) -> None:
+        lines.append(line)
+        if line.startswith("epoch   1/3"):
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=die_after_the_first_epoch)
+    assert lines[0].startswith("epoch   0/3  as it came") and lines[0].endswith("best")
+    second = fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=silent)
+    assert (second.best_epoch, second.history["epoch"].tolist()) == (0, [0, 1, 2, 3])
+    assert same_weights(second.checkpoint, finished[0].checkpoint)
+    best = finished[0].history["val_iou"].max()
+    assert second.history["val_iou"][0] == best == read_info(second.checkpoint).provenance["best"]["val_iou"]
+
+
+def test_frozen_encoder_stays(chips, tmp_path):
+    result = fit(*chips, tmp_path, replace(QUICK, epochs=1, freeze_encoder=True), SMALL, progress=silent)
+    torch.manual_seed(QUICK.seed)
+    before, after = build_model(SMALL).state_dict(), weights(result.checkpoint)
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"decoder", "segmentation_head"}
 
@@ -256,6 +276,13 @@ def test_loss_that_is_no_number_names_the_chips(chips, tmp_path, monkeypatch):
     ):
         fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
     assert not (tmp_path / "done.json").exists()
+
+
+def test_weights_that_the_last_step_ruined_are_found_in_validation(finished, chips, tmp_path):
+    config = replace(QUICK, learning_rate=1e30, samples_per_epoch=4)
+    with pytest.raises(TrainingDivergedError, match=r"on a validation chip after epoch 1.*Lower learning_rate"):
+        fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=silent)
+    assert same_weights(tmp_path / "best.safetensors", finished[0].checkpoint)
 
 
 def test_two_runs_in_one_folder_are_refused(chips, tmp_path):
