@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+import pandas as pd
+
 from lib.augment import AUGMENTATIONS
 from lib.errors import ParameterError
 from lib.losses import LOSSES
@@ -128,3 +130,9 @@ def train_config(parameters: dict[str, Any]) -> TrainConfig:
     known = {field.name: (field.type.__name__, field.default) for field in fields(TrainConfig)}
     own = {name: value for name, value in parameters.items() if name in known}
     return TrainConfig(**checked("train_options", known, own | parameters.get("train_options", {})))
+
+
+def beside_the_papers(config: TrainConfig) -> pd.DataFrame:
+    """Values that are not the paper's, one row a field: here, the paper."""
+    here, paper = (pd.Series(vars(recipe), dtype=object) for recipe in (config, TrainConfig()))
+    return pd.DataFrame({"here": here, "the paper": paper})[here != paper]

@@ -62,8 +62,8 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
 from lib.models import ModelConfig
+from lib.recipe import beside_the_papers, train_config
 from lib.relabel import relabel
-from lib.recipe import train_config
 from lib.training import fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -85,12 +85,15 @@ overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown[
 
 # %% [markdown]
 # ## Training
-# Focal loss, Adam, polynomial decay; the paper's augmentations. Killed at any moment, the same cell goes on after the
-# last finished epoch; finished, it returns at once.
+# Focal loss, Adam, polynomial decay and augmentations as in the paper; the table shows what is not. Killed at any
+# moment, the cell after it goes on from the last finished epoch; finished, it returns at once.
+
+# %%
+config = train_config(parameters)
+beside_the_papers(config)
 
 # %%
 model = ModelConfig(architecture, encoder_name, encoder_weights or None, context)
-config = train_config(parameters)
 stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task)
 
 # %% [markdown]

@@ -59,7 +59,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.evaluate import predicted_case
 from lib.figures import best_and_worst, overlay_grid
 from lib.overlap import warn_of_overlap
-from lib.recipe import train_config
+from lib.recipe import beside_the_papers, train_config
 from lib.training import fit
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -105,6 +105,9 @@ overlay_grid(
 
 # %%
 config = train_config(parameters)
+beside_the_papers(config)
+
+# %%
 two_stage = fit(train, val, reports.run_dir(area, "two_stage", work_dir), config, info.model, task, init_from=stage1)
 
 # %%

@@ -4,7 +4,7 @@ import pytest
 
 from lib.errors import ParameterError
 from lib.parameters import declared
-from lib.recipe import TrainConfig, train_config
+from lib.recipe import TrainConfig, beside_the_papers, train_config
 
 
 def test_default_is_the_papers():
@@ -12,6 +12,8 @@ def test_default_is_the_papers():
     assert (config.loss, config.focal_alpha, config.focal_gamma) == ("focal", 0.25, 0.5)
     assert (config.optimizer, config.learning_rate, config.schedule, config.poly_power) == ("adam", 2e-4, "poly", 0.9)
     assert (config.epochs, config.batch_size, config.augmentation) == (90, 8, "paper")
+    assert beside_the_papers(config).empty
+    assert beside_the_papers(TrainConfig(seed=1)).to_dict("index") == {"seed": {"here": 1, "the paper": 0}}
 
 
 @pytest.mark.parametrize("notebook", ["02_train_stage1", "03_train_stage2"])
