@@ -127,7 +127,7 @@ def curve(finished: Finished) -> Sheet:
     counts = sorted({clean for _, clean in own if clean})
     note = (
         f"dots: seeds, up to {max(map(len, own.values()))}; line: their mean; band: its 95 % interval, bootstrap over "
-        f"the {len(finished[0][1])} test chips.\n4 more clean chips choose epoch and threshold, the same in both arms; "
+        f"the {len(finished[0][1])} test chips.\n4 more clean chips choose epoch and threshold, the same in all arms; "
         "stage 1 alone saw no clean chip."
     )
     sheet = Sheet(9.0, 4.3, f"{' and '.join(metrics)} over the number of clean chips. {note}", photo=False)
