@@ -157,18 +157,19 @@ def two_stages(name: str, seed: int, budget: Budget, model: ModelConfig, recipe:
 
 
 def real_rows(budget: Budget) -> Iterator[Row]:
-    """The stages, over seeds; then one seed each of other networks, contexts, losses and schedules."""
-    model = budget.model
-    for seed in range(budget.seeds):
+    """The stages, with one budget and both; then other networks, contexts, losses and schedules; all over seeds."""
+    model, seeds = budget.model, range(budget.seeds)
+    for seed in seeds:
         yield from stages(seed, budget)
-    for seed in range(budget.seeds):
+    for seed in seeds:
         yield Row(LONG_SCRATCH, seed, 2, budget, model, both_budgets=True)
-    for name, architecture in NETWORKS.items():
-        yield from two_stages(name, 0, budget, replace(model, architecture=architecture, context="32"), {})
-    for context in ("32", "128", "64 hdc"):
-        yield from two_stages(f"context {context}", 0, budget, replace(model, context=context), {})
-    yield from two_stages("BCE + dice", 0, budget, model, {"loss": "bce_dice"})
-    yield from two_stages("constant rate", 0, budget, model, {"schedule": "constant"})
+    for seed in seeds:
+        for name, architecture in NETWORKS.items():
+            yield from two_stages(name, seed, budget, replace(model, architecture=architecture, context="32"), {})
+        for context in ("32", "128", "64 hdc"):
+            yield from two_stages(f"context {context}", seed, budget, replace(model, context=context), {})
+        yield from two_stages("BCE + dice", seed, budget, model, {"loss": "bce_dice"})
+        yield from two_stages("constant rate", seed, budget, model, {"schedule": "constant"})
 
 
 def stages(seed: int, budget: Budget, clean_chips: int = 0) -> Iterator[Row]:
