@@ -167,9 +167,10 @@ class SegmentationTask(lightning.LightningModule):
         mode = "reflect" if padding[1] < width and padding[3] < height else "replicate"
         logits = self._logits(functional.pad(image, padding, mode))[..., :height, :width]
         if not bool(torch.isfinite(logits).all()):
+            epoch = 0 if self.trainer.sanity_checking else self.current_epoch + 1
             raise TrainingDivergedError(
-                f"The network gives {float(logits.mean())} on a validation chip after epoch {self.current_epoch + 1}: "
-                f"the last steps ruined its weights. The epochs before are saved. {ADVICE}"
+                f"The network gives {float(logits.mean())} on a validation chip after epoch {epoch}: its weights are "
+                f"ruined. The epochs before are saved. {ADVICE}"
             )
         if batch["counts"]:
             self.curve.update(logits, mask, self.loss(logits, mask, weight if weight.shape[1] else None))
