@@ -1,6 +1,5 @@
 """Decoded chips in one memory map, and the crops that training takes from them."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from lib.augment import Augmentation, AugmentConfig, draw_augmentation, margin_p
 from lib.chips import WEIGHT_ONE, read_image, read_mask, read_weights
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
+from lib.paths import whole_file
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,19 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
     """
     if chips.empty:
         raise InputError("No chips to train on or to validate with: the selection of the manifest is empty.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     weights = weight_files(chips)
     weighted = any(weights)
     shapes = []
-    try:
-        with temporary.open("wb") as file:
-            for row, weight in zip(chips.itertuples(), weights, strict=True):
-                bands = [read_image(row.image), read_mask(row.mask)]
-                if weighted:
-                    bands.append(_weight_levels(weight, bands[1].shape))
-                for name, band in zip((row.mask, weight), bands[1:], strict=False):
-                    if band.shape != bands[0].shape[:2]:
-                        raise InputError(f"{row.image} is {bands[0].shape[:2]} px, {name} {band.shape} px.")
-                shapes.append(bands[1].shape)
-                file.write(np.dstack(bands).tobytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        for row, weight in zip(chips.itertuples(), weights, strict=True):
+            bands = [read_image(row.image), read_mask(row.mask)]
+            if weighted:
+                bands.append(_weight_levels(weight, bands[1].shape))
+            for name, band in zip((row.mask, weight), bands[1:], strict=False):
+                if band.shape != bands[0].shape[:2]:
+                    raise InputError(f"{row.image} is {bands[0].shape[:2]} px, {name} {band.shape} px.")
+            shapes.append(bands[1].shape)
+            file.write(np.dstack(bands).tobytes())
     offsets = np.concatenate([[0], np.cumsum([height * width for height, width in shapes])])
     names = chips["chip"] if "chip" in chips else chips["image"].map(lambda image: Path(image).stem)
     pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), 5 if weighted else 4))

@@ -1,7 +1,6 @@
 """What Lightning runs for `lib.training`: the task, its score, and the record of its epochs."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from lib.errors import PPLinkNetError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.losses import Loss
 from lib.models import INPUT_MULTIPLE_PX
-from lib.paths import write_whole
+from lib.paths import whole_file, write_whole
 
 PROBABILITY_BINS = 256
 ADVICE = "Lower learning_rate, or set clip_norm=1.0."
@@ -210,14 +209,9 @@ class WholeFileIO(TorchCheckpointIO):
     """Writes Lightning's checkpoints whole or not at all, on the disk where they belong."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write to a temporary name beside `path`, then rename."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        """Write all of it, then put it in its place."""
+        with whole_file(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class Record(Callback):

@@ -21,7 +21,7 @@ from lib.checkpoint import CheckpointInfo, TrainedModel, file_digest, is_checkpo
 from lib.encoders import IMAGENET
 from lib.errors import CheckpointError, DownloadError
 from lib.models import OWN_ARCHITECTURES, ModelConfig, build_model
-from lib.paths import write_whole
+from lib.paths import whole_file, write_whole
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -73,9 +73,8 @@ def save_pretrained(checkpoint: Path, folder: Path) -> Path:
     kind = own or smp.MODEL_ARCHITECTURES_MAPPING[info.model.architecture]
     values = {name: value for name, value in vars(info.model).items() if name in inspect.signature(kind).parameters}
     config = {**values, "encoder_weights": None, "_model_class": kind.__name__}
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(checkpoint, folder / f".{WEIGHTS}.tmp")
-    (folder / f".{WEIGHTS}.tmp").replace(folder / WEIGHTS)
+    with whole_file(folder / WEIGHTS) as temporary:
+        shutil.copyfile(checkpoint, temporary)
     write_whole(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
     return folder
 
