@@ -9,6 +9,7 @@ already is not made again.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,7 @@ def main() -> None:
     if options.epochs:
         val, test = select(chips, "osm", "val"), select(chips, "clean", "test")
         rows.append({"what": "stage 1", "masks": "", **network_scores(folder / "best.safetensors", test)})
-        config = TrainConfig(
-            options.epochs, 4, 192, 160, learning_rate=stage1.info.training["learning_rate"], seed=options.seed
-        )
+        config = replace(TrainConfig(**stage1.info.training), epochs=options.epochs)
         for name, train in (("mended", better), ("as OpenStreetMap has them", osm)):
             place = reports.run_dir(AREA, "self_" + name.split()[0], work_dir)
             done = fit(train, val, place, config, stage1.info.model, "roads", folder / "best.safetensors")

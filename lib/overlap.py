@@ -34,7 +34,7 @@ def seen_by(chips: pd.DataFrame, earlier: dict[str, Any] | None = None) -> dict[
         "footprints": distinct WKT polygons in longitude/latitude; "images": digests of the images without one.
     """
     earlier = earlier or {}
-    footprints = chips["footprint"].fillna("") if "footprint" in chips else pd.Series("", chips.index)
+    footprints = _footprints(chips)
     images = {_digest(path) for path in chips["image"][footprints == ""]}
     return {
         "footprints": sorted({*footprints[footprints != ""], *earlier.get("footprints", [])}),
@@ -54,7 +54,7 @@ def overlapping(chips: pd.DataFrame, info: CheckpointInfo) -> pd.Series:
         bool, same index as `chips`; False throughout for a checkpoint that doesn't say what it has seen.
     """
     seen = info.provenance.get("seen", {})
-    footprints = chips["footprint"].fillna("") if "footprint" in chips else pd.Series("", chips.index)
+    footprints = _footprints(chips)
     overlaps = pd.Series(False, chips.index)
     placed = footprints != ""
     if seen.get("images"):
@@ -92,6 +92,11 @@ def warn_of_overlap(chips: pd.DataFrame, info: CheckpointInfo, use: str) -> None
             PPLinkNetWarning,
             stacklevel=2,
         )
+
+
+def _footprints(chips: pd.DataFrame) -> pd.Series:
+    """WKT of each chip's ground, "" where nothing says where it lies."""
+    return chips["footprint"].fillna("") if "footprint" in chips else pd.Series("", chips.index)
 
 
 def _digest(path: str) -> str:
