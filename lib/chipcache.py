@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lib.augment import Augmentation, AugmentConfig, draw_augmentation, margin_px
-from lib.chips import WEIGHT_ONE, read_image, read_mask, read_weights
+from lib.chips import WEIGHT_ONE, read_image, read_mask, read_weight_levels
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
 from lib.paths import whole_file
@@ -115,7 +115,7 @@ def weight_files(chips: pd.DataFrame) -> list[str]:
 
 def _weight_levels(path: str, shape: tuple[int, int]) -> np.ndarray:
     """Weights as they lie in the file: uint8, WEIGHT_ONE throughout where there is none."""
-    return (read_weights(path) * WEIGHT_ONE).astype(np.uint8) if path else np.full(shape, WEIGHT_ONE, np.uint8)
+    return read_weight_levels(path) if path else np.full(shape, WEIGHT_ONE, np.uint8)
 
 
 def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float, ...]]:

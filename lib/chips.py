@@ -163,10 +163,15 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 def read_weights(path: str | Path) -> np.ndarray:
     """What each pixel of a chip counts in training, float32 (height, width). Raises InputError if it can't be read."""
-    weights = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if weights is None:
+    return read_weight_levels(path).astype(np.float32) / WEIGHT_ONE
+
+
+def read_weight_levels(path: str | Path) -> np.ndarray:
+    """Weights as they lie in the file, uint8 (height, width), WEIGHT_ONE for 1. Raises InputError as `read_weights`."""
+    levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if levels is None:
         raise InputError(f"{path} is not an image of weights that can be read; expected an 8-bit PNG")
-    return weights.astype(np.float32) / WEIGHT_ONE
+    return levels
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from lib.checkpoint import TrainedModel
-from lib.chips import WEIGHT_ONE, load_manifest, read_mask, read_weights, write_manifest, write_png
+from lib.chips import WEIGHT_ONE, load_manifest, read_mask, read_weight_levels, write_manifest, write_png
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
 from lib.offset import LEAST_CONFIDENCE, estimate_offset
@@ -92,14 +92,14 @@ def relabel(
         if any(shift_m):
             progress(f"{scene}: masks moved by {shift_m[0]:.1f} m to the east, {shift_m[1]:.1f} m to the north")
         for chip, mask, probability in zip(chips.itertuples(), masks, probabilities, strict=True):
-            moved = move(mask, shift_m[0] / chip.gsd_m, shift_m[1] / chip.gsd_m)
+            right_px, up_px = (metres / chip.gsd_m for metres in shift_m)
+            moved = move(mask, right_px, up_px)
             mended = mend(moved, probability, model.info.threshold, options)
             drawn += int(((mended == MASK_FOREGROUND) & (moved == MASK_BACKGROUND)).sum())
             erased += int(((mended == MASK_BACKGROUND) & (moved == MASK_FOREGROUND)).sum())
             manifest.loc[chip.Index, "mask"] = str(write_png(folder / "masks_relabelled" / f"{chip.chip}.png", mended))
             if chip.weight:
-                levels = (read_weights(chip.weight) * WEIGHT_ONE).astype(np.uint8)
-                moved = _moved(levels, shift_m[0] / chip.gsd_m, shift_m[1] / chip.gsd_m, WEIGHT_ONE)
+                moved = _moved(read_weight_levels(chip.weight), right_px, up_px, WEIGHT_ONE)
                 path = write_png(folder / "weights_relabelled" / f"{chip.chip}.png", moved)
                 manifest.loc[chip.Index, "weight"] = str(path)
     total = int((chosen["width"] * chosen["height"]).sum())
