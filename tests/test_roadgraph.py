@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -237,8 +237,11 @@ def test_round_trip_of_the_sample_town():
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 40), st.integers(0, 40))
+@example(1, 0, 0, 0)
 def test_topology_does_not_depend_on_place_or_direction(seed, symmetry, dx, dy):
     mask = graph_to_mask(town(seed, 400), (400, 400), 9)
+    around = ndimage.generate_binary_structure(2, 1) & (np.arange(9).reshape(3, 3) != 4)
+    mask[ndimage.binary_erosion(mask, around)] = 255  # a hole of one pixel may lie within a single junction
     moved = np.pad(mask, ((dy, 40 - dy), (dx, 40 - dx)))
     plain = np.pad(mask, 20)
     turned = np.rot90(moved.T if symmetry > 3 else moved, symmetry)
