@@ -5,7 +5,7 @@ AREA ?= demo
 DATA_DIR ?=
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := $(wildcard lib/*.py notebooks/*.py)
+SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 
 .PHONY: demo test setup lab report results lint sync lock clean
 .SECONDEXPANSION:
@@ -18,7 +18,7 @@ report: reports/$(AREA)/index.html  ## the same for params/AREA (DATA_DIR=path w
 	@cat reports/$(AREA)/scoreboard.txt
 
 reports/%/index.html: $(READY) $(SOURCES) $$(wildcard params/$$*/*.yaml)
-	$(BIN)/python -m lib.reports $* $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
+	$(BIN)/python -m lib.show.reports $* $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
 
 test: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

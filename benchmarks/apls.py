@@ -18,7 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lib import apls, apls_strict, roadio
+from lib import apls
+from lib.apls import strict as apls_strict
+from lib.mapping import roadio
 
 LARGEST = 31  # pairs of the folder that count as large networks
 BASELINE_POINTS = 700  # control points up to which the networkx scorer is waited for

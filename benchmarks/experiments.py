@@ -24,18 +24,18 @@ import pandas as pd
 import torch
 
 from benchmarks.findings import BOTH, LONG_SCRATCH, NOISY, SCRATCH, publish
-from lib import reports
-from lib.checkpoint import TrainedModel, load_model
-from lib.chips import load_manifest, select
-from lib.devices import device_name, precision_for
+from lib.chips.manifest import load_manifest, select
 from lib.errors import InputError
-from lib.evaluate import probability_pairs, score_chips
-from lib.models import ModelConfig
+from lib.mapping.predict import predict_chips
+from lib.networks.checkpoint import TrainedModel, load_model
+from lib.networks.devices import device_name, precision_for
+from lib.networks.models import ModelConfig
 from lib.paths import ROOT, write_whole
-from lib.predict import predict_chips
-from lib.recipe import TrainConfig
-from lib.sweep import threshold_sweep
-from lib.training import fit
+from lib.scores.evaluate import probability_pairs, score_chips
+from lib.scores.sweep import threshold_sweep
+from lib.show import reports
+from lib.training.recipe import TrainConfig
+from lib.training.trainer import fit
 
 AREAS = {"clean-chips": "demo", "real": "massachusetts-epfl", "kampala": "kampala"}
 NETWORKS = {"D-LinkNet": "d_linknet", "LinkNet": "linknet", "U-Net": "unet", "DeepLabV3+": "deeplabv3plus"}
@@ -59,7 +59,7 @@ class Budget:
     gsd_m
         Metres a pixel of the chips; 0 keeps that of params/.
     tta
-        Views of a test chip, see `lib.predict`.
+        Views of a test chip, see `lib.mapping.predict`.
     """
 
     stage1: tuple[int, int]

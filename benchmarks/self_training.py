@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import evaluate, reports
-from lib.checkpoint import load_model
-from lib.chips import load_manifest, read_mask, select
-from lib.metrics import PixelScores
+from lib.chips.manifest import load_manifest, read_mask, select
+from lib.mapping.predict import predict_chips
+from lib.networks.checkpoint import load_model
 from lib.paths import ROOT, write_whole
-from lib.predict import predict_chips
-from lib.recipe import TrainConfig
-from lib.relabel import RelabelOptions, relabel
-from lib.training import fit
+from lib.scores import evaluate
+from lib.scores.metrics import PixelScores
+from lib.show import reports
+from lib.training.recipe import TrainConfig
+from lib.training.trainer import fit
+from lib.trust.self_training import RelabelOptions, relabel
 
 AREA = "demo"
 NEVER = float("inf")

@@ -25,16 +25,16 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from lib.augment import AUGMENTATIONS, augment
-from lib.chipcache import BatchSampler, ChipCache, CropDataset, build_cache
-from lib.chips import write_png
-from lib.devices import device_name, freed_memory_kept, precision_for
-from lib.engine import SegmentationTask
-from lib.losses import focal_loss
-from lib.models import ModelConfig, create_model
+from lib.chips.manifest import write_png
+from lib.networks.devices import device_name, freed_memory_kept, precision_for
+from lib.networks.models import ModelConfig, create_model
 from lib.paths import ROOT, write_whole
-from lib.recipe import TrainConfig
-from lib.training import fit
+from lib.training.augment import AUGMENTATIONS, augment
+from lib.training.cache import BatchSampler, ChipCache, CropDataset, build_cache
+from lib.training.engine import SegmentationTask
+from lib.training.losses import focal_loss
+from lib.training.recipe import TrainConfig
+from lib.training.trainer import fit
 
 NETWORKS = ("pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -209,7 +209,7 @@ def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.d
 def compare_end_to_end(
     chips: pd.DataFrame, cache: ChipCache, options: argparse.Namespace, device: torch.device
 ) -> float:
-    """Speed of `lib.training.fit` from step to step, as a share of that on a batch already on the device."""
+    """Speed of `lib.training.trainer.fit` from step to step, as a share of that on a batch already on the device."""
     trainee = Trainee("pp_linknet", options.encoder, device, True, options.crop_px)
     batches = crop_batches(cache, options.crop_px, options.batch_size, options.workers, device.type == "cuda")
     resident = {name: values.to(device) for name, values in next(batches).items()}

@@ -27,7 +27,7 @@ area: str = "demo"  # study area: names the folders of chips, runs and report
 data_dir: str = "data/demo"  # where scenes and vectors lie; relative to the project's root
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
 render_sample: bool = True  # first render the embedded sample town into data_dir
-sources: list = [  # see lib.sources: scenes by pattern, and where their masks come from
+sources: list = [  # see lib.chips.sources: scenes by pattern, and where their masks come from
     {"images": "images/helsinki.tif", "osm": "vectors/{stem}_osm.gpkg", "clean": "vectors/{stem}_truth.gpkg"},
     {"images": "images/town.tif", "osm": "vectors/{stem}_osm.gpkg", "clean": "vectors/{stem}_truth.gpkg"},
 ]
@@ -48,7 +48,7 @@ checkpoint: str = ""  # of stage 1: its predictions measure the offsets, too, an
 gap_m: float = 0.0  # ground kept free between buildings that touch
 ignore_band_m: float = 0.0  # edges of OSM masks are neither road nor background within this distance
 class_weights: dict = {}  # what a road's pixels count in training, by highway class; 1 for those not named
-drop: list = []  # rules that keep OSM-labelled chips out of training, such as "road_m < 50"; see lib.quality
+drop: list = []  # rules that keep OSM-labelled chips out of training, such as "road_m < 50"; see lib.trust.quality
 noise_study_dir: str = ""  # folder with osm/ and another folder of surveyed roads, files named alike, to compare
 skip_bad: bool = False  # go on without files that can't be read; they are listed in skipped.csv beside the manifest
 scheduler: str = ""  # address of a Dask scheduler that cuts the chips, such as "tcp://host:8786"; "": this machine
@@ -64,14 +64,13 @@ parameters = check_notebook("01_rasterize_osm", globals())
 import pandas as pd
 from IPython.display import display
 
-from lib import alignment, chips, lane_fit, noise_study, quality, reports, sample, widgets
-from lib.checkpoint import load_model
-from lib.dataset import ChipOptions, build_chips
-from lib.figures import label_overlay, overlay_grid
-from lib.lanes import check_classes, lane_profile
+from lib.chips import ChipOptions, build_chips, find_scenes, load_manifest, read_image, read_mask, read_vectors
+from lib.networks import load_model
+from lib.osm import check_classes, lane_profile
 from lib.paths import ROOT, resolve
-from lib.sources import find_scenes, read_vectors
-from lib.split_map import split_map
+from lib.sample import make_sample
+from lib.show import label_overlay, label_figures, overlay_grid, reports, split_map, widgets
+from lib.trust import alignment, fit_lane_widths, noise_study, quality
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
@@ -81,7 +80,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %%
 if render_sample:
-    sample.make_sample(resolve(data_dir), progress=print)
+    make_sample(resolve(data_dir), progress=print)
 skipped = {} if skip_bad else None
 scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m, skipped)]
 print(f"{len(scenes)} scenes at {gsd_m} m a pixel")
@@ -109,7 +108,9 @@ pd.DataFrame(found, columns=["source", task, "OSM as of"])
 own = {"lane_width_m": lane_width_m or lane_widths_m}
 lanes = lane_profile({"base": profile} | own | ({"drawn": classes} if classes else {}))
 check_classes(lane_widths_m, lanes, "lane_widths_m")
-lane_fit.widths_figure(scenes, layers, lanes) if task == "roads" else print("buildings are drawn as their polygons")
+label_figures.widths_figure(scenes, layers, lanes) if task == "roads" else print(
+    "buildings are drawn as their polygons"
+)
 
 # %% [markdown]
 # ## Does the map lie on the image?
@@ -125,7 +126,7 @@ shifts_m = alignment.shifts(scenes, measured if align else None, dx_m, dy_m)
 drawn_scenes = alignment.with_vectors(scenes, layers)
 moved_scenes = [scene for scene in drawn_scenes if scene.name in shifts_m]
 if moved_scenes:
-    display(alignment.offset_figure(moved_scenes[-1], layers, task, lanes, shifts_m))
+    display(label_figures.offset_figure(moved_scenes[-1], layers, task, lanes, shifts_m))
 measured.round(2) if len(measured) else print("no scene with vectors is large enough to measure an offset")
 
 # %% [markdown]
@@ -147,7 +148,7 @@ options = ChipOptions(
 )
 chip_dir = reports.chip_dir(area, work_dir)
 manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped)
-manifest = chips.load_manifest(manifest_path)
+manifest = load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 
 # %%
@@ -161,10 +162,10 @@ split_map(manifest) if placed else print("no georeference: whole scenes were dea
 # %%
 noisy = manifest[(manifest.label == "osm") & (manifest.split == "train")]
 shown = noisy.sample(min(8, len(noisy)), random_state=seed)
-images, masks = [chips.read_image(p) for p in shown.image], [chips.read_mask(p) for p in shown["mask"]]
+images, masks = [read_image(p) for p in shown.image], [read_mask(p) for p in shown["mask"]]
 display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m)))
 chip = shown.iloc[0]
-label_overlay(chips.read_image(chip["image"]), chips.read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"])
+label_overlay(read_image(chip["image"]), read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"])
 
 # %% [markdown]
 # ## How noisy is OpenStreetMap?
@@ -179,13 +180,13 @@ pd.Series(noise, name="OSM against clean").to_frame() if noise else print("no ch
 # drawn, the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.4 to 2.8 m off; moved by that, it reaches
 # 0.44 to 0.71 (mean 0.57). What remains is streets that only one of them knows: OSM has 13 km of road there, the survey
 # 18 km, and APLS, which asks for routes rather than for pixels, is 0.41 to 0.78 (mean 0.65) before the move and hardly
-# changes after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.offset` from the
+# changes after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.masks.offset` from the
 # surveyed mask; APLS is strict. `noise_study_dir` measures it again, on this data or on yours.
 
 # %%
 pairs = noise_study.study(resolve(noise_study_dir)) if noise_study_dir else []
 if pairs:
-    display(noise_study.table(pairs).round(2), noise_study.figure(pairs))
+    display(noise_study.table(pairs).round(2), label_figures.study_figure(pairs))
 else:
     print("no noise_study_dir: nothing compared anew")
 
@@ -198,7 +199,7 @@ else:
 # %%
 labels = quality.chip_table(manifest, scenes, layers, task, lanes, measured, shifts_m, model)
 dropped = quality.drop_chips(manifest_path, labels, drop)
-manifest = chips.load_manifest(manifest_path)
+manifest = load_manifest(manifest_path)
 measures = labels[list(quality.MEASURES)].dropna(axis=1, how="all")
 display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
 dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} training chips are used")
@@ -206,8 +207,8 @@ dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} trai
 # %%
 doubtful = quality.most_doubtful(labels, manifest)
 overlay_grid(
-    [chips.read_image(p) for p in doubtful.image],
-    [chips.read_mask(p) for p in doubtful["mask"]],
+    [read_image(p) for p in doubtful.image],
+    [read_mask(p) for p in doubtful["mask"]],
     gsd_m=list(doubtful.gsd_m),
     titles=list(doubtful.title),
 )
@@ -220,11 +221,11 @@ overlay_grid(
 # %%
 clean = {split: manifest[(manifest.label == "clean") & (manifest.split == split)] for split in ("train", "val")}
 can_fit = task == "roads" and lanes.lane_width_px is None
-fitted = lane_fit.fit_lane_widths(clean["train"], clean["val"], scenes, layers, lanes, shifts_m) if can_fit else None
+fitted = fit_lane_widths(clean["train"], clean["val"], scenes, layers, lanes, shifts_m) if can_fit else None
 if fitted:
     verdict = "better" if fitted.helps else "no better"
     print(f"on chips that the fit has not seen it is {verdict}; lane_widths_m: {fitted.lane_widths_m}")
-    display(lane_fit.suggestion_figure(fitted))
+    display(label_figures.suggestion_figure(fitted))
 else:
     print("no OSM roads with clean masks under them: nothing to fit to")
 
@@ -253,4 +254,4 @@ if widgets.is_interactive() and task == "roads" and drawn_scenes:
     measured_m = alignment.shifts([scene], measured if align else None).get(scene.name, (0.0, 0.0))
     good = fitted if fitted and fitted.helps else None
     path = ROOT / "params" / area / "01_rasterize_osm.yaml"
-    display(lane_fit.lane_panel(scene, layers, lanes, lane_widths_m, good, measured_m, (dx_m, dy_m), path))
+    display(label_figures.lane_panel(scene, layers, lanes, lane_widths_m, good, measured_m, (dx_m, dy_m), path))

@@ -43,7 +43,7 @@ ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, 
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
 devices: int = 1  # GPUs (or processes on a CPU) that share each batch
 self_training: bool = False  # stage 1b: mend the masks where this network strongly disagrees, and go on from there
-train_options: dict = {}  # more of lib.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
+train_options: dict = {}  # more of lib.training.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
 seed: int = 0  # of first weights, crops and augmentation
 
 # %%
@@ -55,16 +55,12 @@ parameters = check_notebook("02_train_stage1", globals())
 # %matplotlib inline
 import pandas as pd
 
-from lib import reports
-from lib.charts import training_curves
-from lib.checkpoint import load_model
 from lib.chips import load_manifest, read_image, read_mask, select
-from lib.evaluate import predicted_case
-from lib.figures import best_and_worst, overlay_grid
-from lib.models import ModelConfig
-from lib.recipe import beside_the_papers, train_config
-from lib.relabel import relabel
-from lib.training import fit
+from lib.networks import ModelConfig, load_model
+from lib.scores import predicted_case
+from lib.show import best_and_worst, overlay_grid, reports, training_curves
+from lib.training import beside_the_papers, fit, train_config
+from lib.trust import relabel
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 

@@ -38,7 +38,7 @@ loss: str = "focal"  # "bce", "dice", "bce_dice" (D-LinkNet's), "jaccard", "lova
 ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, e.g. 0.99; 0: off
 patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
 compare_scratch: bool = True  # train the same network on the same clean chips without stage 1, too
-train_options: dict = {}  # more of lib.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
+train_options: dict = {}  # more of lib.training.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
 seed: int = 0  # of first weights, crops and augmentation
 
 # %%
@@ -52,15 +52,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lib import reports
-from lib.charts import training_curves
-from lib.checkpoint import load_model, read_info
 from lib.chips import load_manifest, read_image, read_mask, select
-from lib.evaluate import predicted_case
-from lib.figures import best_and_worst, overlay_grid
-from lib.overlap import warn_of_overlap
-from lib.recipe import beside_the_papers, train_config
-from lib.training import fit
+from lib.networks import load_model, read_info
+from lib.scores import predicted_case
+from lib.show import best_and_worst, overlay_grid, reports, training_curves
+from lib.training import beside_the_papers, fit, train_config, warn_of_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 

@@ -41,15 +41,12 @@ parameters = check_notebook("04_evaluate", globals())
 import pandas as pd
 from IPython.display import display
 
-from lib import evaluate, reports, storyboard, widgets
-from lib.charts import precision_recall, scoreboard
-from lib.checkpoint import load_model
 from lib.chips import load_manifest, read_image, read_mask, select
-from lib.figures import best_and_worst
-from lib.overlap import warn_of_overlap
-from lib.predict import predict_chips, read_probability
-from lib.split_map import split_map
-from lib.sweep import threshold_sweep
+from lib.mapping import predict_chips, read_probability
+from lib.networks import load_model
+from lib.scores import evaluate, threshold_sweep
+from lib.show import best_and_worst, precision_recall, reports, scoreboard, split_map, storyboard, widgets
+from lib.training import warn_of_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib.chips import write_png
+from lib.chips.manifest import write_png
 
 
 @pytest.fixture

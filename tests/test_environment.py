@@ -2,8 +2,6 @@
 
 import importlib
 import re
-import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -61,12 +59,3 @@ def test_torch_and_torchvision_are_of_one_make():
     assert torch.__version__.partition("+")[2] == torchvision.__version__.partition("+")[2]
     boxes, scores = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]]), torch.tensor([0.9, 0.8])
     assert torchvision.ops.nms(boxes, scores, 0.5).tolist() == [0]  # a compiled operator answers
-
-
-def test_training_and_scoring_need_no_gis_package():
-    """They run on a bare GPU box: torch, segmentation-models-pytorch, lightning, numpy, pandas, numba, OpenCV."""
-    rooms = "training, predict, models, checkpoint, hub, overlap, chips, metrics, roadgraph, apls"
-    gis = {"geopandas", "osmnx", "osmium", "pyproj", "rasterio", "shapely", "folium"}
-    code = f"import sys; from lib import {rooms}; print(sorted({gis} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout == "[]\n"

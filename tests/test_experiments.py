@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.chips import write_manifest, write_png
+from lib.chips.manifest import write_manifest, write_png
 from lib.errors import InputError
-from lib.metrics import PixelScores, pixel_scores
 from lib.paths import ROOT
+from lib.scores.metrics import PixelScores, pixel_scores
 
 
 @pytest.fixture

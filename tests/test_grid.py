@@ -1,6 +1,5 @@
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from rasterio.transform import Affine
 
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, WEB_MERCATOR, Grid, project, read_grid, tile_grid
+from lib.paths import ROOT
 
 UTM = "EPSG:32635"
 NORTH_UP = Grid((0.5, 0.0, 385500.0, 0.0, -0.5, 6673300.0), UTM, 400, 300)
@@ -190,6 +190,6 @@ def test_importing_the_grid_imports_no_gis_package():
     import sys
 
     code = "import sys, lib.grid; print(sorted({'rasterio', 'pyproj', 'shapely', 'geopandas'} & set(sys.modules)))"
-    root = Path(__file__).parents[1]
+    root = ROOT
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert run.stdout.strip() == "[]"

@@ -8,10 +8,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lib import reports
-from lib.leaflet import fetched_addresses
 from lib.parameters import NOTEBOOKS
 from lib.paths import ROOT
+from lib.show import reports
+from lib.show.leaflet import fetched_addresses
 
 SHARED = ROOT.parent / "shared" / "data"
 PAPERMILL = Path(sys.executable).with_name("papermill")

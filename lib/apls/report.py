@@ -1,0 +1,148 @@
+"""APLS of whole files: every image, cities, the means as the challenge takes them and what they leave out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.apls.scoring import CHALLENGE_GSD_M, Mode, score
+from lib.errors import InputError
+from lib.mapping import roadio
+
+SCORE_COLUMNS = ["ImageId", "truth_to_proposal", "proposal_to_truth", "apls"]
+IMAGES_NAMED = 5  # images left out that a description names
+
+
+def city_of(image: str) -> str:
+    """City of an image id: its first three parts between underscores (AOI_2_Vegas_img1), or all it has."""
+    return "_".join(image.split("_")[:3])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """
+    Means as the challenge takes them, and what they leave out.
+
+    Attributes
+    ----------
+    images
+        Scored images by id: city, truth_to_proposal, proposal_to_truth, apls.
+    cities
+        By city: mean apls of its scored images (0 where none was scored), and how many were.
+    overall
+        Mean over the cities.
+    image_mean
+        Mean over the scored images.
+    only_truth, only_proposal
+        Images in one file only: the challenge leaves them out of every mean, at no cost.
+    refused
+        Images that the challenge refuses, with the reason.
+    with_missing
+        Mean over the images of the truth, those that are missing or refused counting 0.
+    """
+
+    images: pd.DataFrame
+    cities: pd.DataFrame
+    overall: float
+    image_mean: float
+    only_truth: list[str]
+    only_proposal: list[str]
+    refused: dict[str, str]
+    with_missing: float
+
+
+def summarise(
+    scores: pd.DataFrame,
+    only_truth: Sequence[str] = (),
+    only_proposal: Sequence[str] = (),
+    refused: dict[str, str] | None = None,
+) -> Summary:
+    """
+    Means per city and overall of a table of scores with the columns ImageId and apls.
+
+    A city is a mean over its scored images, the whole a mean over cities; a city whose images are all missing
+    counts as 0, as in the challenge.
+    """
+    refused = dict(refused or {})
+    images = scores.set_index("ImageId")
+    images = images.assign(city=[city_of(image) for image in images.index])
+    cities = images.groupby("city")["apls"].agg(apls="mean", images="size")
+    unscored = {city_of(image) for image in [*only_truth, *only_proposal, *refused]} - set(cities.index)
+    none = pd.DataFrame({"apls": 0.0, "images": 0}, index=pd.Index(sorted(unscored), name="city"))
+    cities = pd.concat([cities, none]).sort_index() if len(none) else cities
+    expected = len(images) + len(only_truth) + len(refused)
+    return Summary(
+        images=images,
+        cities=cities,
+        overall=float(cities["apls"].mean()) if len(cities) else 0.0,
+        image_mean=float(images["apls"].mean()) if len(images) else 0.0,
+        only_truth=sorted(only_truth),
+        only_proposal=sorted(only_proposal),
+        refused=refused,
+        with_missing=float(images["apls"].sum() / expected) if expected else 0.0,
+    )
+
+
+def score_files(
+    truth: str | Path | Sequence[str | Path],
+    proposal: str | Path,
+    mode: Mode = "challenge",
+    gsd_m: float = CHALLENGE_GSD_M,
+    grid: Any = None,
+) -> Summary:
+    """
+    Score every image that truth and proposal share.
+
+    Challenge CSVs hold many images (several truth files are put together); GeoJSON, GeoPackage and other vector
+    files hold one pair, named after the proposal's file, in pixels or, with a `lib.grid.Grid`, in the world.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read; what the challenge refuses in single images is reported in `refused`.
+    """
+    truths = [truth] if isinstance(truth, str | Path) else list(truth)
+    if any(Path(path).suffix.lower() in roadio.VECTOR_SUFFIXES for path in [*truths, proposal]):
+        image = Path(proposal).stem
+        left = {image: [line for path in truths for line in roadio.read_vector(path, grid)]}
+        right = {image: roadio.read_vector(proposal, grid)}
+        where: list[dict[str, list[str]]] = [{}, {}]
+    else:
+        left, where_left = roadio.read_challenge_lines(truths)
+        right, where_right = roadio.read_challenge_lines(proposal)
+        where = [where_left, where_right]
+    rows, refused = [], {}
+    for image in sorted(set(left) & set(right)):
+        try:
+            if mode == "challenge":
+                for roads, places in zip((left, right), where, strict=True):
+                    roadio.check_roads(roads[image], places.get(image))
+            result = score(left[image], right[image], mode, gsd_m, check=False)
+        except InputError as error:
+            refused[image] = str(error)
+            continue
+        rows.append((image, result.truth_to_proposal, result.proposal_to_truth, result.apls))
+    frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    return summarise(frame, sorted(set(left) - set(right)), sorted(set(right) - set(left)), refused)
+
+
+def describe(summary: Summary) -> str:
+    """The means and what they leave out, in words."""
+    out = [f"{city.Index}: {city.apls:.6f} ({city.images} images)" for city in summary.cities.itertuples()]
+    out.append(f"overall, mean over cities: {summary.overall:.6f}")
+    out.append(f"mean over the {len(summary.images)} scored images: {summary.image_mean:.6f}")
+    for images, name, effect in (
+        (
+            summary.only_truth,
+            "truth",
+            f"with them as 0, the mean over the truth's images is {summary.with_missing:.6f}",
+        ),
+        (summary.only_proposal, "proposal", "they cost nothing, but a city without any scored image counts as 0"),
+    ):
+        if images:
+            some = ", ".join(images[:IMAGES_NAMED]) + (", ..." if len(images) > IMAGES_NAMED else "")
+            out.append(f"in the {name} only, left out of every mean: {len(images)} ({some}); {effect}")
+    out += [f"refused, left out of every mean: {image}: {why}" for image, why in summary.refused.items()]
+    return "\n".join(out)

@@ -1,0 +1,18 @@
+"""
+Chips: square pieces of scenes with their masks, in a folder with a manifest.
+
+In: scenes (images on disk, with their place where it is known), vectors or mask images. Out: PNG pairs and
+`manifest.csv`, one row a chip: label, split, place. `manifest` reads them without any GIS package.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cut": ["ChipOptions"],
+        "dataset": ["build_chips"],
+        "manifest": ["load_manifest", "read_image", "read_mask", "select", "write_manifest"],
+        "sources": ["Scene", "find_scenes", "read_scene", "read_vectors"],
+    },
+)

@@ -1,0 +1,236 @@
+"""Cutting chips: a block of a scene's chips is read, drawn and written, on this core or on another machine."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.chips.manifest import MOST_WEIGHT, PATHS, WEIGHT_ONE, write_png
+from lib.chips.sources import Scene, half_brightness, nodata_area, opened, read_mask_image, read_scene, source_name
+from lib.errors import InputError, ParameterError
+from lib.grid import MASK_IGNORE
+from lib.masks.rasterize import (
+    RoadIndex,
+    Window,
+    draw_polygons,
+    draw_roads,
+    draw_weights,
+    ignore_edges,
+    index_buildings,
+    index_roads,
+)
+from lib.osm.lanes import LaneProfile, check_classes, road_weights
+from lib.osm.layers import OsmLayers
+from lib.paths import write_whole
+
+WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
+
+
+@dataclass(frozen=True)
+class ChipOptions:
+    """
+    How an area is cut into chips.
+
+    Attributes
+    ----------
+    task
+        "roads" or "buildings".
+    gsd_m
+        Ground sampling distance of the chips, metres; scenes of another one are resampled.
+    chip_px
+        Side of a chip; a scene smaller than that is one chip of its own size.
+    val_share, test_share
+        Share of each source's ground (or of its scenes, where nothing says how they lie) that validates and tests.
+    clean_chips
+        How many training chips, and how many validating ones at most, get a clean mask; 0 means all.
+    seed
+        Draws the clean chips, and the splits of scenes without georeference.
+    gap_m
+        Ground kept free between buildings that touch, metres.
+    ignore_band_m
+        Pixels within this distance of an edge in an OSM mask are MASK_IGNORE: there the map is least to be believed.
+    class_weights
+        What the pixels of a road count in training, by highway class; 1 for classes not named. Nothing is written
+        where it is empty.
+    """
+
+    task: str = "roads"
+    gsd_m: float = 0.5
+    chip_px: int = 512
+    val_share: float = 0.15
+    test_share: float = 0.2
+    clean_chips: int = 0
+    seed: int = 0
+    gap_m: float = 0.0
+    ignore_band_m: float = 0.0
+    class_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in ("roads", "buildings"):
+            raise ParameterError(f"task is 'roads' or 'buildings', got {self.task!r}")
+        if self.gsd_m <= 0 or self.chip_px < 32 or min(self.clean_chips, self.gap_m, self.ignore_band_m) < 0:
+            raise ParameterError(
+                "gsd_m must be positive, chip_px at least 32, clean_chips, gap_m and ignore_band_m not negative: "
+                f"{self}"
+            )
+        if self.class_weights and self.task != "roads":
+            raise ParameterError(f"class_weights go by highway class, so that {self.task} have none")
+        for name, weight in self.class_weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST_WEIGHT:
+                raise ParameterError(f"class_weights[{name!r}]: expected 0 to {MOST_WEIGHT}, got {weight!r}")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip as planned."""
+
+    name: str
+    window: Window  # in the scene's pixels
+    split: str
+    labels: tuple[str, ...]
+    key: str  # digest of all that decides its files
+
+
+@dataclass(frozen=True)
+class Block:
+    """
+    Some chips of one scene, with all that is needed to make them.
+
+    Attributes
+    ----------
+    layers
+        Label source -> the vectors near the chips, where its masks are drawn; moved by `shift_m` already.
+    shift_m
+        Metres to the east and north by which the OSM vectors were moved.
+    """
+
+    scene: Scene
+    chips: tuple[Chip, ...]
+    layers: Mapping[str, OsmLayers]
+    shift_m: tuple[float, float]
+    options: ChipOptions
+    profile: LaneProfile
+    out_dir: Path
+
+
+def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
+    """
+    Make the chips of a block that are not there yet; chip -> its manifest rows, or the error that stopped it.
+
+    Each chip is kept as soon as it is made, so that a block begun by a worker that died is continued, not repeated.
+    """
+    rows, draw = {}, {}
+    try:
+        with opened(block.scene.path):  # once for all its chips: strips of a file are decoded once
+            for chip in block.chips:
+                found = read_record(block.out_dir, chip)
+                if found is None:
+                    draw = draw or _drawers(block)
+                    found = cut_chip(block, chip, draw)
+                    write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))
+                rows[chip.name] = found
+    except InputError as error:
+        return error
+    return rows
+
+
+def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.ndarray]]) -> list[dict[str, Any]]:
+    """
+    Write the image of a chip and its masks.
+
+    Parameters
+    ----------
+    draw
+        Label source -> function from a window of the scene to its mask.
+
+    Returns
+    -------
+    rows
+        One row of the manifest a label, its paths relative to the folder of chips; none where all is no-data.
+    """
+    scene, (width, height) = block.scene, chip.window[2:]
+    image, valid = read_scene(scene.path, scene.in_file(chip.window), (height, width))
+    if "nodata" in scene.source:
+        valid &= ~nodata_area(image, scene.source["nodata"])
+    if not valid.any():
+        return []
+    grid = scene.grid.window(*chip.window)
+    file = f"{chip.name}.png"
+    shared = {
+        "chip": chip.name,
+        "scene": scene.name,
+        "image": f"images/{file}",
+        "split": chip.split,
+        "gsd_m": block.options.gsd_m,
+        "crs": grid.crs or "",
+        "transform": " ".join(f"{v:.12g}" for v in grid.transform) if grid.crs else "",
+        "width": width,
+        "height": height,
+        "footprint": grid.footprint_wkt(),
+    }
+    write_png(block.out_dir / shared["image"], image)
+    rows = []
+    for label in chip.labels:
+        mask = draw[label](chip.window)
+        mask[~valid] = MASK_IGNORE
+        rows.append(shared | {"label": label, "mask": f"masks_{label}/{file}"})
+        write_png(block.out_dir / rows[-1]["mask"], mask)
+        if label == "osm" and WEIGHTS in draw:
+            rows[-1]["weight"] = f"{WEIGHTS}/{file}"
+            write_png(block.out_dir / rows[-1]["weight"], draw[WEIGHTS](chip.window))
+    return rows
+
+
+def _drawers(block: Block) -> dict[str, Callable[[Window], np.ndarray]]:
+    """Label source, and WEIGHTS where classes have them -> function from a window of the scene to its mask."""
+    draw = {}
+    for label in {label for chip in block.chips for label in chip.labels}:
+        band_px = block.options.ignore_band_m / block.options.gsd_m if label == "osm" else 0.0
+        if label not in block.layers:
+            draw[label] = _image_reader(block, label, band_px)
+        elif block.options.task == "roads":
+            roads = index_roads(block.layers[label].roads, block.scene.grid, block.profile)
+            draw[label] = partial(draw_roads, roads, ignore_band_px=band_px)
+            if label == "osm" and block.options.class_weights:
+                draw[WEIGHTS] = _weigher(block, roads)
+        else:
+            buildings = index_buildings(block.layers[label].buildings, block.scene.grid, block.options.gap_m)
+            draw[label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
+    return draw
+
+
+def _image_reader(block: Block, label: str, band_px: float) -> Callable[[Window], np.ndarray]:
+    name = source_name(block.scene, label)
+    half = half_brightness(block.scene, name)
+
+    def read(window: Window) -> np.ndarray:
+        mask = read_mask_image(block.scene, name, half, window)
+        return ignore_edges(mask, band_px) if band_px else mask
+
+    return read
+
+
+def _weigher(block: Block, roads: RoadIndex) -> Callable[[Window], np.ndarray]:
+    """Function from a window to what its pixels count, as a chip's file of weights holds it."""
+    check_classes(block.options.class_weights, block.profile, "class_weights")
+    weights = road_weights(block.layers["osm"].roads, block.options.class_weights)
+    return lambda window: np.rint(draw_weights(roads, weights, window) * WEIGHT_ONE).astype(np.uint8)
+
+
+def read_record(out_dir: Path, chip: Chip) -> list[dict[str, Any]] | None:
+    """Manifest rows of a chip that was made by the same recipe and whose files are there; None: it is to be made."""
+    try:
+        record = json.loads(_record_path(out_dir, chip).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    rows = record["rows"]
+    there = all((out_dir / row[column]).is_file() for row in rows for column in PATHS if row.get(column))
+    return rows if record["key"] == chip.key and there else None
+
+
+def _record_path(out_dir: Path, chip: Chip) -> Path:
+    return out_dir / "records" / f"{chip.name}.json"

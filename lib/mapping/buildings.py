@@ -1,0 +1,336 @@
+"""Building polygons from masks, and SpaceNet's F1 of polygons. Geometries are in pixels, x right, y down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lib.errors import InputError, ParameterError
+from lib.mapping.roadgraph import least_foreground
+
+if TYPE_CHECKING:
+    import shapely
+
+IOU_THRESHOLD = 0.5  # from which a proposal is the building: SpaceNet 1, 2 and 4
+LEAST_AGREEMENT = 0.8  # IoU with its outline below which a right-angled polygon is given up: the house is round
+
+
+@dataclass(frozen=True)
+class BuildingOptions:
+    """
+    What counts as a building, and how closely polygons follow the mask; metres on the ground.
+
+    Attributes
+    ----------
+    threshold
+        Probability from which a pixel is building; for probabilities only.
+    min_area_m2
+        Smaller polygons go: less than a garage.
+    min_hole_m2
+        Smaller holes are filled: less than a light well.
+    tolerance_m
+        Outlines stay within this of the pixels; a wall is not mapped more finely.
+    neck_m
+        Parts of a patch that hang together by less than this are separate buildings: a fence or a blurred gap; 0
+        keeps patches whole.
+    right_angles
+        Turn outlines into polygons of right angles along each building's own direction, where they agree.
+    """
+
+    threshold: float = 0.5
+    min_area_m2: float = 12.0
+    min_hole_m2: float = 6.0
+    tolerance_m: float = 0.5
+    neck_m: float = 0.0
+    right_angles: bool = False
+
+    def __post_init__(self):
+        for name in ("threshold", "min_area_m2", "min_hole_m2", "tolerance_m", "neck_m"):
+            if not getattr(self, name) >= 0:
+                raise ParameterError(f"{name} must be a number of at least 0, got {getattr(self, name)!r}.")
+
+
+DEFAULTS = BuildingOptions()
+
+
+def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = DEFAULTS) -> list[shapely.Polygon]:
+    """
+    Polygons of a building mask, along the outer edges of its pixels, with holes.
+
+    Parameters
+    ----------
+    mask
+        (H, W): bool; uint8 with 0 and 1, or 0 and 255, 127 (not known) counting as background; or float
+        probabilities.
+    gsd_m
+        Ground sampling distance, metres a pixel.
+    options
+        What counts as a building.
+
+    Returns
+    -------
+    polygons
+        Valid, in pixels, in the order of their first pixel's row.
+
+    Raises
+    ------
+    InputError
+        If the mask is not a two-dimensional array of one of these types.
+    ParameterError
+        If gsd_m is not a positive number.
+    """
+    if not gsd_m > 0:
+        raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
+    at_least = least_foreground(mask, options.threshold)
+    built = (mask >= at_least).astype(np.uint8)
+    parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
+    outlines = [polygon for part, x, y in parts for polygon in _outlines(part, x, y)]
+    polygons = [_tidied(outline, gsd_m, options) for outline in outlines]
+    large = [polygon for polygon in polygons if polygon.area * gsd_m**2 >= options.min_area_m2]
+    return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0]))
+
+
+def _separated(built: np.ndarray, neck_px: float) -> list[tuple[np.ndarray, int, int]]:
+    """
+    Windows of the mask that hold one building each: (mask, x, y of its first pixel).
+
+    What remains after taking off half a neck all around are the cores; each pixel goes to the nearest core. A patch
+    without a core is a building as it is.
+    """
+    from scipy import ndimage
+
+    inside = cv2.distanceTransform(built, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    cores = (inside > 0.5 * neck_px + 0.5).astype(np.uint8)
+    patches, patch = cv2.connectedComponents(built)
+    count, core = cv2.connectedComponents(cores)
+    # a number for each patch's own cores, and one for each patch without any
+    label = np.zeros_like(patch)
+    if count > 1:
+        _, nearest = cv2.distanceTransformWithLabels(
+            1 - cores, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_CCOMP
+        )
+        label = np.where(built > 0, nearest, 0)
+    bare = np.ones(patches, bool)
+    bare[patch[core > 0]] = False
+    label = np.where(bare[patch] & (patch > 0), label.max(initial=0) + patch, label)
+    boxes = enumerate(ndimage.find_objects(label), start=1)
+    return [((label[box] == n).astype(np.uint8), box[1].start, box[0].start) for n, box in boxes if box]
+
+
+def _outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
+    """Polygons along the edges of the pixels, x and y added; patches that touch at a corner are two."""
+    import shapely
+
+    # OpenCV's contours run through pixels' centres. In the doubled image those of a patch's left and upper pixels are
+    # even, the others odd: half of it, rounded up, is the edge
+    doubled = cv2.resize(built, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [(contour[:, 0] + 1) // 2 + np.array([x, y]) for contour in contours]
+    polygons = []
+    for i, ring in enumerate(rings):
+        if hierarchy[0, i, 3] >= 0:
+            continue
+        holes, child = [], hierarchy[0, i, 2]
+        while child >= 0:
+            holes.append(rings[child])
+            child = hierarchy[0, child, 0]
+        whole = shapely.make_valid(shapely.Polygon(ring, holes)).simplify(0)
+        polygons += [part for part in getattr(whole, "geoms", [whole]) if part.geom_type == "Polygon"]
+    return polygons
+
+
+def _tidied(outline: shapely.Polygon, gsd_m: float, options: BuildingOptions) -> shapely.Polygon:
+    """Outline without small holes, simplified, and with right angles where asked for."""
+    import shapely
+
+    holes = [ring for ring in outline.interiors if shapely.Polygon(ring).area * gsd_m**2 >= options.min_hole_m2]
+    whole = shapely.Polygon(outline.exterior, holes)
+    simple = whole.simplify(options.tolerance_m / gsd_m)
+    if simple.is_empty or not simple.is_valid or simple.geom_type != "Polygon":
+        simple = whole
+    return right_angled(simple) if options.right_angles else simple
+
+
+def right_angled(polygon: shapely.Polygon) -> shapely.Polygon:
+    """
+    The polygon with every wall along or across its dominant direction.
+
+    The direction is the mean of the walls' directions modulo 90 degrees, weighted by length. Walls that follow each
+    other in the same class become one, at their mean place. The polygon is returned as it is where the result agrees
+    with it by less than LEAST_AGREEMENT (IoU): it is round, or its wings have directions of their own.
+    """
+    import shapely
+
+    vertices = np.asarray(polygon.exterior.coords)[:-1]
+    walls = np.roll(vertices, -1, axis=0) - vertices
+    turn = np.angle(np.sum(np.hypot(*walls.T) * np.exp(4j * np.arctan2(walls[:, 1], walls[:, 0])))) / 4
+    to_axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])  # rows x, y: times from the right
+    rings = [np.asarray(ring.coords)[:-1] @ to_axes for ring in (polygon.exterior, *polygon.interiors)]
+    exterior, *interiors = [_axis_aligned(ring) for ring in rings]
+    if exterior is None:
+        return polygon
+    result = shapely.Polygon(exterior @ to_axes.T, [ring @ to_axes.T for ring in interiors if ring is not None])
+    if not result.is_valid:
+        return polygon
+    agreement = result.intersection(polygon).area / result.union(polygon).area
+    return result if agreement >= LEAST_AGREEMENT else polygon
+
+
+def _axis_aligned(ring: np.ndarray) -> np.ndarray | None:
+    """Corners of a ring whose walls are made horizontal and vertical in turn; None if fewer than four remain."""
+    walls = np.roll(ring, -1, axis=0) - ring
+    across = np.abs(walls[:, 1]) > np.abs(walls[:, 0])  # vertical walls
+    changes = np.flatnonzero(across != np.roll(across, 1))
+    if len(changes) < 4:
+        return None
+    order = (np.arange(len(ring)) + changes[0]) % len(ring)
+    run = np.cumsum(np.isin(order, changes)) - 1
+    length, middle = np.hypot(*walls[order].T), ring[order] + 0.5 * walls[order]
+    axis = np.where(across[order], 0, 1)
+    place = np.bincount(run, length * middle[np.arange(len(order)), axis]) / np.bincount(run, length)
+    before = np.roll(place, 1)
+    vertical = across[order][np.flatnonzero(np.diff(run, prepend=-1))]
+    return np.column_stack([np.where(vertical, place, before), np.where(vertical, before, place)])
+
+
+@dataclass(frozen=True)
+class BuildingScore:
+    """
+    Buildings found, invented and missed.
+
+    Attributes
+    ----------
+    tp, fp, fn
+        Counts.
+    matches
+        For each proposal the number of its true building, or -1.
+    ious
+        For each proposal the best IoU with a building that was still free; 0 where it met none.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    matches: np.ndarray
+    ious: np.ndarray
+
+    @property
+    def precision(self) -> float:
+        """Share of proposals that are buildings; 1 without any building or proposal, NaN without proposals."""
+        return _f1(self.tp, self.fp, self.fn)["precision"]
+
+    @property
+    def recall(self) -> float:
+        """Share of buildings that were found; 1 without any building or proposal, NaN without buildings."""
+        return _f1(self.tp, self.fp, self.fn)["recall"]
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of both, 2 tp / (2 tp + fp + fn); 1 without any building or proposal."""
+        return _f1(self.tp, self.fp, self.fn)["f1"]
+
+
+def _f1(tp: int, fp: int, fn: int) -> dict[str, float]:
+    if tp + fp + fn == 0:
+        return {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    return {
+        "precision": tp / (tp + fp) if tp + fp else np.nan,
+        "recall": tp / (tp + fn) if tp + fn else np.nan,
+        "f1": 2 * tp / (2 * tp + fp + fn),
+    }
+
+
+def building_f1(
+    truth: Sequence[shapely.Polygon],
+    proposed: Sequence[shapely.Polygon],
+    iou_threshold: float = IOU_THRESHOLD,
+    confidence: Sequence[float] | None = None,
+) -> BuildingScore:
+    """
+    SpaceNet's match of proposed with true footprints in one image.
+
+    One proposal after the other, the most confident first (in the given order where no confidence is given), takes
+    the true building that it overlaps best among those still free, if their IoU is at least the threshold. Each
+    building is found once; every other proposal is false. (Van Etten et al. 2018, arXiv:1807.01232; after
+    algorithm 2 of ILSVRC, arXiv:1409.0575.)
+
+    Raises
+    ------
+    InputError
+        If there is not one confidence a proposal.
+    ParameterError
+        If the threshold is not in (0, 1].
+    """
+    import shapely
+
+    if not 0 < iou_threshold <= 1:
+        raise ParameterError(f"iou_threshold must lie in (0, 1], got {iou_threshold!r}.")
+    if confidence is not None and len(confidence) != len(proposed):
+        raise InputError(f"Expected a confidence for each of {len(proposed)} proposals, got {len(confidence)}.")
+    true, said = shapely.make_valid(np.array(truth, object)), shapely.make_valid(np.array(proposed, object))
+    matches, ious = np.full(len(said), -1), np.zeros(len(said))
+    if len(true) and len(said):
+        i, j = shapely.STRtree(true).query(said, predicate="intersects")
+        shared = shapely.area(shapely.intersection(said[i], true[j]))
+        whole = shapely.area(said[i]) + shapely.area(true[j]) - shared
+        iou = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+        first, free = np.searchsorted(i, np.arange(len(said) + 1)), np.ones(len(true), bool)
+        order = np.arange(len(said)) if confidence is None else np.argsort(-np.asarray(confidence), kind="stable")
+        for k in order:
+            candidates = j[first[k] : first[k + 1]]
+            overlaps = np.where(free[candidates], iou[first[k] : first[k + 1]], 0.0)
+            if len(overlaps) and overlaps.max() > 0:
+                best = int(overlaps.argmax())
+                ious[k] = overlaps[best]
+                if ious[k] >= iou_threshold:
+                    matches[k] = candidates[best]
+                    free[candidates[best]] = False
+    tp = int((matches >= 0).sum())
+    return BuildingScore(tp, len(said) - tp, len(true) - tp, matches, ious)
+
+
+def score_buildings(
+    truth: Mapping[str, Sequence[shapely.Polygon]],
+    proposed: Mapping[str, Sequence[shapely.Polygon]],
+    city_of: Callable[[str], str] = lambda image: "",
+    iou_threshold: float = IOU_THRESHOLD,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """
+    SpaceNet's F1 an image, a city, and in total.
+
+    Parameters
+    ----------
+    truth, proposed
+        Polygons by image. An image without proposals misses all its buildings; proposals for an image that the
+        truth does not know are all false: neither is left out.
+    city_of
+        City of an image's name.
+    iou_threshold
+        As in `building_f1`.
+
+    Returns
+    -------
+    images, cities
+        tp, fp, fn, precision, recall, f1: a row an image (with its city), a row a city (counts added up).
+    total
+        f1, precision, recall of all counts added up, and f1_mean_over_cities, by which SpaceNet 2 ranked.
+    """
+    rows = []
+    for image in dict.fromkeys([*truth, *proposed]):
+        score = building_f1(truth.get(image, []), proposed.get(image, []), iou_threshold)
+        rows.append({"image": image, "city": city_of(image), "tp": score.tp, "fp": score.fp, "fn": score.fn})
+    if not rows:
+        raise InputError("No image to score: truth and proposals are both empty.")
+    images = pd.DataFrame(rows)
+    cities = images.groupby("city", as_index=False)[["tp", "fp", "fn"]].sum()
+    tables = [
+        pd.concat([table, pd.DataFrame([_f1(*counts) for counts in table[["tp", "fp", "fn"]].to_numpy()])], axis=1)
+        for table in (images, cities)
+    ]
+    total = _f1(*images[["tp", "fp", "fn"]].sum())
+    return *tables, {**total, "f1_mean_over_cities": float(tables[1]["f1"].mean())}

@@ -1,0 +1,198 @@
+"""Probabilities from images: eight views, windows of bounded size, chips of a manifest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib.chips.manifest import read_image, write_png
+from lib.errors import InputError, ParameterError
+from lib.networks.checkpoint import TrainedModel
+from lib.networks.devices import cpu_has_bf16
+from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.paths import write_whole
+
+VIEWS = ("d4", "none")
+
+
+def predict_image(
+    model: TrainedModel,
+    image: np.ndarray,
+    tta: str = "d4",
+    window_px: int = 1024,
+    overlap_px: int = 128,
+    batch_size: int = 4,
+) -> np.ndarray:
+    """
+    Probability of the foreground for each pixel of an image.
+
+    The image is mirrored up to multiples of 32 px. One larger than `window_px` is predicted in windows whose overlaps
+    are blended linearly.
+
+    Parameters
+    ----------
+    model
+        From `lib.networks.checkpoint.load_model`; its device and its normalisation are used.
+    image
+        (H, W, 3) uint8, RGB.
+    tta
+        "d4" takes the mean of the probabilities of 8 views (flips and rotations), "none" one view.
+    window_px, overlap_px
+        Side of a window, a multiple of 32, and how much neighbours share.
+    batch_size
+        Views at once; fewer need less memory.
+
+    Returns
+    -------
+    probability
+        (H, W) float32, 0..1.
+
+    Raises
+    ------
+    InputError
+        If the image is not of that form.
+    ParameterError
+        If `tta` is unknown or the windows do not fit together.
+    """
+    if image.ndim != 3 or image.shape[2] != len(model.info.mean) or image.dtype != np.uint8 or 0 in image.shape:
+        raise InputError(
+            f"Expected a uint8 image (H, W, {len(model.info.mean)}), got {image.dtype} {image.shape}. Scale and "
+            "choose bands first."
+        )
+    if tta not in VIEWS:
+        raise ParameterError(f"tta is {tta!r}: expected one of {VIEWS}.")
+    if window_px <= 0 or window_px % INPUT_MULTIPLE_PX or not 0 <= overlap_px <= window_px // 2:
+        raise ParameterError(
+            f"window_px {window_px} must be a multiple of {INPUT_MULTIPLE_PX} and overlap_px {overlap_px} at most half "
+            "of it."
+        )
+    height, width = image.shape[:2]
+    rows, columns = (window_starts(length, window_px, overlap_px) for length in (height, width))
+    if len(rows) == len(columns) == 1:
+        return _predict_window(model, image, tta, batch_size)
+    total, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    for top in rows:
+        for left in columns:
+            part = np.s_[top : top + window_px, left : left + window_px]
+            probability = _predict_window(model, image[part], tta, batch_size)
+            weight = _blend_weight(probability.shape, overlap_px)
+            total[part] += weight * probability
+            weights[part] += weight
+    return total / weights
+
+
+def window_starts(length_px: int, window_px: int, overlap_px: int) -> list[int]:
+    """First pixels of windows that cover a length; the last one ends with it."""
+    if length_px <= window_px:
+        return [0]
+    return [*range(0, length_px - window_px, window_px - overlap_px), length_px - window_px]
+
+
+def _blend_weight(shape: tuple[int, int], overlap_px: int) -> np.ndarray:
+    """Rises linearly from every edge over the overlap, and is never 0."""
+    ramps = []
+    for length in shape:
+        from_edge = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1
+        ramps.append(np.minimum(from_edge / (overlap_px + 1), 1))
+    return (ramps[0][:, None] * ramps[1]).astype(np.float32)
+
+
+def _predict_window(model: TrainedModel, image: np.ndarray, tta: str, batch_size: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    padding = [(0, -height % INPUT_MULTIPLE_PX), (0, -width % INPUT_MULTIPLE_PX), (0, 0)]
+    # "symmetric" mirrors the edge pixel too: it reaches further than "reflect" where a window is smaller than its rim
+    modes = ("reflect", "symmetric")
+    mode = modes[padding[0][1] >= height or padding[1][1] >= width]
+    padded = torch.from_numpy(np.pad(image, padding, mode)).permute(2, 0, 1)[None]
+    device = next(model.network.parameters()).device
+    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (model.info.mean, model.info.std))
+    normalised = (padded.to(device).float() / 255 - mean) / std
+    probability = torch.zeros_like(normalised[:, :1])
+    turns = (False, True) if tta == "d4" else (False,)
+    flips = ((), (2,), (3,), (2, 3)) if tta == "d4" else ((),)
+    with torch.inference_mode(), _autocast(device):
+        for turned in turns:
+            base = normalised.transpose(2, 3) if turned else normalised
+            for first in range(0, len(flips), batch_size):
+                chosen = flips[first : first + batch_size]
+                views = torch.cat([base.flip(dims) for dims in chosen])
+                logits = model.network(views.contiguous(memory_format=torch.channels_last))
+                for view, dims in zip(logits.float().sigmoid().split(1), chosen, strict=True):
+                    straight = view.flip(dims)
+                    probability += straight.transpose(2, 3) if turned else straight
+    mean_probability = probability / (len(turns) * len(flips))
+    return mean_probability[0, 0, :height, :width].cpu().numpy()
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the device computes in it, half precision on older GPUs, float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and cpu_has_bf16())
+
+
+def predict_chips(
+    model: TrainedModel,
+    chips: pd.DataFrame,
+    out_dir: Path,
+    tta: str = "d4",
+    window_px: int = 1024,
+    overlap_px: int = 128,
+    progress: Callable[[str], None] | None = None,
+) -> pd.Series:
+    """
+    Probabilities of chips, as 8-bit PNG files (0..255 for 0..1).
+
+    What the same checkpoint already predicted in the same way is not predicted again.
+
+    Parameters
+    ----------
+    model
+        From `lib.networks.checkpoint.load_model`.
+    chips
+        Rows of a manifest; reads `chip` and `image`.
+    out_dir
+        Folder for <chip>.png, each written whole or not at all.
+    tta, window_px, overlap_px
+        See `predict_image`.
+    progress
+        Called with a line of text, about ten times.
+
+    Returns
+    -------
+    paths
+        Of the files, same index as `chips`.
+
+    Raises
+    ------
+    InputError
+        If a file of such a name is there that no prediction wrote: the chips themselves, for instance.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    paths = pd.Series([out_dir / f"{chip}.png" for chip in chips["chip"]], index=chips.index, dtype=object)
+    stamp, made_by = out_dir / "predicted_by.txt", f"{model.digest} {tta} {window_px} {overlap_px}\n"
+    if not stamp.is_file() and (strange := [path.name for path in paths if path.exists()]):
+        raise InputError(f"{out_dir} holds {strange[:3]}, not written by a prediction: choose another folder.")
+    if not model.digest or not stamp.is_file() or stamp.read_text() != made_by:
+        for path in out_dir.glob("*.png"):  # of an earlier prediction: the stamp says that the folder is ours
+            path.unlink()
+        write_whole(stamp, made_by)
+    waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not path.is_file()]
+    for count, (image, path) in enumerate(waiting, 1):
+        write_probability(path, predict_image(model, read_image(image), tta, window_px, overlap_px))
+        if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):
+            progress(f"predicted {count} of {len(waiting)} chips")
+    return paths
+
+
+def write_probability(path: Path, probability: np.ndarray) -> Path:
+    """Write (H, W) float32 probabilities as an 8-bit PNG, whole or not at all: round(255 p)."""
+    return write_png(Path(path), np.rint(probability * 255).astype(np.uint8))
+
+
+def read_probability(path: Path) -> np.ndarray:
+    """Probabilities of a file that `write_probability` wrote: (H, W) float32, 0..1."""
+    return read_image(path)[..., 0].astype(np.float32) / 255

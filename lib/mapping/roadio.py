@@ -1,0 +1,349 @@
+"""Read and write road networks in pixels: the challenge's CSV, GeoJSON, GeoPackage, networkx and osmnx graphs."""
+
+import gzip
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.errors import InputError
+
+if TYPE_CHECKING:
+    from lib.grid import Grid
+
+Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands for LINESTRING EMPTY
+
+SHORTEST_STEP_PX = 0.01  # the challenge refuses consecutive points closer than this
+REPEATS_SHOWN = 5  # repeated sections named in an error
+VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".parquet")
+
+_SPACE = "".join(map(chr, range(33)))  # what Java's trim takes away
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(E[+-]?\d+)?[DF]?")
+_HEX = re.compile(r"[+-]?0X([0-9A-F]+\.?[0-9A-F]*|\.[0-9A-F]+)P[+-]?\d+[DF]?")
+
+
+def _number(text: str) -> float:
+    """A number as Java's parseDouble reads it from upper-case text."""
+    text = text.strip(_SPACE)
+    if _DECIMAL.fullmatch(text):
+        return float(text.rstrip("DF"))
+    if _HEX.fullmatch(text):
+        return float.fromhex(text[:-1] if text[-1] in "DF" else text)
+    raise ValueError(text)
+
+
+def parse_wkt(text: str) -> np.ndarray:
+    """
+    Polyline of a LINESTRING as the challenge reads it, (n, 2); (0, 2) for EMPTY.
+
+    Raises
+    ------
+    ValueError
+        If it is no LINESTRING of numbers separated by single spaces; says which piece is wrong.
+    """
+    text = text.replace('"', "").upper().strip(_SPACE)
+    if not text.startswith("LINESTRING"):
+        raise ValueError(f"expected LINESTRING (...), found {text[:40]!r}; split multi-geometries into lines")
+    if "EMPTY" in text:
+        return np.empty((0, 2))
+    points = []
+    for piece in text.replace("LINESTRING", "").replace("(", "").replace(")", "").split(","):
+        fields = piece.strip(_SPACE).split(" ")
+        try:
+            points.append((_number(fields[0]), _number(fields[1])))
+        except (ValueError, IndexError):
+            raise ValueError(
+                f"expected 'x y' as two numbers with one space between, found {piece.strip(_SPACE)!r}; "
+                "write two coordinates a point, no Z, and no column after the line"
+            ) from None
+    line = np.array(points)
+    if not np.isfinite(line).all():
+        raise ValueError("expected finite coordinates, found one beyond the range of a double")
+    return line
+
+
+def _hashes(xy: np.ndarray) -> np.ndarray:
+    """The scorer's signed 32-bit hash of each point: cells of 0.1 px, far ones may collide."""
+    low = np.floor(10.0 * xy)
+    cell = low.astype(np.int64) + (10.0 * xy - low >= 0.5)
+    return (100000 * cell[:, 0] + cell[:, 1]).astype(np.int32).astype(np.int64)
+
+
+def _section_keys(xy: np.ndarray, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys of the sections from each point `begin` to the next, forwards and backwards; 64-bit sums that wrap."""
+    h = _hashes(xy)
+    one, two = h[begin], h[begin + 1]
+    with np.errstate(over="ignore"):
+        return one * 10**10 + two, two * 10**10 + one
+
+
+def check_roads(roads: Roads, where: Sequence[str] | None = None) -> None:
+    """
+    Check the roads of one image as the challenge does before it scores.
+
+    Parameters
+    ----------
+    roads
+        Roads of one image; (0, 2) stands for LINESTRING EMPTY.
+    where
+        What to call each road in an error, such as "truth.csv, line 7".
+
+    Raises
+    ------
+    InputError
+        At the first of: an EMPTY road beside others, a road of one point, consecutive points closer than 0.01 px,
+        sections drawn twice (in either direction).
+    """
+
+    def name(k: int) -> str:
+        return where[k] if where else f"road {k}"
+
+    size = np.array([len(road) for road in roads], int)
+    if len(roads) > 1 and (size == 0).any():
+        raise InputError(
+            f"{name(size.argmin())}: expected one EMPTY line alone in its image, found other roads; remove it."
+        )
+    if (size == 1).any():
+        raise InputError(f"{name((size == 1).argmax())}: expected two points or more, found one; remove the line.")
+    if not size.any():
+        return
+    xy = np.concatenate(roads)
+    owner = np.repeat(np.arange(len(roads)), size)
+    begin = np.flatnonzero(owner[1:] == owner[:-1])  # first points of all sections, road after road
+    close = begin[np.hypot(*(xy[begin + 1] - xy[begin]).T) < SHORTEST_STEP_PX]
+    if len(close):
+        x, y = xy[close[0]]
+        raise InputError(
+            f"{name(owner[close[0]])}: expected consecutive points at least {SHORTEST_STEP_PX} px apart, found two "
+            f"together at ({x:g} {y:g}); remove one of them."
+        )
+    keys = np.column_stack(_section_keys(xy, begin))
+    distinct = np.concatenate([keys[:, 0], keys[keys[:, 0] != keys[:, 1], 1]])
+    if len(np.unique(distinct)) == len(distinct):
+        return
+    seen: set[int] = set()
+    repeats = []
+    for i, (key, back) in zip(begin.tolist(), keys.tolist(), strict=True):
+        if key in seen or back in seen:
+            (x0, y0), (x1, y1) = xy[i : i + 2]
+            repeats.append(f"{name(owner[i])}: ({x0:g} {y0:g}) - ({x1:g} {y1:g})")
+        seen.update((key, back))
+    if repeats:
+        more = f" and {len(repeats) - REPEATS_SHOWN} more" if len(repeats) > REPEATS_SHOWN else ""
+        raise InputError(
+            f"{'; '.join(repeats[:REPEATS_SHOWN])}{more}: expected every section drawn once, found it again "
+            "(in either direction); remove the repeats (lib.mapping.roadio.without_repeats does)."
+        )
+
+
+def without_repeats(roads: Roads) -> Roads:
+    """Roads cut and thinned so that `check_roads` accepts them: no section twice, no point on top of the last."""
+    seen: set[int] = set()
+    out = []
+    for road in roads:
+        kept: list[np.ndarray] = []
+        for point in np.asarray(road, float):
+            if not kept:
+                kept = [point]
+                continue
+            step = np.array([kept[-1], point])
+            if np.hypot(*(step[1] - step[0])) < SHORTEST_STEP_PX:
+                continue
+            key, back = (int(k[0]) for k in _section_keys(step, np.array([0])))
+            if key in seen or back in seen:
+                if len(kept) > 1:
+                    out.append(np.array(kept))
+                kept = [point]
+                continue
+            seen.update((key, back))
+            kept.append(point)
+        if len(kept) > 1:
+            out.append(np.array(kept))
+    return out
+
+
+def read_challenge_csv(paths: str | Path | Iterable[str | Path], check: bool = True) -> dict[str, Roads]:
+    """
+    Roads of every image of one or several files in the challenge's format: ImageId,WKT_Pix.
+
+    Roads of one image in several files are put together; gzipped files are read as they are. Blank lines and
+    lines that start with `#` or `ImageId` are skipped.
+
+    Parameters
+    ----------
+    paths
+        One file or several.
+    check
+        Also refuse what the challenge refuses (`check_roads`).
+
+    Raises
+    ------
+    InputError
+        Naming file and line.
+    """
+    roads, where = read_challenge_lines(paths)
+    if check:
+        for image, lines in roads.items():
+            check_roads(lines, where[image])
+    return roads
+
+
+def read_challenge_lines(paths: str | Path | Iterable[str | Path]) -> tuple[dict[str, Roads], dict[str, list[str]]]:
+    """Roads by image, unchecked, and the file and line that each came from."""
+    roads: dict[str, Roads] = {}
+    where: dict[str, list[str]] = {}
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        try:
+            data = Path(path).read_bytes()
+            text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+        except OSError as error:
+            raise InputError(f"{path}: expected a readable CSV file ({error}); check the path.") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: expected UTF-8 text, found other bytes ({error}); is it a CSV file?") from error
+        for number, line in enumerate(text.split("\n"), 1):
+            line = line.strip(_SPACE)
+            if not line or line.startswith("#") or line.lower().startswith("imageid"):
+                continue
+            image, comma, wkt = line.partition(",")
+            place = f"{path}, line {number}"
+            if not comma:
+                raise InputError(f"{place}: expected ImageId,WKT_Pix, found no comma in {line[:40]!r}; add the line.")
+            try:
+                road = parse_wkt(wkt)
+            except ValueError as error:
+                raise InputError(f"{place}: {error}.") from error
+            roads.setdefault(image, []).append(road)
+            where.setdefault(image, []).append(place)
+    return roads, where
+
+
+def write_challenge_csv(path: str | Path, roads: dict[str, Roads]) -> None:
+    """Write roads by image as ImageId,WKT_Pix, whole or not at all; an image without roads gets an EMPTY line."""
+    rows = ["ImageId,WKT_Pix"]
+    for image, lines in roads.items():
+        if "," in image or "\n" in image:
+            raise InputError(f"Expected an image id without comma or line break, found {image!r}; rename it.")
+        lines = [line for line in lines if len(line)]
+        for line in lines:
+            rows.append(f'{image},"LINESTRING ({", ".join(f"{float(x)!r} {float(y)!r}" for x, y in line)})"')
+        if not lines:
+            rows.append(f"{image},LINESTRING EMPTY")
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    part.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _to_pixels(lines: Iterable[np.ndarray], grid: "Grid | None") -> Roads:
+    lines = [np.asarray(line, float)[:, :2] for line in lines]
+    return lines if grid is None else [np.asarray(grid.world_to_pixel(line)) for line in lines]
+
+
+def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
+    """
+    Roads of a vector file (GeoJSON, GeoPackage, ...), in pixels.
+
+    Parameters
+    ----------
+    path
+        File with line geometries; multi-lines are taken apart, other geometries refused.
+    grid
+        Image grid that the roads lie on: world coordinates are brought to its CRS, then to its pixels. Without
+        one the coordinates are pixels already, whatever CRS the file claims (GeoJSON always claims one).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, holds other geometries than lines, or plainly holds degrees without a grid.
+    """
+    import geopandas as gpd
+    from pyogrio.errors import DataSourceError
+
+    try:
+        frame = gpd.read_parquet(path) if Path(path).suffix == ".parquet" else gpd.read_file(path)
+    except (OSError, DataSourceError) as error:
+        raise InputError(f"{path}: expected a readable vector file of roads ({error}); check the path.") from error
+    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].explode(index_parts=False)
+    other = set(frame.geom_type) - {"LineString", "LinearRing"}
+    if other:
+        raise InputError(f"{path}: expected lines, found {', '.join(sorted(other))}; keep only the road lines.")
+    if grid is None:
+        low_x, low_y, high_x, high_y = frame.total_bounds if len(frame) else (0, 0, 0, 0)
+        small = max(high_x - low_x, high_y - low_y) < 2.0
+        if len(frame) and small and frame.crs is not None and frame.crs.is_geographic:
+            raise InputError(
+                f"{path}: expected pixels, found what looks like degrees ({low_x:g} {low_y:g} to {high_x:g} "
+                f"{high_y:g}); give the grid of the image they belong to."
+            )
+    elif grid.crs is not None and frame.crs is not None:
+        frame = frame.to_crs(grid.crs)
+    return _to_pixels((np.array(line.coords) for line in frame.geometry), grid)
+
+
+def write_vector(path: str | Path, roads: Roads, grid: "Grid | None" = None) -> None:
+    """Write roads as GeoJSON or GeoPackage (by the suffix), in world coordinates where a grid is given."""
+    import geopandas as gpd
+    from shapely import LineString
+
+    lines = [line for line in roads if len(line) > 1]
+    if grid is not None:
+        lines = [np.asarray(grid.pixel_to_world(line)) for line in lines]
+    frame = gpd.GeoDataFrame(geometry=[LineString(line) for line in lines], crs=grid.crs if grid else None)
+    path = Path(path)
+    part = path.with_name(f"part-{path.name}")
+    driver = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}.get(path.suffix, "GeoJSON")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # pixels have none
+        frame.to_file(part, driver=driver, layer="roads")
+    part.replace(path)
+
+
+def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
+    """
+    Roads of a networkx or osmnx graph: nodes with `x` and `y`, edges straight, with a `geometry`, or
+    with `points` as `to_networkx` gives them.
+
+    The two directions of a street, and geometries drawn twice, are one road.
+
+    Raises
+    ------
+    InputError
+        If a node lacks x or y.
+    """
+    seen, lines = set(), []
+    for u, v, data in graph.edges(data=True):
+        if data.get("points") is not None:
+            line = np.asarray(data["points"], float)
+        elif data.get("geometry") is not None:
+            line = np.array(data["geometry"].coords)[:, :2]
+        else:
+            try:
+                line = np.array([[graph.nodes[n]["x"], graph.nodes[n]["y"]] for n in (u, v)], float)
+            except KeyError as error:
+                raise InputError(f"Expected nodes with x and y, found node {u!r} or {v!r} without {error}.") from error
+        key = min(line.tobytes(), line[::-1].tobytes())
+        if key not in seen:
+            seen.add(key)
+            lines.append(line)
+    return _to_pixels(lines, grid)
+
+
+def to_networkx(roads: Roads) -> Any:
+    """MultiGraph of roads: a node at every end (`x`, `y`), an edge a road with `points` (n, 2) and `length_px`."""
+    import networkx as nx
+
+    graph = nx.MultiGraph()
+    index: dict[tuple[float, float], int] = {}
+    for line in roads:
+        if len(line) < 2:
+            continue
+        ends = []
+        for x, y in (line[0], line[-1]):
+            node = index.setdefault((float(x), float(y)), len(index))
+            graph.add_node(node, x=float(x), y=float(y))
+            ends.append(node)
+        graph.add_edge(*ends, points=line, length_px=float(np.hypot(*np.diff(line, axis=0).T).sum()))
+    return graph

@@ -1,0 +1,19 @@
+"""
+PP-LinkNet and its relatives, and the files that hold their weights.
+
+In: a `ModelConfig`, or a checkpoint, hub folder or hub name. Out: a network (`torch.nn.Module`), or a `TrainedModel`
+with what it must be fed and the threshold it was validated at. Imports no OSM or GIS package.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checkpoint": ["CheckpointInfo", "TrainedModel", "load_model", "read_info", "save_checkpoint"],
+        "devices": ["device_name", "precision_for"],
+        "export": ["export_onnx"],
+        "hub": ["from_pretrained", "save_pretrained"],
+        "models": ["ModelConfig", "architecture_names", "build_model", "create_model"],
+    },
+)

@@ -1,0 +1,157 @@
+"""
+A checkpoint as ONNX, for runtimes without PyTorch.
+
+    python -m lib.networks.export runs/demo/two_stage/best.safetensors roads.onnx
+
+The graph takes `image`, (N, 3, H, W) float32 RGB scaled to 0..1, normalises it, and gives `probability`,
+(N, 1, H, W) float32. N, H and W are free, H and W multiples of 32. Its metadata says what the checkpoint says of
+itself: task, threshold, gsd_m, mean, std, and where it comes from.
+"""
+
+import argparse
+import copy
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from lib.errors import CheckpointError
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel, load_model
+from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.paths import write_whole
+
+TOLERANCE = 1e-4  # of a probability, ONNX against PyTorch
+LARGEST_PX = 65_536  # of H and W: a bound that the exporter asks for
+CHECKED = ((2, 192, 256), (1, 64, 96))  # (N, H, W) of the images that both compute; the first is traced
+
+
+def export_onnx(checkpoint: Path, path: Path) -> Path:
+    """
+    Write a checkpoint as one ONNX file, once ONNX Runtime has computed what PyTorch does.
+
+    Parameters
+    ----------
+    checkpoint
+        File written by `lib.networks.checkpoint.save_checkpoint`.
+    path
+        File to write, whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint can't be read, its network can't be exported, or the results differ by more than 1e-4.
+    """
+    trained = load_model(checkpoint)
+    probability = _Probability(trained).eval()
+    try:
+        model = _convert(probability)
+    except torch.onnx.errors.OnnxExporterError as error:
+        name = trained.info.model
+        raise CheckpointError(
+            f"{name.architecture} on {name.encoder_name} can't be exported to ONNX: {str(error)[:300]}"
+        ) from error
+    onnx.helper.set_model_props(model, _metadata(trained.info, trained.digest))
+    content = model.SerializeToString()
+    worst = _difference(content, probability)
+    if not worst <= TOLERANCE:
+        raise CheckpointError(f"ONNX Runtime's probabilities of {checkpoint} are {worst:.2g} off, above {TOLERANCE}.")
+    return write_whole(Path(path), content)
+
+
+class _Probability(nn.Module):
+    """Network between its normalisation and a sigmoid."""
+
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__()
+        network = trained.network
+        self.encoder, self.decoder, self.head = network.encoder, network.decoder, network.segmentation_head
+        self.register_buffer("mean", torch.tensor(trained.info.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(trained.info.std).view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.decoder(self.encoder((image - self.mean) / self.std))).sigmoid()
+
+
+class _CellMeans(nn.Module):
+    """Adaptive average pooling as two products of matrices; the exporter takes the pooling for fixed sizes only."""
+
+    def __init__(self, bins: int | tuple[int, int]) -> None:
+        super().__init__()
+        self.bins = (bins, bins) if isinstance(bins, int) else tuple(bins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (_averages(bins, side, x) for bins, side in zip(self.bins, x.shape[-2:], strict=True))
+        return rows @ x @ columns.T
+
+
+def _averages(bins: int, side: int, like: Tensor) -> Tensor:
+    """Matrix (bins, side) that averages over pixels floor(i side / bins) up to ceil((i + 1) side / bins)."""
+    cell, pixel = torch.arange(bins)[:, None], torch.arange(side)
+    inside = (pixel >= cell * side // bins) & (pixel < ((cell + 1) * side + bins - 1) // bins)
+    inside = inside.to(like.dtype)
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
+def _convert(probability: nn.Module) -> onnx.ModelProto:
+    probability = copy.deepcopy(probability)
+    for name, module in list(probability.named_modules()):
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            probability.set_submodule(name, _CellMeans(module.output_size))
+    count, height, width = CHECKED[0]
+    tiles = LARGEST_PX // INPUT_MULTIPLE_PX
+    free = {
+        0: Dim("batch"),
+        2: INPUT_MULTIPLE_PX * Dim("rows", min=1, max=tiles),
+        3: INPUT_MULTIPLE_PX * Dim("columns", min=1, max=tiles),
+    }
+    names = {"input_names": ["image"], "output_names": ["probability"]}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the exporter's, on its own future
+        program = torch.onnx.export(
+            probability,
+            (torch.zeros(count, probability.mean.shape[1], height, width),),
+            dynamo=True,
+            dynamic_shapes=(free,),
+            verbose=False,
+            **names,
+        )
+    return program.model_proto
+
+
+def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
+    """What a checkpoint says of itself, values as JSON."""
+    return {name: json.dumps(value) for name, value in asdict(info).items()} | {"checkpoint_sha256": digest}
+
+
+def _difference(content: bytes, probability: nn.Module) -> float:
+    """Largest difference between the two on images of noise, of more sizes than the one traced."""
+    session, worst = onnxruntime.InferenceSession(content), 0.0
+    generator = torch.Generator().manual_seed(0)
+    for count, height, width in CHECKED:
+        image = torch.rand(count, probability.mean.shape[1], height, width, generator=generator)
+        with torch.inference_mode():
+            expected = probability(image).numpy()
+        found = session.run(None, {"image": image.numpy()})[0]
+        worst = max(worst, float(np.abs(found - expected).max()))
+    return worst
+
+
+def main() -> None:
+    """Export from the command line."""
+    parser = argparse.ArgumentParser(description="Write a checkpoint as ONNX, checked against PyTorch.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("path", type=Path, help="the .onnx file to write")
+    arguments = parser.parse_args()
+    written = export_onnx(arguments.checkpoint, arguments.path)
+    print(f"{written}: {written.stat().st_size / 2**20:.1f} MiB, within {TOLERANCE:g} of PyTorch")
+
+
+if __name__ == "__main__":
+    main()

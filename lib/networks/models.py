@@ -1,0 +1,312 @@
+"""Networks: PP-LinkNet, D-LinkNet and the baselines of segmentation-models-pytorch (smp), all by name."""
+
+from dataclasses import asdict, dataclass
+
+import segmentation_models_pytorch as smp
+import torch
+from segmentation_models_pytorch.base import SegmentationModel
+from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib.errors import InputError, ParameterError
+from lib.networks.encoders import (
+    check_encoder_name,
+    create_encoder,
+    dilate_hybrid,
+    drop_classifier,
+    encoder_sides,
+    limit_stride,
+)
+
+INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
+POOLING_BINS = (1, 2, 3, 6)  # cells a side of each level of the pyramid
+CONTEXT_STRIDE = {"32": 32, "64": 16, "128": 8, "64 hdc": 16}  # context -> stride of the encoder's last map
+HEAD_CHANNELS = 32
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """
+    What it takes to build a network again; stored in every checkpoint.
+
+    Attributes
+    ----------
+    architecture
+        "pp_linknet", "d_linknet", or any of smp: "linknet", "unet", "deeplabv3plus", ...
+    encoder_name
+        Any encoder of smp, "tu-<name>" for those of timm.
+    encoder_weights
+        Name of pretrained weights ("imagenet"), path of a local .safetensors file, or None for random ones.
+    context
+        Side, for an input of 1024 px, of the map that the centre sees: "32", "64", "128", or "64 hdc" with
+        hybrid dilated convolutions. smp's architectures take only "32".
+    in_channels
+        Bands of the image.
+    classes
+        Channels of logits; 1 for a binary mask.
+    """
+
+    architecture: str = "pp_linknet"
+    encoder_name: str = "resnet34"
+    encoder_weights: str | None = None
+    context: str = "64"
+    in_channels: int = 3
+    classes: int = 1
+
+
+class PyramidPooling(nn.Module):
+    """
+    The map beside its own averages over 1, 2, 3 and 6 cells a side, mixed back to as many channels.
+
+    No batch norm: an average over one cell has nothing to normalise by in a batch of one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        narrow = max(channels // len(POOLING_BINS), 1)
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Conv2d(channels, narrow, 1, bias=False))
+            for bins in POOLING_BINS
+        )
+        self.mix = nn.Conv2d(channels + narrow * len(POOLING_BINS), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map of the same shape as `x`."""
+        size = x.shape[-2:]
+        levels = [functional.interpolate(level(x), size, mode="bilinear", align_corners=False) for level in self.levels]
+        return functional.relu(self.mix(torch.cat([x, *levels], dim=1)))
+
+
+class DilatedCentre(nn.Module):
+    """D-LinkNet's centre: convolutions of dilation 1, 2, 4, 8 in a chain, every stage added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate) for rate in (1, 2, 4, 8)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map of the same shape as `x`."""
+        total = x
+        for stage in self.stages:
+            x = functional.relu(stage(x))
+            total = total + x
+        return total
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """PyTorch's, but the bias is added apart: its gradient inside makes the step back 2 to 4 times as slow on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        settings = self.stride, self.padding, self.output_padding
+        enlarged = functional.conv_transpose2d(x, self.weight, None, *settings)
+        return enlarged + self.bias.to(enlarged.dtype).view(1, -1, 1, 1)
+
+
+class LinkNetBlock(nn.Sequential):
+    """Narrow to a quarter of the channels, enlarge by `stride`, widen to `out_channels`."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        narrow = max(in_channels // 4, 1)
+        enlarge = TransposedConvolution(narrow, narrow, 3, stride=stride, padding=1, output_padding=stride - 1)
+        layers: list[nn.Module] = []
+        for convolution, channels in (
+            (nn.Conv2d(in_channels, narrow, 1), narrow),
+            (enlarge, narrow),
+            (nn.Conv2d(narrow, out_channels, 1), out_channels),
+        ):
+            layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+class LinkNetDecoder(nn.Module):
+    """A centre, then four blocks from the deepest map up to half the input's size; skips are sums."""
+
+    def __init__(self, centre: nn.Module, channels: list[int], strides: list[int]) -> None:
+        super().__init__()
+        self.centre = centre
+        targets = [*reversed(channels[:-1]), channels[0]]
+        self.blocks = nn.ModuleList(
+            LinkNetBlock(wide, narrow, stride)
+            for wide, narrow, stride in zip(reversed(channels), targets, [*reversed(strides), 2], strict=True)
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Map at half the input's size, from the six maps of an encoder."""
+        *skips, x = features[2:]
+        x = self.centre(x)
+        for block, skip in zip(self.blocks, reversed(skips), strict=False):
+            x = block(x) + skip
+        return self.blocks[-1](x)
+
+
+class LinkNetHead(nn.Sequential):
+    """From half the input's size to logits at its full size."""
+
+    def __init__(self, in_channels: int, classes: int) -> None:
+        super().__init__(
+            TransposedConvolution(in_channels, HEAD_CHANNELS, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(HEAD_CHANNELS, HEAD_CHANNELS, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(HEAD_CHANNELS, classes, 3, padding=1),
+        )
+
+
+class PPLinkNet(SegmentationModel):
+    """
+    LinkNet with pyramid pooling between encoder and decoder (Tran et al. 2020, arXiv 2010.06932).
+
+    Input (N, in_channels, H, W), H and W multiples of 32; output (N, classes, H, W) logits. See `ModelConfig`
+    for the parameters.
+
+    Raises
+    ------
+    ParameterError
+        If the context is unknown, or the encoder cannot be given it.
+    """
+
+    centre_type: type[nn.Module] = PyramidPooling
+
+    @supports_config_loading
+    def __init__(
+        self,
+        encoder_name: str = "resnet34",
+        encoder_weights: str | None = None,
+        context: str = "64",
+        in_channels: int = 3,
+        classes: int = 1,
+    ) -> None:
+        super().__init__()
+        if context not in CONTEXT_STRIDE:
+            raise ParameterError(f"Unknown context {context!r}: expected one of {sorted(CONTEXT_STRIDE)}.")
+        self.encoder = create_encoder(encoder_name, encoder_weights, in_channels)
+        limit_stride(self.encoder, CONTEXT_STRIDE[context], in_channels, encoder_name)
+        drop_classifier(self.encoder)
+        if context == "64 hdc":
+            dilate_hybrid(self.encoder, encoder_name)
+        channels = list(self.encoder.out_channels[2:])
+        sides = encoder_sides(self.encoder, in_channels)[2:]
+        strides = [wide // narrow for wide, narrow in zip(sides, sides[1:], strict=False)]
+        self.decoder = LinkNetDecoder(self.centre_type(channels[-1]), channels, strides)
+        self.segmentation_head = LinkNetHead(channels[0], classes)
+        self.classification_head = None
+        self.name = f"{type(self).__name__.lower()}-{encoder_name}"
+        self.initialize()
+
+    def check_input_shape(self, x: Tensor) -> None:
+        """Raise InputError where height or width is not a multiple of 32."""
+        height, width = x.shape[-2:]
+        if height % INPUT_MULTIPLE_PX or width % INPUT_MULTIPLE_PX:
+            raise InputError(
+                f"The network takes heights and widths that are multiples of {INPUT_MULTIPLE_PX} px, got "
+                f"{height} x {width}. Crop or pad the batch; lib.mapping.predict.predict_image pads by itself."
+            )
+
+
+class DLinkNet(PPLinkNet):
+    """D-LinkNet (Zhou et al. 2018): the same encoder, decoder and head around a dilated centre."""
+
+    centre_type = DilatedCentre
+
+    @supports_config_loading
+    def __init__(
+        self,
+        encoder_name: str = "resnet34",
+        encoder_weights: str | None = None,
+        context: str = "32",
+        in_channels: int = 3,
+        classes: int = 1,
+    ) -> None:
+        super().__init__(encoder_name, encoder_weights, context, in_channels, classes)
+
+
+OWN_ARCHITECTURES: dict[str, type[PPLinkNet]] = {"pp_linknet": PPLinkNet, "d_linknet": DLinkNet}
+
+
+def architecture_names() -> list[str]:
+    """Names that `create_model` knows: this project's first, then those of smp."""
+    return [*OWN_ARCHITECTURES, *sorted(smp.MODEL_ARCHITECTURES_MAPPING)]
+
+
+def create_model(
+    architecture: str = "pp_linknet",
+    encoder_name: str = "resnet34",
+    encoder_weights: str | None = None,
+    context: str | None = None,
+    in_channels: int = 3,
+    classes: int = 1,
+) -> SegmentationModel:
+    """
+    Network by name.
+
+    Parameters
+    ----------
+    architecture
+        "pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus" or another architecture of smp;
+        "d_linknet34" is "d_linknet" on its usual encoder.
+    encoder_name, encoder_weights, in_channels, classes
+        See `ModelConfig`.
+    context
+        See `ModelConfig`; None takes the architecture's own: "64" for PP-LinkNet, "32" for the others.
+
+    Returns
+    -------
+    model
+        Maps (N, in_channels, H, W) to logits (N, classes, H, W). H and W are multiples of 32.
+        `model.settings` is the `ModelConfig` that builds it again.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or architecture, encoder and context do not go together.
+    DownloadError
+        If the encoder's weights could not be fetched.
+    """
+    if architecture == "d_linknet34":
+        architecture = "d_linknet"
+    if architecture not in architecture_names():
+        raise ParameterError(f"Unknown architecture {architecture!r}: expected one of {architecture_names()}.")
+    if context is None:
+        context = "64" if architecture == "pp_linknet" else "32"
+    config = ModelConfig(architecture, encoder_name, encoder_weights, context, in_channels, classes)
+    own = OWN_ARCHITECTURES.get(architecture)
+    if own is not None:
+        model = own(encoder_name, encoder_weights, context, in_channels, classes)
+    elif context == "32":
+        model = _create_baseline(config)
+    else:
+        raise ParameterError(f'Context {context!r} is for {list(OWN_ARCHITECTURES)}; "{architecture}" has only "32".')
+    model.settings = config
+    return model
+
+
+def build_model(config: ModelConfig) -> SegmentationModel:
+    """Network of a configuration, as `create_model`."""
+    return create_model(**asdict(config))
+
+
+def _create_baseline(config: ModelConfig) -> SegmentationModel:
+    """Architecture of smp; its encoder's weights are loaded as those of our own networks are."""
+    check_encoder_name(config.encoder_name)
+    try:
+        model = smp.create_model(config.architecture, config.encoder_name, None, in_channels=3, classes=config.classes)
+    except ValueError as error:
+        raise ParameterError(f"smp refuses {config.architecture} on {config.encoder_name}: {error}") from error
+    if config.encoder_weights is not None:
+        pretrained = create_encoder(config.encoder_name, config.encoder_weights, 3)
+        model.encoder.load_state_dict(pretrained.state_dict())
+    _set_bands(model.encoder, config)
+    return model
+
+
+def _set_bands(encoder: nn.Module, config: ModelConfig) -> None:
+    """Give the first convolution of a three-band encoder another number of bands."""
+    if config.in_channels == 3:
+        return
+    if not hasattr(encoder, "set_in_channels"):
+        raise ParameterError(f"{config.encoder_name} in {config.architecture} takes three bands only.")
+    encoder.set_in_channels(config.in_channels, pretrained=config.encoder_weights is not None)

@@ -1,0 +1,238 @@
+"""OpenStreetMap roads and buildings as GeoDataFrames, from extracts, vector files, or the Overpass API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+
+from lib.errors import InputError, ParameterError
+from lib.grid import LONLAT, Grid, read_grid
+from lib.osm.extracts import LAYER_KEYS, OSM_SUFFIXES, read_extract
+from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file, split_layers
+from lib.osm.overpass import OverpassOptions, download_features
+from lib.osm.tags import is_tagged
+
+# tags that decide how wide a road is drawn, or whether it is drawn at all; see lib.osm.lanes
+ROAD_TAGS = (
+    *("highway", "service", "lanes", "lanes:forward", "lanes:backward", "lanes:both_ways", "oneway", "junction"),
+    *("width", "width:carriageway", "est_width", "tunnel", "covered", "bridge", "layer", "area", "surface", "name"),
+)
+BUILDING_TAGS = ("building", "building:levels", "layer", "location", "name")
+LAYERS = ("roads", "buildings")
+LAYER_TAGS = {"roads": ROAD_TAGS, "buildings": BUILDING_TAGS}
+ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
+
+
+@dataclass(frozen=True)
+class OsmLayers:
+    """
+    What OpenStreetMap knows of an area.
+
+    Parameters
+    ----------
+    roads
+        Lines (and polygons, for `area=yes`) in EPSG:4326 or the file's CRS, with the columns of ROAD_TAGS.
+    buildings
+        Polygons and multipolygons with the columns of BUILDING_TAGS.
+    date
+        Day or time at which OSM looked like this, ISO 8601; None where the source does not say.
+    source
+        Name of the file or server.
+    extent
+        (left, bottom, right, top) in degrees of all that the source holds, also outside the area; None where it
+        holds nothing, or does not say.
+    """
+
+    roads: gpd.GeoDataFrame
+    buildings: gpd.GeoDataFrame
+    date: str | None
+    source: str
+    extent: tuple[float, ...] | None = None
+
+
+def read_osm(
+    source: str | Path,
+    area: Any = None,
+    layers: tuple[str, ...] = LAYERS,
+    overpass: OverpassOptions | None = None,
+) -> OsmLayers:
+    """
+    Read roads and buildings, and keep those that touch the area.
+
+    Parameters
+    ----------
+    source
+        An OSM file (.osm.pbf, .osm, .osm.bz2), a vector file (GeoPackage, GeoParquet, GeoJSON, Shapefile),
+        or "overpass" for the Overpass API.
+    area
+        Anything that `area_of_interest` understands; None keeps all (not for Overpass).
+    layers
+        "roads", "buildings", or both; the other comes back empty.
+    overpass
+        Server, cache and patience, where the source is "overpass".
+
+    Raises
+    ------
+    InputError
+        Names the file if it is missing, damaged, has neither layer, or lies elsewhere than the area.
+    DownloadError
+        If the Overpass API fails or answers in part; an empty answer is no failure.
+    """
+    if unknown := set(layers) - set(LAYERS):
+        raise ParameterError(f"Layers are {', '.join(LAYERS)}; got {', '.join(sorted(unknown))}.")
+    polygon = None if area is None else area_of_interest(area)
+    if str(source) == "overpass":
+        if polygon is None:
+            raise ParameterError("Overpass needs an area: a box, a polygon, or a folder of images.")
+        return _download(polygon, layers, overpass or OverpassOptions())
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file with OSM data.")
+    date = None
+    if path.name.lower().endswith(OSM_SUFFIXES):
+        found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
+    else:
+        found, extent = read_vector_file(path, polygon)
+    osm = _osm_layers(found, layers, date, path.name, extent)
+    if polygon is not None and osm.roads.empty and osm.buildings.empty:
+        require_overlap(extent, polygon.bounds, str(path))
+    return osm
+
+
+def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
+    """
+    Area of interest as a polygon in longitude, latitude.
+
+    Parameters
+    ----------
+    area
+        A box (left, bottom, right, top) in degrees; a shapely polygon in degrees; a Grid; a GeoDataFrame; a
+        georeferenced image; a folder of such images; a file of polygons (.geojson, .gpkg, .shp, .parquet).
+    margin_m
+        Grow the area by this many metres, so that roads just outside still lend it their width.
+
+    Raises
+    ------
+    InputError
+        If it is empty, lies outside the world, or an image in it has no georeference.
+    """
+    if isinstance(area, shapely.Geometry):
+        polygon = area
+    elif isinstance(area, Grid):
+        polygon = shapely.from_wkt(area.footprint_wkt() or "POLYGON EMPTY")
+    elif isinstance(area, gpd.GeoDataFrame):
+        polygon = area.to_crs(LONLAT).union_all()
+    elif isinstance(area, str | Path):
+        path = Path(area)
+        if path.suffix.lower() in POLYGON_SUFFIXES:
+            return area_of_interest(read_polygons(path), margin_m)
+        images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
+        if not images:
+            raise InputError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}).")
+        polygon = shapely.union_all([shapely.from_wkt(read_grid(image).footprint_wkt()) for image in images])
+    else:
+        left, bottom, right, top = area
+        polygon = shapely.box(*area) if left < right and bottom < top else shapely.Polygon()
+    left, bottom, right, top = polygon.bounds
+    if polygon.is_empty or not (-180 <= left < right <= 180 and -90 <= bottom < top <= 90):
+        raise InputError(
+            "An area of interest is (left, bottom, right, top) in degrees of longitude and latitude, or a polygon; "
+            f"got {area!r:.200} with bounds {polygon.bounds}."
+        )
+    if margin_m:
+        polygon = _buffer_m(polygon, margin_m)
+    return polygon
+
+
+def require_overlap(
+    extent: tuple[float, ...] | None, area_bounds: tuple[float, ...], name: str, slack_deg: float = 0.0
+) -> None:
+    """
+    Refuse vectors that lie elsewhere than the area: a wrong file is an error, an empty street is none.
+
+    Parameters
+    ----------
+    extent
+        (left, bottom, right, top) of all vectors in degrees; None where it is not known.
+    area_bounds
+        The same of the area.
+    name
+        Of the file.
+    slack_deg
+        How far from the area the vectors may lie, degrees.
+
+    Raises
+    ------
+    InputError
+        Names the file; says so where its axes seem to be swapped.
+    """
+    area = shapely.box(*area_bounds)
+    if extent is None or shapely.box(*extent).distance(area) <= slack_deg:
+        return
+    left, bottom, right, top = extent
+    swapped = shapely.box(bottom, left, top, right).distance(area) <= slack_deg
+    advice = (
+        "The axes of one of them seem to be swapped (longitude comes first)."
+        if swapped
+        else "Is it the extract of this place?"
+    )
+    raise InputError(f"{name}: covers {_box_text(extent)} and not the area {_box_text(area_bounds)}. {advice}")
+
+
+def _box_text(bounds: tuple[float, ...]) -> str:
+    left, bottom, right, top = bounds
+    return f"{left:.4f} to {right:.4f} E, {bottom:.4f} to {top:.4f} N"
+
+
+def _buffer_m(polygon: shapely.Geometry, margin_m: float) -> shapely.Geometry:
+    frame = gpd.GeoSeries([polygon], crs=LONLAT)
+    return frame.to_crs(frame.estimate_utm_crs()).buffer(margin_m, join_style="mitre").to_crs(LONLAT).iloc[0]
+
+
+def _download(polygon: shapely.Geometry, layers: tuple[str, ...], options: OverpassOptions) -> OsmLayers:
+    features, date = download_features(polygon, tuple(LAYER_KEYS[layer] for layer in layers), options)
+    return _osm_layers(split_layers(features), layers, date, options.url)
+
+
+def _osm_layers(
+    found: dict[str, gpd.GeoDataFrame],
+    layers: tuple[str, ...],
+    date: str | None,
+    source: str,
+    extent: tuple[float, ...] | None = None,
+) -> OsmLayers:
+    """Tidy layers with all their tag columns; those not asked for are empty."""
+    empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
+    roads, buildings = (
+        _tidy(found[layer] if layer in layers else empty, LAYER_TAGS[layer]) for layer in ("roads", "buildings")
+    )
+    return OsmLayers(roads, _repaired(buildings), date, source, extent)
+
+
+def _tidy(frame: gpd.GeoDataFrame, tags: tuple[str, ...]) -> gpd.GeoDataFrame:
+    """`osm_id` and all tag columns, None where a tag is missing; no empty geometries, single parts as such."""
+    frame = frame[~(frame.geometry.is_empty | frame.geometry.isna())]
+    columns = {
+        tag: frame[tag].astype(object).where(is_tagged(frame, tag), None) if tag in frame else None
+        for tag in ("osm_id", *tags)
+    }
+    data = pd.DataFrame(columns, index=frame.index, dtype=object)
+    geometry = frame.geometry.to_numpy()
+    single = shapely.get_num_geometries(geometry) == 1
+    geometry = np.where(single, shapely.get_geometry(geometry, 0), geometry)
+    return gpd.GeoDataFrame(data, geometry=geometry, crs=frame.crs).reset_index(drop=True)
+
+
+def _repaired(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Polygons, the invalid ones repaired: crossing rings are common in footprints drawn by hand."""
+    geometry = frame.geometry.to_numpy().copy()
+    invalid = ~shapely.is_valid(geometry)
+    geometry[invalid] = shapely.make_valid(geometry[invalid])
+    return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))

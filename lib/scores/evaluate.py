@@ -1,0 +1,261 @@
+"""From probabilities to a scoreboard: masks, road graphs, scores a chip, intervals over chips."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib import apls
+from lib.chips.manifest import grid_of, read_image, read_mask
+from lib.errors import InputError
+from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
+from lib.mapping.buildings import building_f1, mask_to_polygons
+from lib.mapping.predict import predict_image, read_probability
+from lib.mapping.roadgraph import RoadGraph, mask_to_graph
+from lib.networks.checkpoint import TrainedModel
+from lib.scores.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
+from lib.scores.topo import topo
+
+MAP_SIDE_PX = 4096  # of the ground that a map shows: a browser still moves a picture of that size
+PIXEL_METRICS = {
+    "IoU, pooled": "iou_pooled",
+    "IoU, mean a chip": "iou_mean_per_image",
+    "IoU, mean of classes": "iou_mean_over_classes",
+    "precision": "precision",
+    "recall": "recall",
+    "F1": "f1",
+    "relaxed precision": "relaxed_precision",
+    "relaxed recall": "relaxed_recall",
+    "relaxed F1": "relaxed_f1",
+}
+# shown name -> statistic; the last of each is the task's own, the headline beside the pooled IoU
+ROAD_METRICS = PIXEL_METRICS | {"TOPO F1": "topo_f1", "APLS": "apls"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    One scored chip: its image, truth and prediction, and what to write above it.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3) RGB.
+    truth, prediction
+        Masks, uint8 (H, W) of 0, 127 (ignored) and 255.
+    name
+        Of the chip.
+    score
+        The number by which chips are ranked; more is better.
+    gsd_m
+        Ground sampling distance, metres a pixel, where known.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    name: str
+    score: float
+    gsd_m: float | None = None
+
+
+def to_mask(probability: np.ndarray, threshold: float, truth: np.ndarray | None = None) -> np.ndarray:
+    """Mask of a probability map, uint8: foreground from the threshold on; what the truth ignores is ignored."""
+    mask = np.where(probability >= threshold, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
+    if truth is not None:
+        mask[truth == MASK_IGNORE] = MASK_IGNORE
+    return mask
+
+
+def predicted_case(model: TrainedModel, chip: Any) -> Case:
+    """One chip of a manifest with the model's mask, ranked by its IoU, ready for `lib.show.figures.best_and_worst`."""
+    image, truth = read_image(chip.image), read_mask(chip.mask)
+    return case_of(chip, image, truth, to_mask(predict_image(model, image, tta="none"), model.info.threshold, truth))
+
+
+def read_case(chip: Any, probability: Path, threshold: float) -> Case:
+    """One chip of a manifest with the mask of its probability map, ranked by its IoU."""
+    truth = read_mask(chip.mask)
+    return case_of(chip, read_image(chip.image), truth, to_mask(read_probability(probability), threshold, truth))
+
+
+def case_of(chip: Any, image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Case:
+    """A chip's picture, truth and prediction with its foreground IoU; two empty masks count as 1."""
+    counts = count_pixels(prediction, truth)
+    union = counts["tp"] + counts["fp"] + counts["fn"]
+    return Case(image, truth, prediction, chip.chip, counts["tp"] / union if union else 1.0, chip.gsd_m)
+
+
+def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
+    """Road graph of a mask, by the same rules for truth and prediction; ignored pixels hold no road."""
+    return mask_to_graph(mask == MASK_FOREGROUND, gsd_m)
+
+
+def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float, task: str) -> pd.DataFrame:
+    """
+    Scores of each chip.
+
+    Parameters
+    ----------
+    chips
+        Rows of a manifest.
+    probabilities
+        Path of each chip's probability map, same index.
+    threshold
+        Probability from which a pixel is foreground.
+    task
+        "roads" adds APLS (strict) and TOPO between the graphs of both masks, at the chip's GSD; "buildings" adds the
+        counts of matched polygons at an IoU of 0.5.
+
+    Returns
+    -------
+    table
+        One row a chip: pixel counts and scores (`lib.scores.metrics.PixelScores`); roads: `apls`, `truth_to_proposal`,
+        `proposal_to_truth`, `topo_precision`, `topo_recall`, `topo_f1`; buildings: `building_tp`,
+        `building_fp`, `building_fn`.
+    """
+    pixels, extra = PixelScores(), []
+    for chip in chips.itertuples():
+        truth = read_mask(chip.mask)
+        prediction = to_mask(read_probability(probabilities[chip.Index]), threshold, truth)
+        pixels.update(prediction, truth, chip=chip.chip)
+        score = _score_roads if task == "roads" else _score_buildings
+        extra.append(score(truth, prediction, chip.gsd_m))
+    return pd.concat([pixels.table(), pd.DataFrame(extra)], axis=1)
+
+
+def _score_roads(truth: np.ndarray, prediction: np.ndarray, gsd_m: float) -> dict[str, float]:
+    true, found = road_graph(truth, gsd_m), road_graph(prediction, gsd_m)
+    routes, places = apls.score(true, found, mode="strict", gsd_m=gsd_m), topo(true, found, gsd_m)
+    return {
+        "apls": routes.apls,
+        "truth_to_proposal": routes.truth_to_proposal,
+        "proposal_to_truth": routes.proposal_to_truth,
+        "topo_precision": places.precision,
+        "topo_recall": places.recall,
+        "topo_f1": places.f1,
+    }
+
+
+def _score_buildings(truth: np.ndarray, prediction: np.ndarray, gsd_m: float) -> dict[str, float]:
+    found = building_f1(mask_to_polygons(truth, gsd_m), mask_to_polygons(prediction, gsd_m))
+    return {"building_tp": found.tp, "building_fp": found.fp, "building_fn": found.fn}
+
+
+def building_f1_pooled(table: pd.DataFrame) -> float:
+    """F1 of matched buildings over all chips: 2 TP / (2 TP + FP + FN); 1 where there is none and none was found."""
+    tp, fp, fn = (float(table[f"building_{name}"].sum()) for name in ("tp", "fp", "fn"))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def probability_pairs(chips: pd.DataFrame, probabilities: pd.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Probability map and truth of each chip, one at a time, as `lib.scores.sweep.threshold_sweep` takes them."""
+    for chip in chips.itertuples():
+        yield read_probability(probabilities[chip.Index]), read_mask(chip.mask)
+
+
+def statistics(task: str) -> dict[str, Any]:
+    """Shown name -> statistic of `lib.scores.metrics.bootstrap_interval`, for a task."""
+    if task == "roads":
+        return ROAD_METRICS
+    return PIXEL_METRICS | {"F1 of buildings": building_f1_pooled}
+
+
+def scoreboard(tables: Mapping[str, pd.DataFrame], task: str, seed: int = 0) -> pd.DataFrame:
+    """
+    Scores of several runs with their 95 % intervals over chips.
+
+    Parameters
+    ----------
+    tables
+        Run -> table of `score_chips`; the same chips in each.
+
+    Returns
+    -------
+    board
+        One row a run and metric: run, metric, value, low, high.
+    """
+    rows = []
+    for run, table in tables.items():
+        for metric, statistic in statistics(task).items():
+            found = bootstrap_interval(table, statistic, seed=seed)
+            rows.append({"run": run, "metric": metric, "value": found.value, "low": found.low, "high": found.high})
+    return pd.DataFrame(rows)
+
+
+def differences(tables: Mapping[str, pd.DataFrame], best: str, task: str, seed: int = 0) -> pd.DataFrame:
+    """How much higher the run `best` scores than each other one, on the same chips, with 95 % intervals."""
+    rows = []
+    for run in (r for r in tables if r != best):
+        for metric, statistic in statistics(task).items():
+            found = paired_difference(tables[run], tables[best], statistic, seed=seed)
+            rows.append(
+                {
+                    "difference": f"{best} minus {run}",
+                    "metric": metric,
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "shown": "yes" if found.low > 0 or found.high < 0 else "no: the interval holds 0",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:
+    """
+    The chips of the square, `side_px` wide, that holds the most of them, all of one CRS and GSD.
+
+    That is all of them where they fit. Without georeference chips have no neighbours: it is the first.
+    """
+    grids = pd.Series([grid_of(chip) for chip in chips.itertuples()], index=chips.index)
+    frames = pd.Series(
+        [(grid.crs or "", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)], chips.index
+    )
+    frame = frames.value_counts().index[0]
+    chips, grids = chips[frames == frame], grids[frames == frame]
+    if not frame[0]:
+        return chips.iloc[:1]
+    corners = np.array([(grid.transform[2], grid.transform[5]) for grid in grids]) / abs(grids.iloc[0].transform[0])
+    within = side_px - chips[["width", "height"]].to_numpy().max()
+    if np.ptp(corners, axis=0).max() <= within:
+        return chips
+    around = [np.abs(corners - corner).max(axis=1) <= within / 2 for corner in corners]
+    return chips[max(around, key=np.sum)]
+
+
+def mosaic(chips: pd.DataFrame, arrays: list[np.ndarray], fill: int) -> tuple[np.ndarray, Grid]:
+    """
+    Chips laid side by side where they lie, on one grid.
+
+    Parameters
+    ----------
+    chips
+        Rows of a manifest: one CRS, one GSD; of one scene, or of scenes whose pixels have one direction.
+    arrays
+        One a chip, (H, W) or (H, W, 3), as large as the chip.
+    fill
+        Value where no chip lies.
+
+    Raises
+    ------
+    InputError
+        If the chips have several CRSs or GSDs, or there is none; a chip without georeference stands alone.
+    """
+    grids = [grid_of(chip) for chip in chips.itertuples()]
+    frames = {(grid.crs or "none", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)}
+    if len(frames) != 1:
+        raise InputError(f"a mosaic takes chips of one CRS and GSD, got {sorted(frames)[:5]}")
+    if grids[0].crs is None:
+        return arrays[0], grids[0]
+    corners = np.array([grids[0].world_to_pixel(np.array([[g.transform[2], g.transform[5]]]))[0] for g in grids])
+    corners = np.rint(corners).astype(int)
+    low = corners.min(axis=0)
+    high = (corners + [[g.width, g.height] for g in grids]).max(axis=0)
+    whole = np.full((high[1] - low[1], high[0] - low[0], *arrays[0].shape[2:]), fill, dtype=arrays[0].dtype)
+    for (col, row), array in zip(corners - low, arrays, strict=True):
+        whole[row : row + array.shape[0], col : col + array.shape[1]] = array
+    return whole, grids[0].window(int(low[0]), int(low[1]), whole.shape[1], whole.shape[0])

@@ -1,0 +1,17 @@
+"""
+Pages for people: figures, maps, widgets, reports.
+
+In: what the other wings computed. Out: matplotlib figures, maps that open with the network off, panels for JupyterLab,
+and the executed notebooks of an area with their index.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "charts": ["precision_recall", "training_curves"],
+        "figures": ["best_and_worst", "label_overlay", "overlay_grid"],
+        "splits": ["split_map"],
+    },
+)

@@ -1,0 +1,323 @@
+"""
+Charts of numbers: training curves, the scoreboard, widths, the threshold's sweep.
+
+Tables in, a matplotlib Figure out, no global state.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from lib.errors import InputError
+from lib.show.canvas import FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
+from lib.show.sheet import STYLE, Sheet
+
+
+def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Raise InputError unless the table has a row and all the columns."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing or table.empty:
+        raise InputError(
+            f"Expected {what} with at least one row and the columns {', '.join(columns)}; "
+            f"got {len(table)} rows of {', '.join(map(str, table.columns)) or 'no columns'}."
+        )
+
+
+def _calm(ax: Axes, grid: str = "y") -> None:
+    """Quiet axes: a faint grid behind, no box, small ink."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(FAINT)
+    ax.tick_params(colors=INK, labelsize=8, length=0)
+    ax.grid(axis=grid, color=FAINT, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def training_curves(
+    history: pd.DataFrame | Mapping[str, Sequence[float]],
+    *,
+    best_epoch: int | None = None,
+    title: str = "",
+) -> Figure:
+    """
+    Loss, validation IoU and learning rate by epoch, one above the other, the kept epoch marked.
+
+    Parameters
+    ----------
+    history
+        One row an epoch: `epoch`, `train_loss`, `val_iou`, `learning_rate`; `val_loss` is drawn where present.
+    best_epoch
+        The epoch whose weights are kept; None takes the one with the highest `val_iou`.
+    title
+        Above the curves, for instance the run's name.
+    """
+    table = pd.DataFrame(history)
+    need(table, ["epoch", "train_loss", "val_iou", "learning_rate"], "a history")
+    if best_epoch is None and table["val_iou"].notna().any():
+        best_epoch = int(table.loc[table["val_iou"].idxmax(), "epoch"])
+    sheet = Sheet(7.5, 5.2, f"Loss, validation IoU and learning rate by epoch. {title}", photo=False)
+    loss, score, rate = sheet.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.2])
+    marker = "o" if len(table) < 3 else None  # a line of one epoch would be invisible
+    options = {"linewidth": 1.8, "marker": marker, "markersize": 4}
+    loss.plot(table["epoch"], table["train_loss"], color=TEAL, label="training", **options)
+    if "val_loss" in table and table["val_loss"].notna().any():
+        loss.plot(table["epoch"], table["val_loss"], color=OCHRE, label="validation", **options)
+        loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, loc="upper right")
+    score.plot(table["epoch"], table["val_iou"], color=OCHRE, **options)
+    rate.plot(table["epoch"], table["learning_rate"], color=SLATE, **options)
+    for ax, name in ((loss, "loss"), (score, "validation IoU"), (rate, "learning rate")):
+        _calm(ax)
+        ax.set_ylabel(name, **STYLE)
+        ax.margins(x=0.02)
+        if best_epoch is not None:
+            ax.axvline(best_epoch, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+    loss.set_ylim(bottom=0)
+    rate.set_ylim(bottom=0)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    rate.yaxis.offsetText.set(size=7, color=INK)
+    rate.xaxis.get_major_locator().set_params(integer=True)
+    rate.set_xlabel("epoch", **STYLE)
+    if best_epoch is not None:
+        _mark_best(score, table, best_epoch)
+    loss.set_title(title, loc="left", **STYLE)
+    sheet.align_ylabels()
+    return sheet
+
+
+def _mark_best(ax: Axes, table: pd.DataFrame, best_epoch: int) -> None:
+    """Point at the kept epoch and say its score at the foot of its line, where a rising curve leaves room."""
+    row = table.loc[table["epoch"] == best_epoch]
+    if row.empty:
+        raise InputError(
+            f"Expected best_epoch to be one of the history's epochs, {table['epoch'].min():g} to "
+            f"{table['epoch'].max():g}; got {best_epoch}."
+        )
+    best = float(row["val_iou"].iloc[0])
+    ax.plot([best_epoch], [best], "o", color=OCHRE, markeredgecolor="white", markersize=8, zorder=5)
+    late = best_epoch > (table["epoch"].min() + table["epoch"].max()) / 2
+    _foot_note(ax, best_epoch, f"best: epoch {best_epoch}, IoU {best:.3f}", late)
+
+
+def _foot_note(ax: Axes, x: float, text: str, to_the_left: bool) -> None:
+    """Text beside a vertical line, at the bottom of the axes."""
+    ax.annotate(
+        text,
+        (x, 0.06),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6 if to_the_left else 6, 0),
+        textcoords="offset points",
+        ha="right" if to_the_left else "left",
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+        **STYLE,
+    )
+
+
+def scoreboard(
+    table: pd.DataFrame,
+    *,
+    metrics: Sequence[str] | None = None,
+    title: str = "",
+    note: str = "",
+) -> Figure:
+    """
+    Scores of several runs with their intervals, one panel a metric.
+
+    Parameters
+    ----------
+    table
+        One row a run and metric: `run`, `metric`, `value`; `low` and `high`, the ends of the interval,
+        where known (NaN elsewhere). Several rows of one run and metric (seeds) are drawn as dots beside
+        their mean.
+    metrics
+        Which, and in which order; None: as they come.
+    title, note
+        Above and below: the note says what the intervals are and on how many chips.
+    """
+    need(table, ["run", "metric", "value"], "a table of scores")
+    metrics = list(dict.fromkeys(table["metric"])) if metrics is None else list(metrics)
+    runs = list(dict.fromkeys(table["run"]))
+    alt = f"{', '.join(metrics)} of {', '.join(map(str, runs))}. {note}"
+    sheet = Sheet(9.0, 1.15 + 0.5 * len(runs), alt, photo=False)
+    axes = sheet.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for ax, metric in zip(axes, metrics, strict=True):
+        rows = table.loc[table["metric"] == metric]
+        for place, run in enumerate(runs):
+            _score_row(ax, place, rows.loc[rows["run"] == run], SERIES_BY_RANK[place - len(runs)])
+        _calm(ax, grid="x")
+        ax.spines["left"].set_visible(False)
+        ax.set_title(metric, loc="left", **STYLE)
+        ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)
+        largest = np.nanmax(ends, initial=0.0)
+        room = 1 + 0.1 * max(len(metrics), 2)  # for the values behind the bars: the narrower the panel, the more
+        ax.set_xlim(0, largest * room if largest > 0 else 1)
+    axes[0].set_yticks(range(len(runs)), runs)
+    axes[0].tick_params(axis="y", labelsize=9.5)
+    axes[0].set_ylim(len(runs) - 0.45, -0.55)
+    if title:
+        sheet.suptitle(title, x=0.01, ha="left", **{**STYLE, "fontsize": 10.5, "fontweight": "bold"})
+    if note:
+        sheet.supxlabel(note, x=0.01, ha="left", **{**STYLE, "fontsize": 8, "color": SLATE})
+    return sheet
+
+
+SERIES_BY_RANK = (
+    SLATE,
+    PLUM,
+    "#3B6FB6",
+    SLATE,
+    OCHRE,
+    TEAL,
+)  # read from the end: the last run is the subject
+
+
+def _score_row(ax: Axes, place: int, rows: pd.DataFrame, color: str) -> None:
+    """One run's bar, interval, seeds and number."""
+    if rows.empty:
+        return
+    mean = float(rows["value"].mean())
+    ax.barh(place, mean, height=0.52, color=color, alpha=0.35 if len(rows) > 1 else 0.85)
+    reach = mean
+    if len(rows) > 1:
+        ax.plot(rows["value"], np.full(len(rows), place), "o", color=color, markersize=5, alpha=0.9)
+        reach = float(rows["value"].max())
+    elif {"low", "high"} <= set(rows.columns) and rows[["low", "high"]].notna().all(axis=None):
+        low, high = float(rows["low"].iloc[0]), float(rows["high"].iloc[0])
+        ax.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
+        ax.plot([low, high], [place, place], "|", color=INK, markersize=7)
+        reach = max(mean, high)
+    ax.annotate(f"{mean:.3f}", (reach, place), xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
+
+
+def widths_histogram(
+    widths_m: Sequence[float],
+    *,
+    lengths_m: Sequence[float] | None = None,
+    classes: Sequence[str] | None = None,
+    bin_m: float = 1.0,
+    title: str = "",
+) -> Figure:
+    """
+    How wide the roads are: kilometres of road (or number of roads) by width, stacked by highway class.
+
+    Parameters
+    ----------
+    widths_m
+        One a road, metres; 0 (not drawn) is left out.
+    lengths_m
+        One a road, metres; None counts roads.
+    classes
+        One a road, its `highway` value; the five with the most road get a colour, the others are "other".
+    bin_m
+        Width of a bar, metres.
+    title
+        Above the bars.
+    """
+    roads = pd.DataFrame({"width_m": np.asarray(widths_m, float)})
+    roads["weight"] = 1.0 if lengths_m is None else np.asarray(lengths_m, float) / 1000
+    roads["class"] = "road" if classes is None else np.asarray(classes, object)
+    roads = roads.loc[roads["width_m"] > 0]
+    need(roads, ["width_m"], "roads wider than 0 m")
+    totals = roads.groupby("class")["weight"].sum().sort_values(ascending=False)
+    names = list(totals.index[:5])
+    groups = [roads.loc[roads["class"] == name] for name in names]
+    rest = roads.loc[~roads["class"].isin(names)]
+    if not rest.empty:
+        names, groups = [*names, "other"], [*groups, rest]
+    edges = np.arange(0, roads["width_m"].max() + 2 * bin_m, bin_m)
+    sheet = Sheet(7.5, 3.0, f"Road widths. {title}", photo=False)
+    ax = sheet.subplots()
+    ax.hist(
+        [group["width_m"] for group in groups],
+        weights=[group["weight"] for group in groups],
+        bins=edges,
+        stacked=True,
+        color=SERIES[: len(groups)],
+        edgecolor="white",
+        linewidth=0.6,
+        label=names,
+    )
+    _calm(ax)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("width, metres", **STYLE)
+    ax.set_ylabel("roads" if lengths_m is None else "kilometres of road", **STYLE)
+    if classes is not None:
+        ax.legend(frameon=False, fontsize=8, labelcolor=INK)
+    ax.set_title(title, loc="left", **STYLE)
+    return sheet
+
+
+def lane_dumbbells(classes: pd.DataFrame, *, title: str = "") -> Figure:
+    """
+    Width of a lane by highway class, as it was and as it was fitted.
+
+    Parameters
+    ----------
+    classes
+        One row a class: `highway`, `road_m` (metres of road it was fitted to), `before_m`, `after_m`, `own` (fitted by
+        itself; the others share one factor).
+    title
+        Above the chart.
+    """
+    need(classes, ["highway", "road_m", "before_m", "after_m", "own"], "lane widths")
+    sheet = Sheet(7.5, 1.1 + 0.34 * len(classes), f"Lane widths before and after the fit. {title}", photo=False)
+    ax = sheet.subplots()
+    for place, row in enumerate(classes.itertuples()):
+        ax.plot([row.before_m, row.after_m], [place, place], color=FAINT, linewidth=3, zorder=1)
+        ax.plot(row.before_m, place, "o", color=SLATE, markersize=7)
+        ax.plot(row.after_m, place, "o", color=TEAL, markersize=7, markerfacecolor=TEAL if row.own else "white")
+        ends = (max(row.before_m, row.after_m), place)
+        ax.annotate(f"{row.after_m:.2f} m", ends, xytext=(8, 0), textcoords="offset points", va="center", **STYLE)
+    names = [f"{row.highway} ({row.road_m / 1000:.1f} km)" for row in classes.itertuples()]
+    _calm(ax, grid="x")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlim(0, 1.25 * classes[["before_m", "after_m"]].to_numpy().max())
+    ax.set_xlabel("width of a lane, metres", **STYLE)
+    marks = [("profile", SLATE, SLATE), ("fitted, by itself", TEAL, TEAL), ("fitted, in common", TEAL, "white")]
+    for label, color, face in marks:
+        ax.plot([], [], "o", color=color, markerfacecolor=face, markersize=7, label=label)
+    sheet.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
+    ax.set_title(title, loc="left", **STYLE)
+    return sheet
+
+
+def precision_recall(sweep: pd.DataFrame, *, chosen: float | None = None, title: str = "") -> Figure:
+    """
+    What the threshold trades: precision against recall, and IoU (and F1) by threshold.
+
+    Parameters
+    ----------
+    sweep
+        One row a threshold: `threshold`, `precision`, `recall`, `iou`; `f1` where present. NaN is left out.
+    chosen
+        The threshold in use, marked in both panels at the nearest row.
+    title
+        Above the left panel.
+    """
+    need(sweep, ["threshold", "precision", "recall", "iou"], "a sweep")
+    sweep = sweep.sort_values("threshold")
+    sheet = Sheet(9.0, 3.6, f"Precision, recall and IoU by threshold. {title}", photo=False)
+    curve, scores = sheet.subplots(1, 2)
+    curve.plot(sweep["recall"], sweep["precision"], color=TEAL, linewidth=1.8)
+    curve.set(xlim=(0, 1.02), ylim=(0, 1.04), aspect="equal")
+    scores.plot(sweep["threshold"], sweep["iou"], color=OCHRE, linewidth=1.8, label="IoU")
+    if "f1" in sweep:
+        scores.plot(sweep["threshold"], sweep["f1"], color=SLATE, linewidth=1.4, label="F1")
+        scores.legend(frameon=False, fontsize=8, labelcolor=INK)
+    scores.set(xlim=(0, 1), ylim=(0, 1.04))
+    for ax, x, y in ((curve, "recall", "precision"), (scores, "threshold", "score")):
+        _calm(ax, grid="both")
+        ax.set_xlabel(x, **STYLE)
+        ax.set_ylabel(y, **STYLE)
+    if chosen is not None:
+        row = sweep.iloc[(sweep["threshold"] - chosen).abs().argmin()]
+        marker = {"color": INK, "markeredgecolor": "white", "markersize": 8, "zorder": 5}
+        curve.plot(row["recall"], row["precision"], "o", **marker)
+        scores.axvline(row["threshold"], color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        scores.plot(row["threshold"], row["iou"], "o", **marker)
+        _foot_note(scores, row["threshold"], f"threshold {row['threshold']:g}: IoU {row['iou']:.3f}", chosen > 0.5)
+    curve.set_title(title, loc="left", **STYLE)
+    return sheet

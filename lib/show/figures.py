@@ -1,0 +1,358 @@
+"""
+Pictures of chips: labels, errors, the best and the worst, lost routes.
+
+Every function is pure: arrays in, a matplotlib Figure out, no global state. Map-like pictures carry a scale bar where
+the GSD is known. One colour has one meaning in all of them (lib.show.canvas).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lib.errors import InputError
+from lib.grid import MASK_IGNORE
+from lib.scores.evaluate import Case
+from lib.show.canvas import (
+    FN,
+    FP,
+    IGNORE,
+    INK,
+    LABEL,
+    LABEL_ALPHA,
+    PREDICTION,
+    TP,
+    TRUTH,
+    check_pair,
+    confusion,
+    error_rgb,
+    muted,
+    overlay_rgb,
+)
+from lib.show.sheet import Sheet, fitted, height_share, patch, picture_axes, show_photo, strip_legend
+
+PANEL_IN = 5.0  # side of one picture of a pair, inches
+MADE_UP = "proposal_to_truth"  # direction of a route that only the proposal has
+ROUTE_GAP_PT = 1.9  # between routes that share a street, on paper
+BADGE_PT = 7.0  # half of a number's badge, on paper
+MADE_UP_DASH = (0, (2.2, 1.2))
+LOSS_COLORS = {
+    "no snap": FP,
+    "no route": "#7A1FA2",
+    "detour": "#E0A100",
+    "one place": "#8C5A2B",
+    "shortcut": "#0B7A75",
+}
+
+
+NAME_LENGTH = 22  # letters of a chip's name that fit above a small panel; its end tells it from its neighbours
+
+
+def _error_handles(*masks: np.ndarray) -> list[Patch]:
+    """Legend of an error picture; the hatching is named only where it occurs."""
+    handles = [patch(TP, "found (TP)"), patch(FP, "false alarm (FP)"), patch(FN, "missed (FN)")]
+    if any((mask == MASK_IGNORE).any() for mask in masks):
+        handles.append(patch(IGNORE, "not scored", 0.35, hatched=True))
+    return handles
+
+
+def _label_handles(label: str, color: str, *masks: np.ndarray) -> list[Patch]:
+    """Legend of labels over images; the hatching is named only where it occurs."""
+    handles = [patch(color, label, LABEL_ALPHA)]
+    if any((mask == MASK_IGNORE).any() for mask in masks):
+        handles.append(patch(IGNORE, "ignored: no data or uncertain", 0.35, hatched=True))
+    return handles
+
+
+def label_overlay(
+    image: np.ndarray,
+    mask: np.ndarray,
+    *,
+    gsd_m: float | None = None,
+    title: str = "",
+    label: str = "OSM label",
+    color: str = LABEL,
+    beside: bool = True,
+) -> Figure:
+    """
+    A mask laid over its image, translucent and outlined.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3) RGB.
+    mask
+        uint8 (H, W); 255 is tinted, 127 hatched grey.
+    gsd_m
+        Metres a pixel, for the scale bar; None draws none.
+    title
+        Above the picture, for instance the chip's name.
+    label
+        What the tint stands for, in the legend.
+    color
+        LABEL, TRUTH or PREDICTION of lib.show.canvas.
+    beside
+        True shows the bare image to the left, so that the eye can check the label.
+
+    Raises
+    ------
+    InputError
+        If image and mask do not fit.
+    """
+    check_pair(image, mask)
+    columns = 2 if beside else 1
+    panel_in = PANEL_IN if beside else 1.4 * PANEL_IN
+    ratio = height_share(image)
+    sheet = Sheet(columns * panel_in, panel_in * ratio + 0.55, f"{label} over its image. {title}", photo=True)
+    (shown, fitted_mask), edge_px = fitted(panel_in, image, mask)
+    axes = picture_axes(sheet, columns, columns)
+    if beside:
+        show_photo(axes[0], shown, mask.shape, gsd_m, title)
+    composed = overlay_rgb(shown, fitted_mask, color, outline_px=edge_px)
+    show_photo(axes[-1], composed, mask.shape, gsd_m, " " if beside and title else title)
+    strip_legend(sheet, _label_handles(label, color, mask))
+    return sheet
+
+
+def overlay_grid(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    *,
+    titles: Sequence[str] | None = None,
+    gsd_m: float | Sequence[float | None] | None = None,
+    label: str = "OSM label",
+    color: str = LABEL,
+    columns: int = 4,
+) -> Figure:
+    """
+    Many labelled chips at a glance, row by row.
+
+    `titles` one a chip; `gsd_m` in metres a pixel, one for all or one a chip; else as `label_overlay`.
+    """
+    count = len(images)
+    titles = [""] * count if titles is None else list(titles)
+    gsds = list(gsd_m) if isinstance(gsd_m, Sequence) else [gsd_m] * count
+    if not count or not count == len(masks) == len(titles) == len(gsds):
+        raise InputError(
+            f"Expected as many masks, titles and GSDs as images, at least one; got {count} images, "
+            f"{len(masks)} masks, {len(titles)} titles, {len(gsds)} GSDs."
+        )
+    columns = min(columns, count)
+    panel_in = 2 * PANEL_IN / columns
+    rows = -(-count // columns)
+    ratio = max(map(height_share, images))
+    extra_in = 0.28 if any(titles) else 0.05
+    height_in = rows * (panel_in * ratio + extra_in) + 0.35
+    sheet = Sheet(2 * PANEL_IN, height_in, f"{count} chips under their {label}.", photo=True)
+    for ax, image, mask, title, gsd in zip(
+        picture_axes(sheet, count, columns), images, masks, titles, gsds, strict=True
+    ):
+        check_pair(image, mask)
+        (shown, fitted_mask), edge_px = fitted(panel_in, image, mask)
+        show_photo(ax, overlay_rgb(shown, fitted_mask, color, outline_px=edge_px), mask.shape, gsd, title)
+    strip_legend(sheet, _label_handles(label, color, *masks))
+    return sheet
+
+
+def comparison(
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    gsd_m: float | None = None,
+    title: str = "",
+) -> Figure:
+    """
+    Image and errors side by side: found (TP), false alarms (FP), missed (FN); ignored pixels are hatched.
+
+    The legend states each class's share of the scored pixels that are road or building in either mask.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3) RGB.
+    truth, prediction
+        Masks, uint8 (H, W) of 0, 127 (ignored in either: not scored) and 255.
+    gsd_m
+        Metres a pixel, for the scale bar.
+    title
+        Above the image.
+    """
+    check_pair(image, truth, prediction)
+    ratio = height_share(image)
+    alt = f"Prediction against truth: found, false alarms, missed. {title}"
+    sheet = Sheet(2 * PANEL_IN, PANEL_IN * ratio + 0.55, alt, photo=True)
+    pixels, _ = fitted(PANEL_IN, image, truth, prediction)
+    left, right = picture_axes(sheet, 2, 2)
+    show_photo(left, pixels[0], truth.shape, gsd_m, title)
+    show_photo(right, error_rgb(*pixels), truth.shape, gsd_m, " " if title else "")
+    counts = {name: int(area.sum()) for name, area in confusion(truth, prediction).items()}
+    union = counts["tp"] + counts["fp"] + counts["fn"]
+    handles = _error_handles(truth, prediction)
+    if union:
+        for handle, name in zip(handles, ("tp", "fp", "fn"), strict=False):
+            handle.set_label(f"{handle.get_label()} {counts[name] / union:.0%}")
+    strip_legend(sheet, handles)
+    return sheet
+
+
+def error_panels(
+    image: np.ndarray,
+    truth: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    titles: Sequence[str],
+    *,
+    gsd_m: float | None = None,
+) -> Figure:
+    """
+    The image, and the errors of several predictions of it beside each other.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3) RGB.
+    truth
+        Mask, uint8 (H, W) of 0, 127 (not scored) and 255.
+    predictions, titles
+        Masks of the same size, and what to write above each.
+    gsd_m
+        Metres a pixel, for the scale bar.
+    """
+    check_pair(image, truth, *predictions)
+    panel_in = 2 * PANEL_IN / max(len(predictions), 2)
+    rows = 1 + len(predictions)
+    columns = 2 if rows <= 4 else 3
+    height = -(-rows // columns) * (panel_in * height_share(image) + 0.28) + 0.35
+    sheet = Sheet(columns * panel_in, height, f"Errors of {', '.join(titles)}.", photo=True)
+    axes = picture_axes(sheet, rows, columns)
+    (shown,), _ = fitted(panel_in, image)
+    show_photo(axes[0], shown, truth.shape, gsd_m, "image")
+    for ax, prediction, title in zip(axes[1:], predictions, titles, strict=True):
+        pixels, _ = fitted(panel_in, image, truth, prediction)
+        show_photo(ax, error_rgb(*pixels), truth.shape, gsd_m, title)
+    strip_legend(sheet, _error_handles(truth, *predictions))
+    return sheet
+
+
+def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "IoU") -> Figure:
+    """
+    Errors of the best chips in the first row and of the worst in the second, each with its score.
+
+    Parameters
+    ----------
+    cases
+        Scored chips, in any order; with fewer than twice `count`, no chip is shown twice.
+    count
+        Chips a row.
+    score_name
+        Name of the score.
+    """
+    if not cases:
+        raise InputError("Expected at least one scored chip; got none.")
+    ranked = sorted(cases, key=lambda case: (-case.score, case.name))
+    best = ranked[: min(count, -(-len(ranked) // 2))]
+    worst = ranked[len(best) :][-count:][::-1]
+    columns = len(best)
+    panel_in = 2 * PANEL_IN / max(columns, 2)
+    rows = 2 if worst else 1
+    alt = f"Errors of the chips with the highest and the lowest {score_name}."
+    sheet = Sheet(columns * panel_in, rows * (panel_in + 0.28) + 0.35, alt, photo=True)
+    axes = picture_axes(sheet, len(best) + len(worst), columns)
+    places = zip(axes, ["best"] * len(best) + ["worst"] * len(worst), best + worst, strict=True)
+    for ax, rank, case in places:
+        pixels, _ = fitted(panel_in, case.image, case.truth, case.prediction)
+        name = case.name if len(case.name) <= NAME_LENGTH else f"…{case.name[1 - NAME_LENGTH :]}"
+        title = f"{rank} {case.score:.2f}  {name}"
+        show_photo(ax, error_rgb(*pixels), case.truth.shape, case.gsd_m, title)
+        ax.title.set_fontsize(7.5)
+    strip_legend(sheet, _error_handles(*(mask for case in cases for mask in (case.truth, case.prediction))))
+    return sheet
+
+
+def lost_routes(
+    image: np.ndarray,
+    truth_lines: Sequence[np.ndarray],
+    proposal_lines: Sequence[np.ndarray],
+    routes: pd.DataFrame,
+    *,
+    gsd_m: float | None = None,
+    worst: int = 10,
+    title: str = "",
+) -> Figure:
+    """
+    Both networks over the muted image; beside them the routes that cost the most APLS, numbered, by their reason.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W, 3) RGB.
+    truth_lines, proposal_lines
+        Polylines in pixels, each float (N, 2) x, y.
+    routes
+        As lib.apls.worst.explain gives them, worst first: `direction`, `reason` and `line`, the route in its own
+        network. Routes of the truth that the proposal lost are solid, those that it made up dashed. The legend counts
+        all routes of `routes.attrs["reasons"]` where present, else those drawn.
+    gsd_m
+        Metres a pixel, for the scale bar.
+    worst
+        How many routes are drawn.
+    title
+        Above the left picture.
+    """
+    columns = ["direction", "reason", "line"]
+    missing = [name for name in columns if name not in routes.columns]
+    if missing:
+        raise InputError(f"Expected routes with the columns {', '.join(columns)}; missing: {', '.join(missing)}.")
+    check_pair(image)
+    shown = routes.head(worst)
+    alt = f"True and proposed roads, and the {len(shown)} routes that cost the most. {title}"
+    sheet = Sheet(2 * PANEL_IN, PANEL_IN * height_share(image) + 0.8, alt, photo=True)
+    left, right = picture_axes(sheet, 2, 2)
+    for ax in (left, right):
+        show_photo(ax, muted(image, 0.9), image.shape[:2], gsd_m, title if ax is left else (" " if title else ""))
+    left.add_collection(LineCollection(truth_lines, colors=TRUTH, linewidths=4.0, alpha=0.85))
+    left.add_collection(LineCollection(proposal_lines, colors=PREDICTION, linewidths=1.6))
+    for lines, color in ((truth_lines, TRUTH), (proposal_lines, PREDICTION)):
+        right.add_collection(LineCollection(lines, colors=color, linewidths=0.8, alpha=0.7))
+    for rank, row in enumerate(shown.itertuples(), start=1):
+        _draw_route(right, rank, row, image.shape[1::-1])
+    handles = [
+        Line2D([], [], color=TRUTH, linewidth=4, label="true roads"),
+        Line2D([], [], color=PREDICTION, linewidth=1.6, label="proposed roads"),
+        Line2D([], [], color=INK, linewidth=2, label="route lost"),
+    ]
+    if MADE_UP in set(shown["direction"]):
+        handles.append(Line2D([], [], color=INK, linewidth=2, linestyle=MADE_UP_DASH, label="route made up"))
+    counts = routes["reason"].value_counts()
+    if "reasons" in routes.attrs:
+        counts = routes.attrs["reasons"].groupby("reason", sort=False)["routes"].sum()
+    for reason, count in counts.items():
+        color = LOSS_COLORS.get(reason, IGNORE)
+        handles.append(Line2D([], [], color=color, linewidth=3, label=f"{reason}: {count:,}"))
+    strip_legend(sheet, handles, columns=5)
+    return sheet
+
+
+def _draw_route(ax: Axes, rank: int, row: "pd.core.frame.Pandas", size_px: tuple[int, int]) -> None:
+    """
+    One route, moved aside by its rank so that those on the same street lie side by side; its start has the rank.
+
+    All of it stays on the picture, `size_px` wide and high.
+    """
+    color = LOSS_COLORS.get(row.reason, IGNORE)
+    points_px = size_px[0] / PANEL_IN / 72
+    aside_px = (rank // 2 * (-1) ** rank) * ROUTE_GAP_PT * points_px
+    line = np.clip(np.asarray(row.line, float) + [aside_px, -aside_px], 0, size_px)
+    start, end = np.clip(line[[0, -1]], BADGE_PT * points_px, np.array(size_px) - BADGE_PT * points_px)
+    ax.plot(*line.T, color="white", linewidth=2.6, zorder=3 + 1 / rank, solid_capstyle="round")
+    dash = MADE_UP_DASH if row.direction == MADE_UP else "-"
+    ax.plot(*line.T, color=color, linewidth=1.3, linestyle=dash, zorder=4 + 1 / rank, solid_capstyle="round")
+    ax.plot(*end, "o", color=color, markeredgecolor="white", markersize=5, zorder=5)
+    badge = {"boxstyle": "circle,pad=0.2", "facecolor": color, "edgecolor": "white", "linewidth": 0.8}
+    text = {"fontsize": 6.5, "color": "white", "ha": "center", "va": "center", "fontweight": "bold"}
+    ax.text(*start, str(rank), bbox=badge, zorder=6 + 1 / rank, **text)

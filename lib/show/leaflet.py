@@ -1,0 +1,245 @@
+"""
+A folium page that opens with the network off: Leaflet, pictures and escaped GeoJSON are written into it.
+
+folium's own page loads scripts and fonts from four hosts. This one carries Leaflet from lib/show/vendor and
+refuses to be written if anything in it would be fetched. lib.show.webmap builds maps from these parts.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import folium
+import numpy as np
+from branca.element import Element
+from folium.elements import MacroElement
+from folium.template import Template
+
+from lib.errors import InputError
+from lib.grid import Grid
+from lib.paths import write_whole
+from lib.show.canvas import INK
+
+OSM_ATTRIBUTION = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap contributors</a>'
+LEAFLET_ATTRIBUTION = '<a href="https://leafletjs.com">Leaflet</a>'
+TIP_LENGTH = 120  # characters of a value; a tag may hold a novel
+
+_VENDOR = Path(__file__).parent / "vendor" / "leaflet"
+_PAGE_STYLE = f"""
+.leaflet-container {{ background: #f4f6f7; font: 12px/1.4 system-ui, sans-serif; color: {INK}; }}
+.leaflet-control-layers {{ border: 0 !important; border-radius: 6px;
+                           box-shadow: 0 1px 5px rgba(0, 0, 0, .25); }}
+.leaflet-tooltip {{ max-width: 22em; white-space: normal; }}
+.leaflet-tooltip b {{ font-weight: 600; }}
+.swatch {{ display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 3px;
+           vertical-align: -1px; }}
+"""
+_REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
+_REMOTE_STYLE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\s\"')]+)", re.IGNORECASE)
+_FETCHING_ATTRIBUTES = ("src", "href", "srcset", "data", "poster", "action")
+
+
+class _Fetches(HTMLParser):
+    """Collects what a browser would fetch when it opens a page; links in <a href> wait for a click."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            value = value or ""
+            if tag != "a" and name in _FETCHING_ATTRIBUTES and _REMOTE.match(value):
+                self.found.append(value)
+            if name == "style":
+                self.found += _REMOTE_STYLE.findall(value)
+            if name == "srcdoc":
+                self.found += fetched_addresses(value)
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "style":
+            self.found += _REMOTE_STYLE.findall(data)
+
+
+def fetched_addresses(page: str) -> list[str]:
+    """Addresses on other hosts that an HTML page names as scripts, styles, pictures, fonts or frames."""
+    parser = _Fetches()
+    parser.feed(page)
+    parser.close()
+    return parser.found
+
+
+class Map(folium.Map):
+    """
+    A folium map whose page carries its own Leaflet and nothing that needs jQuery, Bootstrap or icon fonts.
+
+    `grid` is where its rasters and pixel lines lie; without a CRS the map is in pixels (Leaflet's
+    CRS.Simple).
+    """
+
+    default_js = []
+    default_css = []
+
+    def __init__(self, grid: Grid, **options):
+        self.grid = grid
+        super().__init__(font_size="12px", **options)
+        self._name, self._id = "Map", "of_scene"
+        # folium hands zoom limits to tiles only; a chip in pixels also needs levels below 0
+        self.options |= {"minZoom": -6, "maxZoom": 6} if self.is_simple else {"minZoom": 2, "maxZoom": 24}
+        header = self.get_root().header
+        header.add_child(Element(f"<style>{_style_sheet()}{_PAGE_STYLE}</style>"), name="leaflet_css")
+        header.add_child(Element(f"<script>{_script()}</script>"), name="leaflet_js")
+        self.add_child(Corners())
+
+    def add_child(self, child: Element, name: str | None = None, index: int | None = None) -> Element:
+        """Add a layer or control, named by its place, so that the same map is the same page."""
+        if child.get_name() not in self._children:
+            child._id = str(len(self._children))
+        return super().add_child(child, name=name, index=index)
+
+    def _repr_html_(self, **kwargs) -> str:
+        return map_html(self)
+
+    @property
+    def is_simple(self) -> bool:
+        """True where the map is in pixels."""
+        return self.crs == "Simple"
+
+
+class Corners(MacroElement):
+    """Credit for Leaflet in one corner of the map, in words; a metric scale bar in another, where it has metres."""
+
+    _template = Template(
+        "{% macro script(this, kwargs) %}"
+        "{{ this._parent.get_name() }}.attributionControl.setPrefix({{ this.text|tojson }});"
+        "{% if not this._parent.is_simple %}"
+        "L.control.scale({imperial: false}).addTo({{ this._parent.get_name() }});"
+        "{% endif %}"
+        "{% endmacro %}"
+    )
+
+    def __init__(self):
+        super().__init__()
+        self._name = "Corners"
+        self.text = LEAFLET_ATTRIBUTION
+
+
+class Raster(folium.map.Layer):
+    """A picture stretched between two corners, given as a data address."""
+
+    _template = Template(
+        "{% macro script(this, kwargs) %}"
+        "var {{ this.get_name() }} = L.imageOverlay("
+        "{{ this.url|tojson }}, {{ this.bounds|tojson }}, {{ this.options|tojson }});"
+        "{% endmacro %}"
+    )
+
+    def __init__(self, url: str, bounds: list[list[float]], options: dict, **layer):
+        super().__init__(**layer)
+        self._name = "Raster"
+        self.url = url
+        self.bounds = bounds
+        self.options = options
+
+
+class Vectors(folium.map.Layer):
+    """GeoJSON in one style with a tooltip a feature: its property `tip`, HTML that is escaped already."""
+
+    _template = Template(
+        "{% macro script(this, kwargs) %}"
+        "var {{ this.get_name() }} = L.geoJSON({{ this.data|tojson }}, {"
+        "style: function (f) { return Object.assign({{ this.style|tojson }}, f.properties.style || {}); },"
+        "{% if this.simple %}coordsToLatLng: function (c) { return L.latLng(c[1], c[0]); },{% endif %}"
+        "pointToLayer: function (f, at) { return L.circleMarker(at, {radius: 4}); },"
+        "attribution: {{ this.attribution|tojson }},"
+        "onEachFeature: function (f, layer) {"
+        "if (f.properties.tip) { layer.bindTooltip(f.properties.tip, {sticky: true}); } } });"
+        "{% endmacro %}"
+    )
+
+    def __init__(self, data: dict, style: dict, simple: bool, attribution: str | None, **layer):
+        super().__init__(**layer)
+        self._name = "Vectors"
+        self.data = data
+        self.style = style
+        self.simple = simple
+        self.attribution = attribution
+
+
+def data_address(content: bytes, mime: str) -> str:
+    """Content written into the page, as an address that nothing is fetched for."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def _style_sheet() -> str:
+    """Leaflet's style sheet with its pictures written into it."""
+    text = (_VENDOR / "leaflet.css").read_text(encoding="utf-8")
+
+    def inline(match: re.Match) -> str:
+        return f"url({data_address((_VENDOR / match[1]).read_bytes(), 'image/png')})"
+
+    return re.sub(r"url\((images/[\w.-]+)\)", inline, text)
+
+
+def _script() -> str:
+    """Leaflet's script without the pointer to its source map, which a browser's tools would look for."""
+    text = (_VENDOR / "leaflet.js").read_text(encoding="utf-8")
+    return re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE)
+
+
+def layer_name(name: str, color: str | None = None) -> str:
+    """Name for the layer control, escaped, with a swatch of its colour: the control is the legend."""
+    swatch = f'<span class="swatch" style="background:{color}"></span>' if color else ""
+    return swatch + html.escape(name)
+
+
+def tooltip(properties: Mapping[str, object], columns: Sequence[str]) -> str:
+    """HTML lines `key value` of the properties that are present, escaped and cut to a length."""
+    lines = []
+    for column in columns:
+        value = properties.get(column)
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            continue
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        if len(text) > TIP_LENGTH:
+            text = text[: TIP_LENGTH - 1] + "…"
+        lines.append(f"<b>{html.escape(str(column))}</b> {html.escape(text)}")
+    return "<br>".join(lines)
+
+
+def map_page(scene: Map) -> str:
+    """
+    The map as one HTML page with its layer control; it can be called again after more layers were added.
+
+    Raises
+    ------
+    InputError
+        If something added to the map would be fetched from the network.
+    """
+    root = scene.get_root()
+    root.script._children.clear()  # folium would append a second rendering to the first
+    scene._children.pop("control", None)
+    scene.add_child(folium.LayerControl(collapsed=False), name="control")  # last, for it names what came before
+    page = root.render()
+    fetched = fetched_addresses(page)
+    if fetched:
+        raise InputError(
+            f"Expected a map that opens offline; it would fetch {fetched[0]}. "
+            "Add layers with the functions of lib.show.webmap; folium's plugins load scripts from other hosts."
+        )
+    return page
+
+
+def map_html(scene: Map, *, height_px: int = 560, title: str = "map") -> str:
+    """The map as an iframe that holds its whole page: for a notebook's cell, kept by the export to HTML."""
+    page = html.escape(map_page(scene))
+    style = f"width:100%;height:{int(height_px)}px;border:1px solid #dde3e7;border-radius:6px"
+    return f'<iframe title="{html.escape(title)}" srcdoc="{page}" style="{style}"></iframe>'
+
+
+def save_map(scene: Map, path: str | Path) -> Path:
+    """Write the map's page whole or not at all; returns the path."""
+    return write_whole(Path(path), map_page(scene))

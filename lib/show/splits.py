@@ -1,0 +1,110 @@
+"""Where the chips lie: their footprints on the ground, coloured by split."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lib.errors import InputError
+from lib.show.canvas import OCHRE, PLUM, SLATE, TEAL
+from lib.show.charts import need
+from lib.show.sheet import STYLE, Sheet, scale_bar
+
+EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
+PLACE_GAP = 5  # chips: what is farther apart is another place on the map
+PLACES = 3  # maps side by side, at most
+LABEL_FILL = {"clean": 0.75, "osm": 0.16}  # opacity of a footprint by label source
+SPLIT_COLORS = {"train": TEAL, "val": OCHRE, "test": PLUM}
+
+
+def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
+    """
+    Footprints of the chips on the ground, coloured by split; clean labels are filled, OSM labels outlined.
+
+    Parameters
+    ----------
+    manifest
+        As lib.chips.manifest.load_manifest gives it: `footprint` (WKT, longitude and latitude), `split`, `label`.
+        Chips without a footprint are left out and counted in the legend.
+    title
+        Above the map.
+    """
+    import shapely
+
+    need(manifest, ["footprint", "split", "label"], "a manifest")
+    placed = manifest.loc[manifest["footprint"].fillna("").astype(str).str.len() > 0]
+    if placed.empty:
+        raise InputError("Expected at least one chip with a footprint; got none: the images have no CRS.")
+    groups = _places(shapely.from_wkt(placed["footprint"].astype(str).to_numpy()))
+    ratios = [float(np.clip(extent_m[0] / extent_m[1], 0.3, 3)) for _, _, extent_m in groups]
+    alt = f"Where the {len(placed)} chips lie, by split. {title}"
+    sheet = Sheet(8.5, float(np.clip(8.5 / sum(ratios), 2.5, 8)) + 0.9, alt, photo=False)
+    axes = sheet.subplots(1, len(groups), width_ratios=ratios, squeeze=False)[0]
+    for ax, (members, rings_m, extent_m) in zip(axes, groups, strict=True):
+        _draw_footprints(ax, placed.iloc[members], rings_m, extent_m)
+    _split_legend(sheet, placed, len(manifest) - len(placed))
+    if title:
+        sheet.suptitle(title, x=0.01, ha="left", **STYLE)
+    return sheet
+
+
+def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
+    """
+    Footprints that lie together: which, their rings in metres from the place's lower left corner, its extent.
+
+    Chips that are farther apart than PLACE_GAP chips are two places, each with its own scale; more than PLACES of
+    them, scattered over a country, are shown as one.
+    """
+    import shapely
+
+    boxes = shapely.bounds(shapes)
+    gap = PLACE_GAP * np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
+    near = shapely.union_all(shapely.box(*(boxes + [*-gap, *gap]).T))
+    areas = shapely.get_parts(near)
+    owner = shapely.STRtree(areas).query(shapely.centroid(shapes), predicate="within")[1]
+    groups = [np.flatnonzero(owner == place) for place in range(len(areas))]
+    groups = sorted(groups, key=len, reverse=True) if len(areas) <= PLACES else [np.arange(len(shapes))]
+    places = []
+    for members in groups:
+        left, bottom, right, top = shapely.total_bounds(shapes[members])
+        degree_m = np.radians(1) * EARTH_RADIUS_M
+        scale = degree_m * np.array([np.cos(np.radians((bottom + top) / 2)), 1])
+        rings_m = [(shapely.get_coordinates(shape) - (left, bottom)) * scale for shape in shapes[members]]
+        places.append((members, rings_m, np.maximum([right - left, top - bottom] * scale, 1)))
+    return places
+
+
+def _draw_footprints(ax: Axes, chips: pd.DataFrame, rings_m: list[np.ndarray], extent_m: np.ndarray) -> None:
+    """Chips of one place, a scale bar below them; a chip too small to be seen is also a dot."""
+    largest_m = float(extent_m.max())
+    for ring, split, label in zip(rings_m, chips["split"], chips["label"], strict=True):
+        color = SPLIT_COLORS.get(split, SLATE)
+        ax.fill(*ring.T, facecolor=(color, LABEL_FILL.get(label, 0.16)), edgecolor=color, linewidth=0.9)
+        if np.ptp(ring, axis=0).max() < 0.01 * largest_m:
+            ax.plot(*ring[:-1].mean(axis=0), "s", color=color, markersize=3)
+    pad_m = 0.04 * largest_m
+    ax.set(xlim=(-pad_m, extent_m[0] + pad_m), ylim=(-0.1 * largest_m, extent_m[1] + pad_m), aspect="equal")
+    ax.axis("off")
+    scale_bar(ax, 1.0, extent_m[0] + 2 * pad_m, on_image=False)
+    if "scene" in chips and len(set(chips["scene"])) == 1:
+        ax.set_title(chips["scene"].iloc[0], loc="left", **STYLE)
+
+
+def _split_legend(sheet: Sheet, placed: pd.DataFrame, unplaced: int) -> None:
+    handles = []
+    rank = {name: place for place, name in enumerate(SPLIT_COLORS)}
+    groups = sorted(placed.groupby(["split", "label"]), key=lambda item: (rank.get(item[0][0], 9), item[0]))
+    for (split, label), rows in groups:
+        color = SPLIT_COLORS.get(split, SLATE)
+        fill = (color, LABEL_FILL.get(label, 0.16))
+        handles.append(
+            Patch(
+                facecolor=fill,
+                edgecolor=color,
+                label=f"{split}, {label.replace('osm', 'OSM')} labels: {len(rows)}",
+            )
+        )
+    if unplaced:
+        handles.append(Patch(facecolor="none", edgecolor="none", label=f"without a place: {unplaced}"))
+    sheet.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)), frameon=False, fontsize=8.5)

@@ -1,0 +1,189 @@
+"""The pictures and the map that tell an evaluation, and the sentence that sums it up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib import apls
+from lib.apls import worst as apls_explain
+from lib.chips.manifest import read_image, read_mask
+from lib.chips.sources import find_scenes, read_vectors, source_name
+from lib.grid import MASK_IGNORE, Grid
+from lib.mapping.predict import read_probability
+from lib.networks.checkpoint import TrainedModel
+from lib.paths import resolve
+from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
+from lib.show import webmap
+from lib.show.canvas import FN, INK, LABEL, PREDICTION, TRUTH
+from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
+from lib.show.sheet import Sheet, save_figure
+
+ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
+
+
+def trainings(chip: Any, probabilities: Mapping[str, Path], models: Mapping[str, TrainedModel]) -> Figure:
+    """One chip: the image, and the errors of each training at its own threshold, beside each other."""
+    cases = {name: read_case(chip, path, models[name].info.threshold) for name, path in probabilities.items()}
+    first = next(iter(cases.values()))
+    titles = [f"{name}: IoU {case.score:.2f}" for name, case in cases.items()]
+    return error_panels(first.image, first.truth, [c.prediction for c in cases.values()], titles, gsd_m=chip.gsd_m)
+
+
+def shapes(chip: Any, probability: Path, threshold: float, task: str) -> Figure:
+    """Roads: both graphs and the routes that lose the most APLS. Buildings: the errors of one chip."""
+    case = read_case(chip, probability, threshold)
+    if task != "roads":
+        return comparison(case.image, case.truth, case.prediction, gsd_m=chip.gsd_m, title=chip.chip)
+    truth, proposal = road_graph(case.truth, chip.gsd_m), road_graph(case.prediction, chip.gsd_m)
+    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=chip.gsd_m)
+    score = apls.score(truth, proposal, mode="strict", gsd_m=chip.gsd_m).apls
+    title = f"{chip.chip}: APLS {score:.2f}"
+    return lost_routes(case.image, truth.lines, proposal.lines, routes, gsd_m=chip.gsd_m, title=title)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """
+    Test chips laid side by side: what a map shows, and what is scored as one network.
+
+    Attributes
+    ----------
+    scenes
+        Names of the scenes that the chips are from.
+    grid
+        Where it lies.
+    gsd_m
+        Metres a pixel, as the chips have it, with georeference or without.
+    image
+        uint8 (H, W, 3) RGB, white where no chip lies.
+    truth, prediction
+        Masks, uint8 (H, W); 127 where no chip lies or nothing is known.
+    """
+
+    scenes: frozenset[str]
+    grid: Grid
+    gsd_m: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def test_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) -> Ground:
+    """All test chips that one map can show (`densest`), by the path of each one's probability map."""
+    chips = densest(test)
+    image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
+    truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
+    probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
+    prediction, gsd_m = to_mask(probability, threshold, truth), float(chips["gsd_m"].iloc[0])
+    return Ground(frozenset(chips["scene"]), grid, gsd_m, image, truth, prediction)
+
+
+def worst_routes(ground: Ground) -> pd.DataFrame:
+    """The ten routes of the ground that cost the most APLS, ranked from 1: see `lib.apls.worst.explain`."""
+    truth, proposal = (road_graph(mask, ground.gsd_m) for mask in (ground.truth, ground.prediction))
+    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=ground.gsd_m)
+    return routes.set_index(pd.RangeIndex(1, len(routes) + 1, name="rank"))
+
+
+def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Any:
+    """
+    Map of the test chips: image, OpenStreetMap, truth, prediction, errors, and the worst routes where they are given.
+
+    Parameters
+    ----------
+    ground
+        Of `test_ground`.
+    task
+        "roads" or "buildings".
+    sources
+        Recorded parameters of notebook 1, for the OSM vectors; {} leaves them out.
+    routes
+        Of `worst_routes`.
+    """
+    drawn = webmap.scene_map(ground.image, ground.grid)
+    webmap.add_mask(drawn, ground.prediction, "prediction", PREDICTION, show=False)
+    webmap.add_mask(drawn, ground.truth, "truth", TRUTH, show=False)
+    webmap.add_errors(drawn, ground.truth, ground.prediction)
+    if ground.grid.crs and sources:
+        _add_osm(drawn, ground, task, sources)
+    if task == "roads":
+        lines = road_graph(ground.prediction, ground.gsd_m).lines
+        webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
+    if routes is not None:
+        for direction, own in routes.groupby("direction", sort=False):
+            name = "worst routes made up" if direction == MADE_UP else "worst routes lost"
+            tips = [
+                f"{row.Index}: {row.reason}; {_metres(row.truth_m)} in truth, {_metres(row.proposal_m)} in the proposal"
+                for row in own.itertuples()
+            ]
+            dashed = direction == MADE_UP
+            webmap.add_lines(
+                drawn, list(own["line"]), name, color=INK, tips=tips, weight_px=4, dashed=dashed, show=False
+            )
+    return drawn
+
+
+def _metres(length_m: float) -> str:
+    return f"{length_m:,.0f} m" if np.isfinite(length_m) else "no route"
+
+
+def _add_osm(drawn: Any, ground: Ground, task: str, sources: Mapping[str, Any]) -> None:
+    """The OSM vectors of the ground as a layer, as they came: neither moved nor dropped."""
+    data_dir, grid = resolve(sources["data_dir"]), ground.grid
+    scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"])]
+    own = [s for s in scenes if s.name in ground.scenes and "osm" in s.source]
+    layers = read_vectors(own, task)
+    named = {source_name(scene, "osm") for scene in own} & layers.keys()
+    columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
+    for vectors in (getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds) for name in sorted(named)):
+        webmap.add_vectors(drawn, vectors, "OpenStreetMap", color=LABEL, columns=columns)
+
+
+def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Any, folder: Path) -> dict[str, str]:
+    """Write the figures and the map of a report; returns file name -> caption."""
+    captions = {}
+    for name, (figure, caption) in figures.items():
+        captions[save_figure(figure, folder / "figures" / name).name] = caption
+    webmap.save_map(drawn, folder / "map.html")
+    return captions
+
+
+def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[str], chips: int) -> dict[str, Any]:
+    """
+    What goes into metrics.json and onto the front page.
+
+    Returns
+    -------
+    record
+        headline (a sentence), notes, scoreboard (one row a run), intervals and differences (one row a run and metric).
+    """
+    wide = board.pivot(index="run", columns="metric", values="value")
+    order = list(dict.fromkeys(board["run"]))
+    columns = list(dict.fromkeys(board["metric"]))
+    rows = [{"run": run} | {c: _number(wide.loc[run, c]) for c in columns} for run in order]
+    headline = "; ".join(
+        f"{metric}: " + ", ".join(f"{wide.loc[run, metric]:.3f} {run}" for run in order) for metric in metrics
+    )
+    verdicts = [
+        f"{row.difference}, {row.metric}: {row.value:+.3f} (95 % interval {row.low:+.3f} to {row.high:+.3f})"
+        for row in gains[gains["metric"].isin(metrics)].itertuples()
+    ]
+    return {
+        "headline": headline,
+        "notes": [f"{chips} test chips; one training run each, intervals by bootstrap over chips.", *verdicts],
+        "best_run": best,
+        "test_chips": chips,
+        "scoreboard": rows,
+        "intervals": [{k: _number(v) for k, v in r.items()} for r in board.to_dict("records")],
+        "differences": [{k: _number(v) for k, v in r.items()} for r in gains.to_dict("records")],
+    }
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN: a score that is not defined is null."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value

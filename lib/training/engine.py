@@ -1,0 +1,333 @@
+"""What Lightning runs for `lib.training.trainer`: the task, its score, and the record of its epochs."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics import Metric
+
+from lib.errors import PPLinkNetError
+from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.paths import whole_file, write_whole
+from lib.training.augment import augment
+from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset
+from lib.training.losses import Loss
+
+PROBABILITY_BINS = 256
+ADVICE = "Lower learning_rate, or set clip_norm=1.0."
+HISTORY = ("epoch", "train_loss", "val_loss", "val_iou", "threshold", "learning_rate", "seconds")
+
+
+class TrainingDivergedError(PPLinkNetError, ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+def learning_rate_factor(schedule: str, progress: float, power: float = 0.9) -> float:
+    """
+    Share of the base learning rate after `progress` (0..1) of the training.
+
+    "poly": (1 - progress) ** power, the paper's; "cosine": half a cosine down to 0; "onecycle": 30 % up from 1/25,
+    then half a cosine down to 1e-4 (Smith 2018); "constant".
+    """
+    if schedule == "poly":
+        return (1 - min(progress, 1.0)) ** power
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    if schedule == "onecycle":
+        rise = 0.3
+        start, end, share = (
+            (1 / 25, 1, progress / rise) if progress < rise else (1, 1e-4, (progress - rise) / (1 - rise))
+        )
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+    return 1.0
+
+
+class IoUCurve(Metric):
+    """
+    Foreground IoU, pooled over all pixels, at each of 255 thresholds; ignored pixels do not count.
+
+    Holds two histograms of the probability, over background and over foreground, so that batches and processes add up.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        zero = torch.zeros(2, PROBABILITY_BINS, dtype=torch.int64)
+        self.add_state("counts", zero, dist_reduce_fx="sum")
+        self.add_state("loss", torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("chips", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, mask: Tensor, loss: Tensor) -> None:
+        """Add a batch: logits and mask (N, 1, H, W), and its mean loss."""
+        level = (logits.float().sigmoid() * (PROBABILITY_BINS - 1)).round().long()
+        level = level + PROBABILITY_BINS * (mask == MASK_FOREGROUND)
+        counts = torch.bincount(level[mask != MASK_IGNORE], minlength=2 * PROBABILITY_BINS)
+        self.counts += counts.view(2, PROBABILITY_BINS)
+        self.loss += loss * len(mask)
+        self.chips += len(mask)
+
+    def compute(self) -> dict[str, float]:
+        """Mean loss, best IoU and the threshold that gives it (the middle one where several do)."""
+        positives = self.counts.flip(1).cumsum(1).flip(1)  # pixels at this level or above it
+        false, true = positives[0, 1:], positives[1, 1:]
+        iou = true / (false + self.counts[1].sum()).clamp_min(1)
+        best = torch.nonzero(iou == iou.max()).flatten()
+        threshold = (float(best[len(best) // 2]) + 0.5) / (PROBABILITY_BINS - 1)
+        return {"loss": float(self.loss / self.chips), "iou": float(iou.max()), "threshold": threshold}
+
+
+class SegmentationTask(lightning.LightningModule):
+    """A network, its loss, how it is fed, and how its weights move."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        crop_px: int,
+        chip_names: list[str],
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        rate_factor: Callable[[int], float],
+        seed: int,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.crop_px = crop_px
+        self.chip_names = chip_names
+        self.optimizer_of = optimizer
+        self.rate_factor = rate_factor
+        self.seed = seed
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.curve = IoUCurve()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self._losses: list[Tensor] = []
+        self._pending: tuple[Tensor, Tensor] | None = None
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser, and a schedule in optimiser steps."""
+        optimizer = self.optimizer_of(self.network)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout, too, depends on seed and epoch alone; a frozen encoder keeps its statistics."""
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        if not any(parameter.requires_grad for parameter in self.network.encoder.parameters()):
+            self.network.encoder.eval()
+        self._losses, self._pending = [], None
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        """Loss of a batch of crops, augmented here, on the device."""
+        self._check_pending()
+        image, mask, weight = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
+        loss = self.loss(self._logits(image), mask, weight)
+        self._losses.append(loss.detach())
+        self._pending = (loss.detach(), batch["chip"])
+        return loss
+
+    def epoch_loss(self) -> float:
+        """Mean training loss of the epoch that ends, over all processes."""
+        self._check_pending()
+        return float(self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
+
+    def _check_pending(self) -> None:
+        """Look at the loss a step late, so that a device that runs ahead need not wait."""
+        if self._pending is None or bool(torch.isfinite(self._pending[0])):
+            return
+        loss, chips = self._pending
+        names = [self.chip_names[index] for index in chips.tolist()]
+        raise TrainingDivergedError(
+            f"The loss is {float(loss)} in epoch {self.current_epoch + 1}, on the chips {names}. The epochs before are "
+            f"saved. Look at these chips and masks. {ADVICE}"
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        """Score of whole chips, mirrored up to a size that the network takes."""
+        pixels = batch["pixels"].permute(0, 3, 1, 2)
+        image, mask, weight = pixels[:, :3].float() / 255, pixels[:, 3:4], pixels[:, 4:]
+        height, width = mask.shape[-2:]
+        padding = (0, -width % INPUT_MULTIPLE_PX, 0, -height % INPUT_MULTIPLE_PX)
+        mode = "reflect" if padding[1] < width and padding[3] < height else "replicate"
+        logits = self._logits(functional.pad(image, padding, mode))[..., :height, :width]
+        if not bool(torch.isfinite(logits).all()):
+            epoch = 0 if self.trainer.sanity_checking else self.current_epoch + 1
+            raise TrainingDivergedError(
+                f"The network gives {float(logits.mean())} on a validation chip after epoch {epoch}: its weights are "
+                f"ruined. The epochs before are saved. {ADVICE}"
+            )
+        if batch["counts"]:
+            self.curve.update(logits, mask, self.loss(logits, mask, weight if weight.shape[1] else None))
+
+    def _logits(self, image: Tensor) -> Tensor:
+        image = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
+        return self.network(image).float()
+
+
+class ChipData(lightning.LightningDataModule):
+    """Crops to train on and whole chips to validate with: the share of the process that asks."""
+
+    def __init__(self, crops: CropDataset, val: ChipCache, batch_size: int, workers: int) -> None:
+        super().__init__()
+        self.crops = crops
+        self.val = val
+        self.batch_size = batch_size
+        self.workers = workers
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of crops; read ahead by `workers` processes, in pinned memory where there is a GPU."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        sampler = BatchSampler(self.crops.samples, self.batch_size, rank, world)
+        return self._loader(self.crops, sampler=sampler, num_workers=self.workers, persistent_workers=self.workers > 0)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of whole chips, as large in memory as those to train on."""
+        batch_px = self.batch_size // self.trainer.world_size * self.crops.crop_px**2
+        return self._loader(ChipDataset(self.val, batch_px, self.trainer.global_rank, self.trainer.world_size))
+
+    def _loader(self, dataset: Dataset, **settings: Any) -> DataLoader:
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(dataset, batch_size=None, pin_memory=on_gpu, **settings)
+
+
+class WholeFileIO(TorchCheckpointIO):
+    """Writes Lightning's checkpoints whole or not at all, on the disk where they belong."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write all of it, then put it in its place."""
+        with whole_file(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class Record(Callback):
+    """
+    Scores every epoch, keeps the best weights, saves what it takes to go on, and prints a line.
+
+    Weights that come from an earlier stage are scored, too, before the first epoch: they are epoch 0.
+
+    Parameters
+    ----------
+    epochs
+        For the printed line.
+    last_path, history_path
+        Files to write after each epoch.
+    save_best
+        Called with the scores when an epoch is the best so far, while the weights to keep are in place.
+    progress
+        Called with a line of text.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        last_path: Path,
+        history_path: Path,
+        save_best: Callable[[dict[str, float]], None],
+        progress: Callable[[str], None],
+    ) -> None:
+        self.epochs = epochs
+        self.last_path = last_path
+        self.history_path = history_path
+        self.save_best = save_best
+        self.progress = progress
+        self.rows: list[dict[str, float]] = []
+        self._scores: dict[str, float] = {}
+        self._started_s = self._rate = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows of the history so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Rows of the history so far."""
+        self.rows = state_dict["rows"]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Row of the best epoch; the first of equals."""
+        return max(self.rows, key=lambda row: row["val_iou"])
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:
+        """Tell the logger again what it may have missed when the run was killed."""
+        for row in self.rows:
+            self._log(trainer, row)
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
+        self._started_s = time.perf_counter()
+        self._rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
+        curve = pl_module.curve.compute()
+        pl_module.curve.reset()
+        self._scores = {f"val_{name}" if name != "threshold" else name: value for name, value in curve.items()}
+        pl_module.log("val_iou", self._scores["val_iou"], logger=False, sync_dist=True)
+        scores = {"epoch": 0 if trainer.sanity_checking else trainer.current_epoch + 1, **self._scores}
+        if trainer.is_global_zero and all(scores["val_iou"] > row["val_iou"] for row in self.rows):
+            self.save_best(scores)
+        if trainer.sanity_checking:
+            self.rows.append({name: scores.get(name, math.nan) for name in HISTORY})
+            self._tell(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "train_loss": pl_module.epoch_loss(),
+            **self._scores,
+            "learning_rate": self._rate,
+            "seconds": round(time.perf_counter() - self._started_s, 2),
+        }
+        self.rows.append(row)
+        trainer.save_checkpoint(self.last_path)
+        self._tell(trainer)
+
+    def _tell(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero:
+            write_whole(self.history_path, pd.DataFrame(self.rows).to_csv(index=False))
+            self._log(trainer, self.rows[-1])
+            self.progress(self._line(self.rows[-1]))
+
+    def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
+        values = {name: value for name, value in row.items() if name != "epoch" and not math.isnan(value)}
+        trainer.logger.log_metrics(values, step=int(row["epoch"]))
+        trainer.logger.save()
+
+    def _line(self, row: dict[str, float]) -> str:
+        loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
+        seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
+        mark = " best" if row is self.best else ""
+        return (
+            f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
+            f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"
+        )
+
+
+def parameter_groups(
+    network: nn.Module, learning_rate: float, encoder_lr_factor: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """
+    Parameters for an optimiser: those of the encoder apart; weights alone decay, not biases and norms.
+
+    Frozen parameters are left out.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            rate = learning_rate * (encoder_lr_factor if name.startswith("encoder.") else 1)
+            decay = weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]

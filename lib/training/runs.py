@@ -1,0 +1,127 @@
+"""The folder of one training: who works in it, and what its result depends on."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.errors import CheckpointError
+from lib.networks.checkpoint import file_digest, read_info
+from lib.paths import write_whole
+from lib.training.cache import weight_files
+
+PATIENCE_S = 120  # how long the processes of a run wait for the first one
+
+
+def describe_run(
+    settings: dict[str, Any], train: pd.DataFrame, val: pd.DataFrame, init_from: Path | None
+) -> dict[str, Any]:
+    """
+    All that decides the result, as plain JSON values: two runs with one description give the same weights.
+
+    Parameters
+    ----------
+    settings
+        What was chosen: task, model and config, by name.
+    train, val
+        Chips; their files are read.
+    init_from
+        Checkpoint to start from.
+
+    Raises
+    ------
+    CheckpointError
+        If `init_from` is not a checkpoint.
+    """
+    init = None
+    if init_from is not None:
+        read_info(init_from)
+        init = file_digest(init_from)
+    facts = {
+        "train_chips": len(train),
+        "val_chips": len(val),
+        "train_sha256": _chips_digest(train),
+        "val_sha256": _chips_digest(val),
+        "manifest_sha256": train.attrs.get("sha256", ""),
+        "init_sha256": init,
+        "init_file": None if init_from is None else Path(init_from).name,
+    }
+    return json.loads(json.dumps({**settings, "facts": facts}))
+
+
+def _chips_digest(chips: pd.DataFrame) -> str:
+    """SHA-256 over the files of all chips, in order."""
+    total = hashlib.sha256()
+    for path in [*chips["image"], *chips["mask"], *filter(None, weight_files(chips))]:
+        total.update(file_digest(path).encode())
+    return total.hexdigest()
+
+
+def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], None]) -> None:
+    """
+    Move what a run with another description left to previous/; leave this one's in place.
+
+    The first of several processes does so, the others wait for it. Raises CheckpointError where it never comes.
+    """
+    path = out_dir / "run.json"
+    if is_helper():
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not path.is_file() or json.loads(path.read_text()) != run:
+            if time.monotonic() > deadline_s:
+                raise CheckpointError(
+                    f"The first process did not prepare {out_dir} within {PATIENCE_S} s: see its log."
+                )
+            time.sleep(0.1)
+        return
+    if path.is_file():
+        earlier = json.loads(path.read_text())
+        if earlier == run:
+            return
+        changed = [
+            f"{name} {earlier[part].get(name)!r} -> {value!r}"
+            for part in ("config", "model", "facts")
+            for name, value in run[part].items()
+            if earlier[part].get(name) != value
+        ]
+        progress(f"starting anew, the earlier run is in {out_dir / 'previous'}; changed: {', '.join(changed)[:400]}")
+        previous = out_dir / "previous"
+        shutil.rmtree(previous, ignore_errors=True)
+        previous.mkdir()
+        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt", "tensorboard"):
+            if (out_dir / name).exists():
+                (out_dir / name).replace(previous / name)
+    write_whole(path, json.dumps(run, indent=1))
+
+
+def is_helper() -> bool:
+    """Whether this process helps another, which holds the lock; torchrun sets RANK, Lightning LOCAL_RANK alone."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
+
+
+@contextlib.contextmanager
+def one_run_at_a_time(out_dir: Path) -> Iterator[None]:
+    """Hold a folder's lock; the system frees it when the process ends, however it ends."""
+    if is_helper():
+        yield
+        return
+    with (out_dir / "run.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise CheckpointError(
+                f"Another run (process {file.read().strip() or 'unknown'}) trains in {out_dir}. Wait for it, stop it, "
+                "or choose another folder."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

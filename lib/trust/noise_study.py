@@ -1,0 +1,103 @@
+"""How noisy OSM roads are where others surveyed the same ground: IoU, APLS and offset of pairs of vector files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from lib import apls
+from lib.errors import InputError
+from lib.grid import Grid, crs_text
+from lib.masks.offset import estimate_offset, shift
+from lib.masks.pixel_shapes import lines_in_pixels
+from lib.masks.rasterize import rasterize_roads
+from lib.osm.lanes import METRIC, LaneProfile
+from lib.osm.layers import read_osm
+from lib.scores.metrics import PixelScores
+
+GSD_M = 0.3  # of the masks that are compared
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Masks of one place at GSD_M: surveyed, OSM as it came, OSM moved onto the survey; and its row of the table."""
+
+    name: str
+    surveyed: np.ndarray
+    osm: np.ndarray
+    moved: np.ndarray
+    row: dict[str, float | str]
+
+
+def study(folder: Path, profile: LaneProfile = METRIC) -> list[Pair]:
+    """
+    Compare OSM roads with surveyed ones, place by place.
+
+    Both are drawn by the same profile. The shift that brings one onto the other is measured by `estimate_offset`, from
+    the surveyed mask in the place of a model's prediction. APLS (strict) compares the lines themselves.
+
+    Parameters
+    ----------
+    folder
+        Holds `osm` and one other folder; files of the same name in both are a pair.
+
+    Raises
+    ------
+    InputError
+        If the folder is not so, or holds no pair.
+    """
+    others = (
+        sorted(p for p in Path(folder).iterdir() if p.is_dir() and p.name != "osm") if Path(folder).is_dir() else []
+    )
+    if len(others) != 1 or not (Path(folder) / "osm").is_dir():
+        raise InputError(f"{folder}: expected the folder `osm` and one other, of surveyed roads; got {others}")
+    paths = sorted(p for p in (Path(folder) / "osm").iterdir() if (others[0] / p.name).is_file())
+    if not paths:
+        raise InputError(f"{folder}: no file of osm/ has its namesake in {others[0].name}/")
+    return [_pair(path, others[0] / path.name, profile) for path in paths]
+
+
+def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
+    osm, surveyed = (read_osm(path, layers=("roads",)).roads for path in (osm_path, surveyed_path))
+    crs = surveyed.estimate_utm_crs()
+    osm, surveyed = osm.to_crs(crs), surveyed.to_crs(crs)
+    left, bottom, right, top = pd.concat([osm.geometry, surveyed.geometry]).total_bounds
+    size = int(np.ceil((right - left) / GSD_M)), int(np.ceil((top - bottom) / GSD_M))
+    grid = Grid((GSD_M, 0.0, left, 0.0, -GSD_M, top), crs_text(crs), *size)
+    truth, before = rasterize_roads(surveyed, grid, profile), rasterize_roads(osm, grid, profile)
+    found = estimate_offset(truth.astype(np.float32) / 255, before, GSD_M)
+    moved = shift(osm, found.dx_m, found.dy_m)
+    after = rasterize_roads(moved, grid, profile)
+    scores = PixelScores()
+    scores.update(before, truth)
+    scores.update(after, truth)
+    iou_before, iou_after = scores.table()["iou"]
+    row = {
+        "place": osm_path.stem,
+        "iou": iou_before,
+        "iou_moved": iou_after,
+        "apls": _apls(surveyed, osm, grid),
+        "apls_moved": _apls(surveyed, moved, grid),
+        "east_m": found.dx_m,
+        "north_m": found.dy_m,
+        "offset_m": float(np.hypot(found.dx_m, found.dy_m)),
+        "confidence": found.confidence,
+        "osm_km": osm.length.sum() / 1000,
+        "surveyed_km": surveyed.length.sum() / 1000,
+    }
+    return Pair(osm_path.stem, truth, before, after, row)
+
+
+def _apls(truth: gpd.GeoDataFrame, proposal: gpd.GeoDataFrame, grid: Grid) -> float:
+    lines = []
+    for frame in (truth, proposal):
+        xy, starts = lines_in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid)
+        lines.append(np.split(xy, starts[1:-1]))
+    return apls.score(*lines, mode="strict", gsd_m=GSD_M).apls
+
+
+def table(pairs: list[Pair]) -> pd.DataFrame:
+    """One row a place: iou, iou_moved, apls, apls_moved, east_m, north_m, offset_m, confidence, osm_km, surveyed_km."""
+    return pd.DataFrame([pair.row for pair in pairs])

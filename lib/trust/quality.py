@@ -1,0 +1,254 @@
+"""
+How far each pseudo-label can be trusted: a table of the OSM-labelled chips, and rules that drop the bad ones.
+
+===============  ====================================================================================
+chip, scene      as in the manifest
+split            as in the manifest; only chips that train can be dropped
+road_m           metres of OSM road drawn on the chip; not known of buildings and of mask images
+foreground       share of the chip's known pixels that are road or building in its OSM mask
+ignored          share of its pixels that are neither: no data, or within the ignore band
+osm_age_years    from the day at which OpenStreetMap looked like this until today
+offset_m         measured distance between map and image of its scene, metres, before it was undone
+confidence       of that offset, 0 to 1
+iou_clean        IoU of its OSM mask with the clean one, where it has both
+iou_predicted    IoU of its OSM mask with what a stage-1 model predicts
+dropped          the first rule that it met; empty: used
+===============  ====================================================================================
+
+What is not known is empty, and no rule applies to it.
+"""
+
+import difflib
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.chips.manifest import grid_of, load_manifest, read_image, read_mask, write_manifest
+from lib.chips.sources import Scene, source_name
+from lib.errors import InputError, ParameterError
+from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.mapping.predict import predict_image
+from lib.masks.offset import shift
+from lib.masks.pixel_shapes import lengths_in_windows
+from lib.masks.rasterize import index_roads
+from lib.masks.scanline import SUBPIXELS
+from lib.networks.checkpoint import TrainedModel
+from lib.osm.lanes import LaneProfile
+from lib.osm.layers import OsmLayers
+from lib.paths import write_whole
+from lib.scores.evaluate import to_mask
+from lib.scores.metrics import PixelScores, count_pixels, pixel_scores
+from lib.trust.alignment import certain, check_gsd, with_vectors
+
+MEASURES = (
+    *("road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean", "iou_predicted"),
+)
+TABLE_NAME = "quality.csv"  # beside the manifest
+DAYS_A_YEAR = 365.25
+RULE = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def chip_table(
+    manifest: pd.DataFrame,
+    scenes: list[Scene],
+    layers: Mapping[str, OsmLayers],
+    task: str,
+    profile: LaneProfile,
+    offsets: pd.DataFrame,
+    shifts_m: Mapping[str, tuple[float, float]],
+    model: TrainedModel | None = None,
+) -> pd.DataFrame:
+    """
+    The table above, without `dropped`: one row an OSM-labelled chip, in the manifest's order.
+
+    Parameters
+    ----------
+    manifest
+        From `lib.chips.manifest.load_manifest`.
+    scenes, layers, task, profile, shifts_m
+        As the chips were drawn.
+    offsets
+        From `lib.trust.alignment.scene_offsets`; the first row of a scene that is certain counts, else its first.
+    model
+        Of stage 1, for `iou_predicted`; the chips are predicted in one view each.
+    """
+    chips = manifest[manifest["label"] == "osm"]
+    table = chips[["chip", "scene", "split"]].assign(**dict.fromkeys(MEASURES, np.nan))
+    drawn = with_vectors(scenes, layers)
+    for scene in drawn:
+        own = chips.index[chips["scene"] == scene.name]
+        layer = layers[source_name(scene, "osm")]
+        table.loc[own, "osm_age_years"] = age_years(layer.date)
+        if task == "roads" and len(own):
+            roads = shift(layer.roads, *shifts_m.get(scene.name, (0.0, 0.0)))
+            table.loc[own, "road_m"] = _road_m(chips.loc[own], scene, roads, profile)
+    known = pd.concat([certain(offsets), offsets.drop_duplicates("scene").set_index("scene")])
+    known = known[~known.index.duplicated()]
+    table["offset_m"] = table["scene"].map(np.hypot(known["dx_m"], known["dy_m"])).astype(float)
+    table["confidence"] = table["scene"].map(known["confidence"]).astype(float)
+    agreement = label_agreement(manifest)
+    if len(agreement):
+        table["iou_clean"] = table["chip"].map(agreement.set_index("chip")["iou"])
+    for chip in chips.itertuples():
+        mask = read_mask(chip.mask)
+        lost = np.count_nonzero(mask == MASK_IGNORE)
+        table.loc[chip.Index, "ignored"] = lost / mask.size
+        table.loc[chip.Index, "foreground"] = np.count_nonzero(mask == MASK_FOREGROUND) / max(mask.size - lost, 1)
+        if model is not None:
+            check_gsd(model, chip.gsd_m)
+            probability = predict_image(model, read_image(chip.image), tta="none")
+            counts = count_pixels(to_mask(probability, model.info.threshold), mask)
+            union = counts["tp"] + counts["fp"] + counts["fn"]
+            table.loc[chip.Index, "iou_predicted"] = counts["tp"] / union if union else 1.0
+    return table.reset_index(drop=True)
+
+
+def _road_m(chips: pd.DataFrame, scene: Scene, roads: pd.DataFrame, profile: LaneProfile) -> np.ndarray:
+    """Metres of the centrelines that are drawn on each chip of a scene."""
+    index = index_roads(roads, scene.grid, profile)
+    grids = [grid_of(chip) for chip in chips.itertuples()]
+    origins = np.rint(scene.grid.world_to_pixel(np.array([(g.transform[2], g.transform[5]) for g in grids])))
+    windows = np.column_stack([origins, [(g.width, g.height) for g in grids]])
+    window, _, length_px = lengths_in_windows(index.xy / SUBPIXELS, index.starts, windows)
+    return np.bincount(window, length_px, len(chips)) * scene.grid.gsd_m
+
+
+def age_years(date: str | None) -> float:
+    """Years from an ISO date or time until now, to a tenth; NaN where there is none."""
+    if not date:
+        return float("nan")
+    then = datetime.fromisoformat(date)
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return round((datetime.now(UTC) - then).days / DAYS_A_YEAR, 1)
+
+
+def meets(table: pd.DataFrame, rule: str) -> pd.Series:
+    """
+    Which rows of the quality table meet a rule such as "road_m < 50"; bool, same index.
+
+    Raises
+    ------
+    ParameterError
+        If the rule is not a measure, a comparison and a number; names the nearest measure.
+    """
+    match = RULE.fullmatch(rule) if isinstance(rule, str) else None
+    if match is None:
+        raise ParameterError(
+            f"a rule is a measure, one of {' '.join(COMPARISONS)}, and a number, such as 'road_m < 50'; got {rule!r}"
+        )
+    name, sign, number = match.groups()
+    if name not in MEASURES:
+        near = difflib.get_close_matches(name, MEASURES, n=1, cutoff=0)[0]
+        raise ParameterError(f"rule {rule!r}: no measure {name!r}; the nearest is {near!r}, all are {list(MEASURES)}")
+    return COMPARISONS[sign](table[name], float(number)) & table[name].notna()
+
+
+def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
+    """
+    Mark the training chips that meet a rule as dropped, in the manifest and in quality.csv beside it.
+
+    No row leaves the manifest: other rules, or none, bring a chip back. Clean labels, and chips that validate or test,
+    are never dropped.
+
+    Parameters
+    ----------
+    manifest_path
+        From `lib.chips.dataset.build_chips`; written again only where something changes.
+    table
+        From `chip_table`.
+    rules
+        The first that a chip meets is its reason.
+
+    Returns
+    -------
+    report
+        One row a rule: rule, met (training chips that meet it), dropped (those for which it is the reason).
+
+    Raises
+    ------
+    ParameterError
+        If a rule can't be read.
+    InputError
+        If no OSM-labelled chip would be left to train on.
+    """
+    manifest = load_manifest(manifest_path)
+    train = table["split"] == "train"
+    reasons = pd.Series("", index=table.index, dtype=object)
+    report = []
+    for rule in rules:
+        met = meets(table, rule) & train
+        fresh = met & (reasons == "")
+        reasons[fresh] = " ".join(rule.split())
+        report.append({"rule": rule, "met": int(met.sum()), "dropped": int(fresh.sum())})
+    if train.any() and not (reasons[train] == "").any():
+        raise InputError(f"the rules {list(rules)} drop all {train.sum()} chips of OSM labels that train: loosen them")
+    table = table.assign(dropped=reasons)
+    write_whole(Path(manifest_path).with_name(TABLE_NAME), table.round(4).to_csv(index=False))
+    of_chip = table.set_index("chip")["dropped"]
+    dropped = manifest["chip"].map(of_chip).where(manifest["label"] == "osm", "").fillna("")
+    if (dropped != manifest["dropped"]).any():
+        write_manifest(manifest.assign(dropped=dropped), manifest_path)
+    return pd.DataFrame(report, columns=["rule", "met", "dropped"])
+
+
+def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
+    """
+    OSM-labelled training chips that deserve a look first: the least agreement, else the least on them;
+    with a `title`.
+
+    Parameters
+    ----------
+    table, manifest
+        From `chip_table` and `lib.chips.manifest.load_manifest`.
+    """
+    train = table[table["split"] == "train"]
+    texts = {
+        "iou_clean": "IoU with the clean mask {:.2f}",
+        "iou_predicted": "IoU with the prediction {:.2f}",
+        "road_m": "{:.0f} m of road",
+        "foreground": "{:.1%} foreground",
+    }
+    name = next((name for name in texts if train[name].min() < train[name].max()), "foreground")
+    rows = train[train[name].notna()].nsmallest(count, name)
+    rows = rows.assign(title=[texts[name].format(value) for value in rows[name]])[["chip", "title"]]
+    return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
+
+
+def summary(agreement: pd.DataFrame) -> dict[str, float] | None:
+    """Pooled scores of the OSM masks against the clean ones; None if no chip has both."""
+    if agreement.empty:
+        return None
+    return {"chips": len(agreement)} | {k: v for k, v in pixel_scores(agreement).items() if np.isfinite(v)}
+
+
+def label_agreement(manifest: pd.DataFrame) -> pd.DataFrame:
+    """
+    Scores of the OSM mask against the clean one, for the chips that have both; what either ignores is not scored.
+
+    Returns
+    -------
+    table
+        One row a chip: `chip`, counts and scores of `lib.scores.metrics.PixelScores`; empty if no chip has both.
+    """
+    paths = manifest.pivot_table(index="chip", columns="label", values="mask", aggfunc="first")
+    if not {"osm", "clean"} <= set(paths.columns):
+        return pd.DataFrame()
+    scores = PixelScores()
+    for chip, row in paths.dropna().iterrows():
+        osm, clean = read_mask(row["osm"]), read_mask(row["clean"])
+        clean[osm == MASK_IGNORE] = MASK_IGNORE
+        scores.update(osm, clean, chip=chip)
+    return scores.table()

@@ -1,0 +1,208 @@
+"""Many chips: on all cores, on a cluster one of whose workers dies, and after a run that was killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from lib.chips import dataset, jobs
+from lib.chips.cut import ChipOptions
+from lib.chips.dataset import build_chips
+from lib.chips.jobs import run_jobs
+from lib.chips.manifest import load_manifest, read_mask
+from lib.chips.sources import find_scenes, read_vectors
+from lib.errors import ParameterError
+from lib.masks.offset import shift
+from lib.masks.rasterize import rasterize_roads
+from lib.osm.lanes import lane_profile
+from lib.paths import ROOT
+
+SIDE_PX, CHIP_PX = 1280, 64  # 400 chips
+SOURCE = {"images": "*.tif", "osm": "osm.gpkg"}
+OPTIONS = ChipOptions(gsd_m=0.5, chip_px=CHIP_PX)
+# a worker that notes each file it has written, and takes its time
+SLOW = """
+import os, time
+from lib.chips import cut
+from lib import chips
+from lib.paths import write_whole
+
+def noted(path, content):
+    time.sleep(0.004)
+    write_whole(path, content)
+    with open({log!r}, "a") as file:
+        file.write(f"{{os.getpid()}} {{path}}\\n")
+    return path
+
+chips.write_whole = cut.write_whole = noted
+"""
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("town")
+    rng = np.random.default_rng(0)
+    left, top = 500_000.0, 6_700_000.0
+    options = {"width": SIDE_PX, "height": SIDE_PX, "count": 3, "dtype": "uint8", "crs": "EPSG:32635"}
+    transform = rasterio.Affine(0.5, 0, left, 0, -0.5, top)
+    with rasterio.open(folder / "scene.tif", "w", transform=transform, **options) as file:
+        file.write(rng.integers(0, 255, (3, SIDE_PX, SIDE_PX), dtype=np.uint8))
+    ends = rng.uniform((left, top - 640), (left + 640, top), (60, 2, 2))
+    roads = gpd.GeoDataFrame({"highway": ["residential"] * 60}, geometry=shapely.linestrings(ends), crs="EPSG:32635")
+    roads.to_crs("EPSG:4326").to_file(folder / "osm.gpkg", layer="roads")
+    return folder
+
+
+def build(town, out_dir, **more):
+    scenes = find_scenes(SOURCE, town, OPTIONS.gsd_m)
+    layers = read_vectors(scenes, OPTIONS.task)
+    return build_chips(scenes, layers, out_dir, OPTIONS, lane_profile("metric"), {"scene": (3.0, -2.0)}, **more)
+
+
+@pytest.fixture(scope="module")
+def expected(town, tmp_path_factory):
+    """What a run without any trouble leaves: the bytes of each file."""
+    return contents(build(town, tmp_path_factory.mktemp("expected")).parent)
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_chips_are_the_pixels_of_the_whole_scene(town, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "BLOCK_CHIPS", 7)
+    manifest = load_manifest(build(town, tmp_path / "chips"))
+    (scene,) = find_scenes(SOURCE, town, OPTIONS.gsd_m)
+    roads = shift(gpd.read_file(town / "osm.gpkg"), 3.0, -2.0)
+    whole = rasterize_roads(roads, scene.grid, lane_profile("metric"))
+    assert len(manifest) == 400 and whole.any()
+    for chip in manifest.itertuples():
+        row, col = (int(part[1:]) for part in chip.chip.split("_")[1:])
+        assert np.array_equal(read_mask(chip.mask), whole[row : row + CHIP_PX, col : col + CHIP_PX])
+
+
+def spawn(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers, each a process of its own: its address, and the workers' processes."""
+    (tmp_path / "slow.py").write_text(SLOW.format(log=str(tmp_path / "written.txt")))
+    place = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", place]
+    processes = [spawn("-m", "distributed.cli.dask_scheduler", *options)]
+    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--preload", tmp_path / "slow.py"]
+    options += ["--scheduler-file", place, "--local-directory", tmp_path / "dask"]
+    processes += [spawn("-m", "distributed.cli.dask_worker", *options) for _ in range(2)]
+    for _ in range(600):
+        if place.is_file() and place.stat().st_size:
+            break
+        time.sleep(0.05)
+    yield json.loads(place.read_text())["address"], processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expected, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "BLOCK_CHIPS", 8)
+    address, workers = cluster
+    out_dir = tmp_path / "chips"
+    killed = []
+
+    def kill_half_way():
+        while not killed:
+            written = (tmp_path / "written.txt").read_text() if (tmp_path / "written.txt").is_file() else ""
+            pids = {line.split()[0] for line in written.splitlines()}
+            if written.count("/records/") > 150 and len(pids) == 2:
+                killed.append(workers[0].pid)
+                workers[0].send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+
+    watch = threading.Thread(target=kill_half_way, daemon=True)
+    watch.start()
+    build(town, out_dir, scheduler=address)
+    watch.join(timeout=10)
+    assert killed and workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
+    assert contents(out_dir) == expected
+    lines = (tmp_path / "written.txt").read_text().splitlines()
+    records = [line.split()[1] for line in lines if "/records/" in line]
+    assert len(records) == len(set(records)) == len(load_manifest(out_dir))  # each chip was finished once
+    again = len(lines) - len({line.split()[1] for line in lines})
+    assert again <= 2  # but for the image and the mask of the one that the dead worker had in its hands
+    assert {int(line.split()[0]) for line in lines} == {worker.pid for worker in workers}
+
+
+def test_a_cluster_without_workers_is_an_error(cluster, monkeypatch):
+    address, workers = cluster
+    monkeypatch.setattr(jobs, "REACH_S", 30.0)
+    results = run_jobs(time.sleep, [0.1] * 100, 100, address)
+    next(results)
+    monkeypatch.setattr(jobs, "REACH_S", 1.0)
+    for worker in workers:
+        worker.kill()
+    with pytest.raises(ParameterError, match=f"All workers of {address} are gone"):
+        list(results)
+
+
+KILLED = """
+import sys, pathlib
+sys.path.insert(0, {tests!r})
+from test_jobs import build
+build(pathlib.Path({town!r}), pathlib.Path({out!r}))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(town, expected, tmp_path, capsys):
+    out_dir = tmp_path / "chips"
+    code = KILLED.format(tests=str(Path(__file__).parent), town=str(town), out=str(out_dir))
+    process = spawn("-c", code)
+    while len(list((out_dir / "records").glob("*.json"))) < 40 and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (out_dir / "manifest.csv").exists()
+    before = {path: path.stat().st_mtime_ns for path in (out_dir / "records").glob("*.json")}
+    assert 40 <= len(before) < 400
+    build(town, out_dir)
+    assert f"{len(before)} are there already" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    for path in out_dir.rglob(".*.tmp"):
+        path.unlink()  # one that was being written when the run was killed
+    assert contents(out_dir) == expected
+
+
+def test_all_cores_make_the_same_chips(town, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "WORTH_S", 0.0)
+    assert contents(build(town, tmp_path / "chips").parent) == expected
+
+
+def test_small_work_stays_here_and_jobs_are_drawn_as_they_are_needed():
+    drawn = []
+
+    def numbers():
+        for k in range(10):
+            drawn.append(k)
+            yield k
+
+    results = run_jobs(lambda k: k * k, numbers(), 10)
+    assert next(results) == (0, 0) and drawn == [0]
+    assert [result for _, result in results] == [k * k for k in range(1, 10)]
+
+
+def test_a_scheduler_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(jobs, "REACH_S", 0.5)
+    for address in ("tcp://127.0.0.1:9", "nonsense"):
+        with pytest.raises(ParameterError, match=f"No Dask scheduler answers at '{address}'"):
+            next(run_jobs(abs, [1], 1, address))

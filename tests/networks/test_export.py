@@ -1,0 +1,69 @@
+"""ONNX: computes what PyTorch does, at sizes that were not traced, and says what it is."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from lib.errors import CheckpointError
+from lib.mapping.predict import predict_image
+from lib.networks import export
+from lib.networks.checkpoint import CheckpointInfo, load_model, read_info, save_checkpoint
+from lib.networks.export import export_onnx
+from lib.networks.models import ModelConfig, build_model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
+    network = build_model(model)
+    with torch.no_grad():
+        network.segmentation_head[-1].weight *= 20  # probabilities that differ from pixel to pixel
+    info = CheckpointInfo(model, "roads", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), threshold=0.35, gsd_m=0.5)
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "best.safetensors", network, info)
+
+
+@pytest.fixture(scope="module")
+def session(checkpoint):
+    return onnxruntime.InferenceSession(export_onnx(checkpoint, checkpoint.with_name("roads.onnx")))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 224), (224, 160)])
+def test_computes_what_is_predicted_here(checkpoint, session, height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    trained = load_model(checkpoint)
+    expected = predict_image(trained, image, tta="none")
+    batch = np.repeat(image.transpose(2, 0, 1)[None].astype(np.float32) / 255, 3, axis=0)
+    found = session.run(["probability"], {"image": batch})[0]
+    assert found.shape == (3, 1, height, width)
+    assert expected.std() > 0.01
+    with torch.inference_mode():
+        mean, std = (np.array(v, np.float32)[:, None, None] for v in (trained.info.mean, trained.info.std))
+        exact = trained.network(torch.from_numpy((batch - mean) / std)).sigmoid().numpy()
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+    np.testing.assert_allclose(found[0, 0], expected, atol=0.02)  # in bfloat16 where the CPU has it
+
+
+def test_says_what_it_is(session):
+    stated = session.get_modelmeta().custom_metadata_map
+    assert {name: json.loads(stated[name]) for name in ("task", "threshold", "gsd_m", "mean", "std")} == {
+        "task": "roads",
+        "threshold": 0.35,
+        "gsd_m": 0.5,
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+    }
+    assert len(stated["checkpoint_sha256"]) == 64
+
+
+def test_what_differs_is_not_written(checkpoint, session, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, "_convert", lambda _: onnx.load(checkpoint.with_name("roads.onnx")))
+    other = build_model(ModelConfig(encoder_name="tu-mobilenetv3_small_050"))
+    wrong = save_checkpoint(tmp_path / "other.safetensors", other, read_info(checkpoint))
+    with pytest.raises(CheckpointError, match="off, above"):
+        export_onnx(wrong, tmp_path / "roads.onnx")
+    assert not (tmp_path / "roads.onnx").exists()

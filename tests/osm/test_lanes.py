@@ -1,0 +1,224 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.errors import ParameterError
+from lib.osm.lanes import (
+    METRIC,
+    METRIC_LANES,
+    PAPER,
+    LaneProfile,
+    is_drawn,
+    lane_profile,
+    profile_options,
+    road_lanes,
+    road_weights,
+    road_widths_m,
+)
+from lib.osm.tags import parse_lanes, parse_width_m
+
+
+def width_m(profile=METRIC, **tags):
+    frame = pd.DataFrame([{key.replace("__", ":"): value for key, value in tags.items()}])
+    return float(road_widths_m(frame, profile).iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "metres"),
+    [
+        ("3.5", 3.5),
+        ("3,5", 3.5),
+        ("2 m", 2.0),
+        ("2m", 2.0),
+        ("5.5 metres", 5.5),
+        ("12'", 12 * 0.3048),
+        ("12'6\"", 12.5 * 0.3048),
+        ("12'6", 12.5 * 0.3048),
+        ("12 ft 6 in", 12.5 * 0.3048),
+        ("16’3”", 16.25 * 0.3048),
+        ("20 ft", 20 * 0.3048),
+        ("350 cm", 3.5),
+        ("0.005 mi", 8.04672),
+        ("6;7", 6.5),
+        ("6 m; 7 m", 6.5),
+        ("3-4", 3.5),
+        ("3 – 4 m", 3.5),
+        ("10-12 ft", 11 * 0.3048),
+        ("~5", 5.0),
+        ("ca. 4", 4.0),
+        ("<3", 3.0),
+        (".8", 0.8),
+        (" 7 ", 7.0),
+    ],
+)
+def test_widths_as_mappers_write_them(text, metres):
+    assert parse_width_m(text) == pytest.approx(metres)
+
+
+@pytest.mark.parametrize(
+    "text", ["wide", "", "-3", "0", "1000", "2 lanes", "3.5.2", "m", "narrow 3", "12 parsecs", "nan"]
+)
+def test_what_is_no_width(text):
+    assert math.isnan(parse_width_m(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "lanes"),
+    [("2", 2), ("2;3", 2.5), ("2|3", 2.5), ("1.5", 1.5), ("1,5", 1.5), ("2,3", 2.5), ("2-3", 2.5), (" 4 ", 4)],
+)
+def test_lanes_as_mappers_write_them(text, lanes):
+    assert parse_lanes(text) == lanes
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "", "0", "99", "two", "nan", "2;x"])
+def test_what_is_no_number_of_lanes(text):
+    assert math.isnan(parse_lanes(text))
+
+
+@given(st.text(max_size=12))
+@settings(deadline=None, derandomize=True)
+def test_no_tag_value_stops_a_run(text):
+    frame = pd.DataFrame({"highway": ["residential"], **{key: [text] for key in ("width", "lanes", "layer", "oneway")}})
+    for profile in (METRIC, PAPER):
+        assert np.isfinite(road_widths_m(frame, profile)).all()
+
+
+def test_width_wins_over_estimate_over_lanes_over_class():
+    assert width_m(highway="residential") == 6.5
+    assert width_m(highway="residential", lanes="4") == 13.0
+    assert width_m(highway="residential", lanes="4", est_width="9") == 9.0
+    assert width_m(highway="residential", lanes="4", est_width="9", width="8") == 8.0
+    assert width_m(highway="residential", width="12", width__carriageway="8") == 8.0
+    assert width_m(highway="residential", lanes="many", width="wide") == 6.5
+
+
+def test_lanes_by_direction_add_up():
+    assert width_m(highway="tertiary", lanes__forward="2", lanes__backward="1") == 9.75
+    assert width_m(highway="tertiary", lanes__forward="1", lanes__backward="1", lanes__both_ways="1") == 9.75
+    assert width_m(highway="tertiary", lanes__forward="2") == width_m(highway="tertiary")
+    assert width_m(highway="tertiary", lanes="2", lanes__forward="2", lanes__backward="1") == 6.5
+
+
+@pytest.mark.parametrize("tags", [{"oneway": "yes"}, {"oneway": "-1"}, {"oneway": "1"}, {"junction": "roundabout"}])
+def test_one_way_roads_are_narrower(tags):
+    assert width_m(highway="residential", **tags) < width_m(highway="residential")
+    assert width_m(highway="residential", lanes="2", **tags) == width_m(highway="residential")
+
+
+def test_motorways_keep_two_lanes_in_their_one_direction():
+    assert width_m(highway="motorway", oneway="yes") == width_m(highway="motorway") == 7.5
+    assert width_m(highway="residential", junction="roundabout", oneway="no") == 6.5
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"tunnel": "yes"},
+        {"tunnel": "building_passage"},
+        {"covered": "yes"},
+        {"layer": "-1"},
+        {"layer": "-2", "tunnel": "yes", "width": "8"},
+    ],
+)
+def test_what_lies_hidden_is_not_drawn(tags):
+    assert width_m(highway="primary", **tags) == 0
+    assert width_m(LaneProfile(draw_hidden=True), highway="primary", **tags) > 0
+
+
+@pytest.mark.parametrize("tags", [{"tunnel": "no"}, {"layer": "1"}, {"bridge": "yes", "layer": "-1"}, {"layer": "?"}])
+def test_bridges_and_plain_roads_are_drawn(tags):
+    assert width_m(highway="primary", **tags) == 7.0
+
+
+@pytest.mark.parametrize("highway", ["footway", "path", "cycleway", "steps", "pedestrian", "proposed", "construction"])
+def test_footways_are_no_roads_unless_asked(highway):
+    assert width_m(highway=highway) == 0
+    asked = lane_profile({"drawn": [highway], "lanes": {highway: 1.0}})
+    assert width_m(asked, highway=highway) == 3.25
+
+
+def test_kinds_of_service_roads_and_surfaces():
+    assert width_m(highway="service") == pytest.approx(4.875)
+    assert width_m(highway="service", service="driveway") == 3.0
+    assert width_m(highway="service", service="parking_aisle") == 5.0
+    assert width_m(highway="service", service="driveway", lanes="2") == 6.5
+    assert width_m(highway="residential", surface="gravel") == pytest.approx(6.5 * 0.85)
+    assert width_m(highway="residential", surface="asphalt") == 6.5
+    assert width_m(highway="residential", surface="gravel", lanes="2") == 6.5
+
+
+def test_a_line_of_unknown_class_is_a_road():
+    frame = pd.DataFrame({"highway": [None, np.nan, ""], "lanes": [2.0, np.nan, 3]})
+    assert road_widths_m(frame).tolist() == [6.5, 6.5, 9.75]
+    assert road_widths_m(pd.DataFrame(index=[4, 7])).tolist() == [6.5, 6.5]
+
+
+def test_lists_of_merged_ways_are_read():
+    frame = pd.DataFrame({"highway": [["residential", "service"], "residential"], "lanes": [["2", "3"], "2"]})
+    assert road_lanes(frame).tolist() == [2.5, 2.0]
+
+
+def test_the_frame_and_its_index_stay():
+    frame = pd.DataFrame({"highway": ["primary", "footway"], "lanes": ["2", "1"]}, index=[9, 3])
+    before = frame.copy(deep=True)
+    widths = road_widths_m(frame)
+    assert widths.index.tolist() == [9, 3]
+    assert widths.dtype == np.float32
+    assert frame.equals(before)
+    assert road_widths_m(frame.iloc[:0]).empty
+
+
+def test_the_papers_lanes():
+    frame = pd.DataFrame(
+        {
+            "highway": ["primary", "motorway_link", "residential", "footway", "track", "living_street", "primary"],
+            "lanes": [None, None, None, None, None, "2", "2;3"],
+            "tunnel": ["yes", None, None, None, None, None, None],
+            "width": ["9", None, None, None, None, None, None],
+        }
+    )
+    assert road_lanes(frame, PAPER).tolist() == [1.5, 1.5, 1.0, 1.0, 0.5, 2.0, 1.5]
+    assert is_drawn(pd.DataFrame({"highway": ["proposed", "steps"]}), PAPER).tolist() == [False, True]
+
+
+def test_one_lane_width_for_all():
+    assert width_m(lane_profile({"lane_width_m": 3.0}), highway="primary") == 6.0
+    assert width_m(lane_profile({"lane_width_m": {"primary": 3.0}}), highway="primary") == 6.0
+    assert width_m(lane_profile({"lane_width_m": {"primary": 3.0}}), highway="residential") == 6.5
+
+
+@pytest.mark.parametrize("profile", [METRIC, PAPER, LaneProfile(name="mine", lane_width_m=3.0, drawn=("primary",))])
+def test_a_profile_survives_its_yaml_file(profile):
+    assert lane_profile(yaml.safe_load(yaml.safe_dump(profile_options(profile)))) == profile
+
+
+def test_profiles_by_name_and_what_is_refused():
+    assert lane_profile("paper") is PAPER
+    assert lane_profile(METRIC) is METRIC
+    for options, message in (
+        ("papr", "No lane profile 'papr'"),
+        ({"lane_widht_m": 3.0}, "did you mean 'lane_width_m'"),
+        ({"lane_width_m": -1}, "lane_width_m: expected a number > 0"),
+        ({"lane_width_m": "3"}, "lane_width_m"),
+        ({"lane_width_m": True}, "lane_width_m"),
+        ({"lanes": {"primary": "2"}}, r"lanes\['primary'\]"),
+        ({"lanes": 2}, "lanes: expected a mapping"),
+        ({"drawn": []}, "draws no class"),
+        ({"drawn": "primary"}, "list of highway classes"),
+        ({"draw_hidden": 1}, "draw_hidden: expected bool"),
+        ({"use_lanes_tag": "yes"}, "use_lanes_tag"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            lane_profile(options)
+
+
+def test_weights_by_class():
+    frame = pd.DataFrame({"highway": list(METRIC_LANES)})
+    weights = road_weights(frame, {"track": 0.5, "default": 2.0})
+    assert weights[frame["highway"] == "track"].tolist() == [0.5]
+    assert (weights[frame["highway"] != "track"] == 2.0).all()

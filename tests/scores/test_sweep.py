@@ -1,0 +1,46 @@
+"""Counts and scores of every threshold are those of each threshold alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lib.errors import InputError
+from lib.grid import MASK_IGNORE
+from lib.scores import sweep
+from lib.show import charts
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@given(
+    probability=hnp.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32)),
+    mask=hnp.arrays(np.uint8, (5, 7), elements=st.sampled_from([0, 127, 255])),
+)
+def test_counts_of_all_thresholds_are_those_of_each(probability, mask):
+    counts = sweep.threshold_counts(probability, mask, sweep.THRESHOLDS)
+    scored, yes = mask != MASK_IGNORE, mask == 255
+    for threshold, (tp, fp, fn) in zip(sweep.THRESHOLDS[::7], counts[::7], strict=True):
+        said = probability >= np.float32(threshold)
+        assert (tp, fp, fn) == ((said & yes).sum(), (said & ~yes & scored).sum(), (~said & yes).sum())
+
+
+def test_the_sweep_pools_its_chips():
+    probability = np.array([[0.2, 0.6], [0.8, 0.9]], np.float32)
+    truth = np.array([[0, 255], [0, 255]], np.uint8)
+    ignored = np.full((2, 2), MASK_IGNORE, np.uint8)
+    table = sweep.threshold_sweep([(probability, truth), (probability, ignored)], np.array([0.1, 0.5, 0.85, 0.95]))
+    assert table["tp"].tolist() == [2, 2, 1, 0]
+    assert table["fp"].tolist() == [2, 1, 0, 0]
+    assert table["iou"].tolist() == pytest.approx([1 / 2, 2 / 3, 1 / 2, 0])
+    assert table["precision"].tolist() == pytest.approx([1 / 2, 2 / 3, 1, np.nan], nan_ok=True)
+    assert table["f1"].tolist() == pytest.approx([2 / 3, 4 / 5, 2 / 3, 0])
+    assert len(charts.precision_recall(table, chosen=0.5).axes) == 2
+
+
+def test_what_cannot_be_swept_is_refused():
+    with pytest.raises(InputError, match="at least one chip"):
+        sweep.threshold_sweep([])
+    with pytest.raises(InputError, match="like its mask"):
+        sweep.threshold_sweep([(np.zeros((2, 3), np.float32), np.zeros((3, 2), np.uint8))])

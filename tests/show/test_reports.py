@@ -1,0 +1,57 @@
+"""Reports: metrics side by side, pages that fetch nothing, text that is escaped."""
+
+import json
+
+import nbformat
+import pytest
+
+from lib.errors import InputError
+from lib.show import reports
+from lib.show.leaflet import fetched_addresses
+
+EVALUATION = {
+    "headline": "IoU <b>0.5</b>",
+    "notes": ["four chips"],
+    "scoreboard": [{"run": "a & b", "IoU, pooled": 0.5, "APLS": None}],
+    "captions": {"1.png": "One chip."},
+}
+
+
+def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
+    reports.write_metrics("02_train_stage1", "demo", str(tmp_path), {"iou": 0.5}, {"epochs": 3})
+    path = reports.write_metrics("03_train_stage2", "demo", str(tmp_path), {"iou": 0.6}, {"epochs": 4})
+    record = json.loads(path.read_text())
+    assert list(record) == ["02_train_stage1", "03_train_stage2"]
+    assert record["02_train_stage1"]["provenance"]["packages"]["torch"]
+    assert reports.recorded("03_train_stage2", "demo", str(tmp_path)) == {"epochs": 4}
+    assert reports.recorded("03_train_stage2", "nowhere", str(tmp_path)) == {}
+    with pytest.raises(InputError, match="NaN"):
+        reports.write_metrics("04_evaluate", "demo", str(tmp_path), {"iou": float("nan")}, {})
+    assert json.loads(path.read_text()) == record
+
+
+def test_notebook_page_fetches_nothing_and_drops_widget_state(tmp_path):
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Title $x^2$")])
+    page.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {"a": 1}}}
+    path = tmp_path / "n.ipynb"
+    nbformat.write(page, path)
+    html = reports.render_html(path).read_text()
+    assert "Title" in html and fetched_addresses(html) == [] and "widget-state" not in html
+    assert reports.title_of(path) == "Title $x^2$"
+
+
+def test_index_shows_scores_and_escapes_what_strangers_wrote(tmp_path):
+    reports.write_metrics("04_evaluate", "demo", str(tmp_path), EVALUATION, {"area": "demo"})
+    folder = reports.report_dir("demo", tmp_path)
+    (folder / "figures").mkdir()
+    (folder / "figures" / "1.png").write_bytes(b"")
+    page = reports.render_index("demo", tmp_path).read_text()
+    assert "IoU &lt;b&gt;0.5" in page and "a &amp; b" in page and "0.500" in page and "One chip." in page
+    assert "OpenStreetMap contributors" in page and fetched_addresses(page) == []
+    assert "0.500" in (folder / "scoreboard.txt").read_text()
+
+
+def test_what_is_there_is_not_run_again(tmp_path):
+    there = tmp_path / "manifest.csv"
+    there.touch()
+    assert reports.require(there, "01_rasterize_osm", "demo", str(tmp_path)) == there
