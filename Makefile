@@ -7,9 +7,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 
-.PHONY: demo test setup lab report results lint sync lock clean
+.PHONY: help demo test setup lab report results lint sync lock clean
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: reports/demo/index.html  ## the four notebooks on the embedded sample, rendered into reports/demo
 	@cat reports/demo/scoreboard.txt
@@ -42,7 +46,7 @@ lab: $(READY)  ## JupyterLab on the notebooks
 results: $(READY)  ## two stages against one, over seeds and clean chips: results/clean_chips.csv
 	$(BIN)/python -m benchmarks.experiments clean-chips
 
-lint: $(READY)
+lint: $(READY)  ## style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

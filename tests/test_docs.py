@@ -1,0 +1,60 @@
+"""What the pages promise exists: errors, links, keys, parameters."""
+
+import re
+
+import pytest
+
+from lib.chips.sources import SOURCE_KEYS
+from lib.parameters import declared
+from lib.paths import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_and_pictures_are_there(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_names_of_the_library_are_there(page):
+    for dotted in set(re.findall(r"\blib(?:\.\w+)+", page.read_text())):
+        parts = dotted.split(".")
+        module = next(
+            ROOT.joinpath(*parts[:n]) for n in range(len(parts), 0, -1) if _is_module(ROOT.joinpath(*parts[:n]))
+        )
+        rest = parts[len(module.relative_to(ROOT).parts) :]
+        source = (module / "__init__.py" if module.is_dir() else module.with_suffix(".py")).read_text()
+        assert not rest or re.search(rf"\b{rest[0]}\b", source), dotted
+
+
+def _is_module(path) -> bool:
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_readme_is_read_in_a_minute():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_errors_of_the_troubleshooting_page_are_raised_somewhere():
+    source = re.sub(r'"\s*\n\s*f?"', "", "".join(p.read_text() for p in (ROOT / "lib").rglob("*.py")))
+    source = re.sub(r"\{[^{}]*\}", "…", source)
+    rows = [line for line in (ROOT / "docs/troubleshooting.md").read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) >= 10
+    for row in rows:
+        for said in re.findall(r"`([^`]+)`", row.split("|")[1]):
+            longest = max(re.split(r"…|'[^']*'|\d+(?=\s)", said), key=len).strip()
+            assert len(longest) > 8 and longest in source, said
+
+
+def test_own_imagery_names_every_key_and_parameter():
+    text = (ROOT / "docs/own-imagery.md").read_text()
+    names = set(SOURCE_KEYS) | set(declared("01_rasterize_osm")) - {
+        "area",
+        "data_dir",
+        "work_dir",
+        "render_sample",
+        "seed",
+    }
+    assert not sorted(name for name in names if f"`{name}`" not in text)
