@@ -1,6 +1,6 @@
 """What the tests of networks and of training share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -47,3 +47,21 @@ def chips(make_chips, tmp_path_factory):
     """Five chips to train on, three to validate with."""
     folder = tmp_path_factory.mktemp("chips")
     return make_chips(folder, 5), make_chips(folder, 3, seed=1)
+
+
+@pytest.fixture(scope="session")
+def damages() -> Callable[[bytes, int], Iterator[tuple[str, bytes]]]:
+    """Bytes of a file, damaged as disks and downloads do: (what was done, bytes); the same at each run."""
+
+    def damage(whole: bytes, count: int) -> Iterator[tuple[str, bytes]]:
+        generator = np.random.default_rng(len(whole))
+        for number in range(count):
+            place = int(generator.integers(len(whole)))
+            if number % 2:
+                yield f"cut after {place} bytes", whole[:place]
+            else:
+                flipped = bytearray(whole)
+                flipped[place] ^= 1 << int(generator.integers(8))
+                yield f"a bit of byte {place} flipped", bytes(flipped)
+
+    return damage
