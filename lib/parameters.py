@@ -1,8 +1,12 @@
-"""Parameters of a notebook: known names, right types, from the cell that declares them."""
+"""
+Parameters of a notebook: known names, right types, from the cell that declares them.
+
+The cell is parsed here, not with jupytext or papermill's `inspect_notebook`: either takes a second to import, in every
+notebook's first cell.
+"""
 
 import ast
 import difflib
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,7 +15,6 @@ from lib.errors import ParameterError
 from lib.paths import ROOT
 
 NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate")
-TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
 
 def declared(notebook: str) -> dict[str, tuple[str, Any]]:
@@ -27,9 +30,9 @@ def declared(notebook: str) -> dict[str, tuple[str, Any]]:
     """
     source = ROOT / "notebooks" / f"{notebook}.py"
     if not source.is_file():
-        raise ParameterError(f"no notebook {notebook!r}; expected one of {[p.stem for p in notebook_sources()]}")
+        raise ParameterError(f"no notebook {notebook!r}; expected one of {list(NOTEBOOKS)}")
     cells = source.read_text().split("\n# %%")
-    cell = next((c for c in cells if c.split("\n", 1)[0].find('"parameters"') >= 0), None)
+    cell = next((c for c in cells if '"parameters"' in c.split("\n", 1)[0]), None)  # the tags stand in its first line
     if cell is None:
         raise ParameterError(f"{source.name} has no cell tagged parameters")
     names = {}
@@ -40,11 +43,6 @@ def declared(notebook: str) -> dict[str, tuple[str, Any]]:
             )
         names[statement.target.id] = (statement.annotation.id, ast.literal_eval(statement.value))
     return names
-
-
-def notebook_sources() -> list[Path]:
-    """The notebooks' py:percent sources, in order."""
-    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 
 
 def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -95,9 +93,10 @@ def checked(owner: str, known: dict[str, tuple[str, Any]], values: dict[str, Any
 
 
 def _typed(owner: str, name: str, kind: str, value: Any) -> Any:
+    """The value, if its type is the one named `kind`; True is no int here, and 3 is no text."""
     if kind == "float" and type(value) is int:
         return float(value)
-    if type(value) is TYPES[kind]:
+    if type(value).__name__ == kind:
         return value
     hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind == "float" and isinstance(value, str) else ""
     raise ParameterError(
@@ -125,13 +124,8 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """
     history = namespace.get("In", [])
     injected = history[-2] if len(history) >= 2 and history[-2].lstrip().startswith("# Parameters") else ""
-    passed = {
-        target.id
-        for statement in ast.parse(injected).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
+    names = (node for node in ast.walk(ast.parse(injected)) if isinstance(node, ast.Name))
+    passed = {name.id for name in names if isinstance(name.ctx, ast.Store)}
     known = declared(notebook)
     values = check(notebook, {name: namespace[name] for name in {*known, *passed} if name in namespace})
     namespace.update(values)

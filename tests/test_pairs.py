@@ -5,10 +5,10 @@ import json
 import jupytext
 import pytest
 
-from lib.parameters import NOTEBOOKS, declared, notebook_sources
+from lib.parameters import NOTEBOOKS, declared
 from lib.paths import ROOT
 
-SOURCES = notebook_sources()
+SOURCES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 
 
 def test_the_notebooks_are_those_that_a_report_runs():

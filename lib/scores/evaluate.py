@@ -1,7 +1,7 @@
 """From probabilities to a scoreboard: masks, road graphs, scores a chip, intervals over chips."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,6 @@ PIXEL_METRICS = {
     "relaxed recall": "relaxed_recall",
     "relaxed F1": "relaxed_f1",
 }
-# shown name -> statistic; the last of each is the task's own, the headline beside the pooled IoU
-ROAD_METRICS = PIXEL_METRICS | {"TOPO F1": "topo_f1", "APLS": "apls"}
 
 
 @dataclass(frozen=True)
@@ -73,16 +71,16 @@ def to_mask(probability: np.ndarray, threshold: float, truth: np.ndarray | None 
 def predicted_case(model: TrainedModel, chip: Any) -> Case:
     """One chip of a manifest with the model's mask, ranked by its IoU, ready for `lib.show.figures.best_and_worst`."""
     image, truth = read_image(chip.image), read_mask(chip.mask)
-    return case_of(chip, image, truth, to_mask(predict_image(model, image, tta="none"), model.info.threshold, truth))
+    return _case(chip, image, truth, to_mask(predict_image(model, image, tta="none"), model.info.threshold, truth))
 
 
 def read_case(chip: Any, probability: Path, threshold: float) -> Case:
     """One chip of a manifest with the mask of its probability map, ranked by its IoU."""
     truth = read_mask(chip.mask)
-    return case_of(chip, read_image(chip.image), truth, to_mask(read_probability(probability), threshold, truth))
+    return _case(chip, read_image(chip.image), truth, to_mask(read_probability(probability), threshold, truth))
 
 
-def case_of(chip: Any, image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Case:
+def _case(chip: Any, image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Case:
     """A chip's picture, truth and prediction with its foreground IoU; two empty masks count as 1."""
     counts = count_pixels(prediction, truth)
     union = counts["tp"] + counts["fp"] + counts["fn"]
@@ -117,14 +115,14 @@ def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float,
         `proposal_to_truth`, `topo_precision`, `topo_recall`, `topo_f1`; buildings: `building_tp`,
         `building_fp`, `building_fn`.
     """
-    pixels, extra = PixelScores(), []
+    score_shapes = _score_roads if task == "roads" else _score_buildings
+    pixels, shapes = PixelScores(), []
     for chip in chips.itertuples():
         truth = read_mask(chip.mask)
         prediction = to_mask(read_probability(probabilities[chip.Index]), threshold, truth)
         pixels.update(prediction, truth, chip=chip.chip)
-        score = _score_roads if task == "roads" else _score_buildings
-        extra.append(score(truth, prediction, chip.gsd_m))
-    return pd.concat([pixels.table(), pd.DataFrame(extra)], axis=1)
+        shapes.append(score_shapes(truth, prediction, chip.gsd_m))
+    return pd.concat([pixels.table(), pd.DataFrame(shapes)], axis=1)
 
 
 def _score_roads(truth: np.ndarray, prediction: np.ndarray, gsd_m: float) -> dict[str, float]:
@@ -158,10 +156,13 @@ def probability_pairs(chips: pd.DataFrame, probabilities: pd.Series) -> Iterator
 
 
 def statistics(task: str) -> dict[str, Any]:
-    """Shown name -> statistic of `lib.scores.metrics.bootstrap_interval`, for a task."""
-    if task == "roads":
-        return ROAD_METRICS
-    return PIXEL_METRICS | {"F1 of buildings": building_f1_pooled}
+    """
+    Shown name -> statistic of `lib.scores.metrics.bootstrap_interval`, for a task.
+
+    The last is the task's own: the headline beside the pooled IoU.
+    """
+    own = {"TOPO F1": "topo_f1", "APLS": "apls"} if task == "roads" else {"F1 of buildings": building_f1_pooled}
+    return PIXEL_METRICS | own
 
 
 def scoreboard(tables: Mapping[str, pd.DataFrame], task: str, seed: int = 0) -> pd.DataFrame:
@@ -181,8 +182,8 @@ def scoreboard(tables: Mapping[str, pd.DataFrame], task: str, seed: int = 0) -> 
     rows = []
     for run, table in tables.items():
         for metric, statistic in statistics(task).items():
-            found = bootstrap_interval(table, statistic, seed=seed)
-            rows.append({"run": run, "metric": metric, "value": found.value, "low": found.low, "high": found.high})
+            interval = bootstrap_interval(table, statistic, seed=seed)
+            rows.append({"run": run, "metric": metric, **asdict(interval)})
     return pd.DataFrame(rows)
 
 
@@ -191,17 +192,9 @@ def differences(tables: Mapping[str, pd.DataFrame], best: str, task: str, seed: 
     rows = []
     for run in (r for r in tables if r != best):
         for metric, statistic in statistics(task).items():
-            found = paired_difference(tables[run], tables[best], statistic, seed=seed)
-            rows.append(
-                {
-                    "difference": f"{best} minus {run}",
-                    "metric": metric,
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "shown": "yes" if found.low > 0 or found.high < 0 else "no: the interval holds 0",
-                }
-            )
+            gain = paired_difference(tables[run], tables[best], statistic, seed=seed)
+            shown = "yes" if gain.low > 0 or gain.high < 0 else "no: the interval holds 0"
+            rows.append({"difference": f"{best} minus {run}", "metric": metric, **asdict(gain), "shown": shown})
     return pd.DataFrame(rows)
 
 
@@ -211,20 +204,24 @@ def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:
 
     That is all of them where they fit. Without georeference chips have no neighbours: it is the first.
     """
-    grids = pd.Series([grid_of(chip) for chip in chips.itertuples()], index=chips.index)
-    frames = pd.Series(
-        [(grid.crs or "", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)], chips.index
-    )
+    grids, frames = _grids(chips)
     frame = frames.value_counts().index[0]
     chips, grids = chips[frames == frame], grids[frames == frame]
     if not frame[0]:
         return chips.iloc[:1]
+    # upper left corner of each chip in pixels from the CRS's origin: columns x, y
     corners = np.array([(grid.transform[2], grid.transform[5]) for grid in grids]) / abs(grids.iloc[0].transform[0])
-    within = side_px - chips[["width", "height"]].to_numpy().max()
-    if np.ptp(corners, axis=0).max() <= within:
+    room_px = side_px - chips[["width", "height"]].to_numpy().max()  # for corners: the last chip hangs over
+    if np.ptp(corners, axis=0).max() <= room_px:
         return chips
-    around = [np.abs(corners - corner).max(axis=1) <= within / 2 for corner in corners]
-    return chips[max(around, key=np.sum)]
+    near = [np.abs(corners - corner).max(axis=1) <= room_px / 2 for corner in corners]  # chips around each one
+    return chips[max(near, key=np.sum)]
+
+
+def _grids(chips: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Grid of each chip, and its frame: (CRS or "", GSD in metres). Only chips of one frame lie side by side."""
+    grids = pd.Series([grid_of(chip) for chip in chips.itertuples()], index=chips.index)
+    return grids, pd.Series([(g.crs or "", gsd_m) for g, gsd_m in zip(grids, chips["gsd_m"], strict=True)], chips.index)
 
 
 def mosaic(chips: pd.DataFrame, arrays: list[np.ndarray], fill: int) -> tuple[np.ndarray, Grid]:
@@ -245,17 +242,18 @@ def mosaic(chips: pd.DataFrame, arrays: list[np.ndarray], fill: int) -> tuple[np
     InputError
         If the chips have several CRSs or GSDs, or there is none; a chip without georeference stands alone.
     """
-    grids = [grid_of(chip) for chip in chips.itertuples()]
-    frames = {(grid.crs or "none", gsd_m) for grid, gsd_m in zip(grids, chips["gsd_m"], strict=True)}
-    if len(frames) != 1:
-        raise InputError(f"a mosaic takes chips of one CRS and GSD, got {sorted(frames)[:5]}")
-    if grids[0].crs is None:
-        return arrays[0], grids[0]
-    corners = np.array([grids[0].world_to_pixel(np.array([[g.transform[2], g.transform[5]]]))[0] for g in grids])
-    corners = np.rint(corners).astype(int)
-    low = corners.min(axis=0)
-    high = (corners + [[g.width, g.height] for g in grids]).max(axis=0)
-    whole = np.full((high[1] - low[1], high[0] - low[0], *arrays[0].shape[2:]), fill, dtype=arrays[0].dtype)
-    for (col, row), array in zip(corners - low, arrays, strict=True):
+    grids, frames = _grids(chips)
+    if len(set(frames)) != 1:
+        raise InputError(f"a mosaic takes chips of one CRS and GSD, got {sorted(set(frames))[:5]}")
+    first = grids.iloc[0]
+    if first.crs is None:
+        return arrays[0], first
+    # corners of each chip in pixels of the first one: columns x, y
+    upper_left = first.world_to_pixel(np.array([(grid.transform[2], grid.transform[5]) for grid in grids]))
+    upper_left = np.rint(upper_left).astype(int)
+    left, top = upper_left.min(axis=0).tolist()
+    right, bottom = (upper_left + [(grid.width, grid.height) for grid in grids]).max(axis=0).tolist()
+    whole = np.full((bottom - top, right - left, *arrays[0].shape[2:]), fill, dtype=arrays[0].dtype)
+    for (col, row), array in zip(upper_left - (left, top), arrays, strict=True):
         whole[row : row + array.shape[0], col : col + array.shape[1]] = array
-    return whole, grids[0].window(int(low[0]), int(low[1]), whole.shape[1], whole.shape[0])
+    return whole, first.window(left, top, right - left, bottom - top)

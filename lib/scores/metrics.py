@@ -2,7 +2,8 @@
 Pixel scores of masks: IoU in its three forms, precision, recall, F1, relaxed scores, and their uncertainty.
 
 Counted by hand rather than with torchmetrics: its foreground scores give 0 where truth and prediction are both empty,
-it knows no slack in pixels, and a bootstrap needs the counts of each chip anyway.
+it knows no slack in pixels, and a bootstrap needs the counts of each chip anyway. Intervals are drawn by hand as well:
+scipy.stats.bootstrap gives NaN as soon as the score of a single draw is not defined (no building drawn: no precision).
 """
 
 from collections.abc import Callable
@@ -31,15 +32,15 @@ class Interval:
     high: float
 
 
-def _ratio(part, whole, empty=np.nan):
-    """Part / whole, and `empty` where whole is 0."""
+def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndarray:
+    """Part / whole as float64, and `empty` where whole is 0."""
     whole = np.asarray(whole, float)
     return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0)
 
 
 def _near(pixels: np.ndarray, others: np.ndarray, slack_px: float) -> int:
-    """How many of the pixels lie within the slack of one of the others; both uint8 of 0 and 1."""
-    reach = np.arange(-int(slack_px), int(slack_px) + 1)
+    """How many of the pixels lie within the slack of one of the others; both uint8 (H, W) of 0 and 1."""
+    reach = np.arange(-int(slack_px), int(slack_px) + 1)  # offsets from a pixel's centre, px
     disc = (reach**2 + reach[:, None] ** 2 <= slack_px**2).astype(np.uint8)
     around = cv2.dilate(others, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return int(np.count_nonzero(around & pixels))
@@ -141,28 +142,30 @@ class PixelScores:
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Scores of each row of counts."""
+    """Scores of each row of counts: by name, float64 (rows,)."""
     tp, fp, fn, tn, near_predicted, near_true = (rows[name].to_numpy(float) for name in COUNTS)
-    precision, recall = _ratio(near_predicted, tp + fp), _ratio(near_true, tp + fn)
-    # without any foreground there is nothing to be wrong about
-    empty = np.where(tp + fp + fn > 0, 0.0, 1.0)
+    union = tp + fp + fn
+    iou, background_iou = ratio(tp, union, 1.0), ratio(tn, tn + fp + fn, 1.0)
+    near_precision, near_recall = ratio(near_predicted, tp + fp), ratio(near_true, tp + fn)
+    # the harmonic mean is 0 where one of the two is 0, or not defined because only that side is empty
+    product = np.nan_to_num(near_precision) * np.nan_to_num(near_recall)
+    near_sum = np.nan_to_num(near_precision) + np.nan_to_num(near_recall)
+
+    def or_right(score: np.ndarray) -> np.ndarray:
+        """1 without any foreground: there is nothing to be wrong about."""
+        return np.where(union > 0, score, 1.0)
+
     return {
-        "iou": _ratio(tp, tp + fp + fn, 1.0),
-        "iou_mean_over_classes": 0.5 * (_ratio(tp, tp + fp + fn, 1.0) + _ratio(tn, tn + fp + fn, 1.0)),
-        "precision": np.where(empty, 1.0, _ratio(tp, tp + fp)),
-        "recall": np.where(empty, 1.0, _ratio(tp, tp + fn)),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn, 1.0),
-        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-        "relaxed_precision": np.where(empty, 1.0, precision),
-        "relaxed_recall": np.where(empty, 1.0, recall),
-        "relaxed_f1": np.where(empty, 1.0, _relaxed_f1(precision, recall)),
+        "iou": iou,
+        "iou_mean_over_classes": 0.5 * (iou + background_iou),
+        "precision": or_right(ratio(tp, tp + fp)),
+        "recall": or_right(ratio(tp, tp + fn)),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn, 1.0),
+        "accuracy": ratio(tp + tn, union + tn),
+        "relaxed_precision": or_right(near_precision),
+        "relaxed_recall": or_right(near_recall),
+        "relaxed_f1": or_right(ratio(2 * product, near_sum, 0.0)),
     }
-
-
-def _relaxed_f1(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """Harmonic mean; 0 where one of them is 0 or not defined because that side is empty."""
-    precision, recall = np.nan_to_num(precision), np.nan_to_num(recall)
-    return _ratio(2 * precision * recall, precision + recall, 0.0)
 
 
 def pixel_scores(rows: pd.DataFrame) -> dict[str, float]:
@@ -209,23 +212,22 @@ Statistic = str | Callable[[pd.DataFrame], float]
 
 
 def _resampled(table: pd.DataFrame, statistic: Statistic, draws: np.ndarray) -> np.ndarray:
-    """The statistic of each draw, a row of chip numbers."""
+    """The statistic of each draw; `draws` int (draws, chips), numbers of the table's rows."""
     if callable(statistic):
         return np.array([statistic(table.iloc[rows]) for rows in draws])
     if statistic == "iou_mean_per_image":
         return _scores(table)["iou"][draws].mean(axis=1)
-    pooled = {"iou_pooled": "iou"}.get(statistic, statistic)
-    if pooled == statistic and statistic not in POOLED:
-        if statistic not in table:
-            known = sorted({"iou_pooled", "iou_mean_per_image", *POOLED, *table.columns})
-            raise ParameterError(f"Unknown statistic {statistic!r}: expected one of {known}.")
-        return table[statistic].to_numpy(float)[draws].mean(axis=1)
-    sums = table[COUNTS].to_numpy()[draws].sum(axis=1)
-    return _scores(pd.DataFrame(sums, columns=COUNTS))[pooled]
+    if statistic in ["iou_pooled", *POOLED]:
+        sums = table[COUNTS].to_numpy()[draws].sum(axis=1)  # (draws, counts)
+        return _scores(pd.DataFrame(sums, columns=COUNTS))[statistic.removesuffix("_pooled")]
+    if statistic not in table:
+        known = sorted({"iou_pooled", "iou_mean_per_image", *POOLED, *table.columns})
+        raise ParameterError(f"Unknown statistic {statistic!r}: expected one of {known}.")
+    return table[statistic].to_numpy(float)[draws].mean(axis=1)
 
 
 def _draws(chips: int, resamples: int, seed: int) -> np.ndarray:
-    """Rows of chip numbers: first each chip once, then the draws with replacement."""
+    """Numbers of chips, int (1 + resamples, chips): first each chip once, then the draws with replacement."""
     if not chips:
         raise InputError("No chip has been scored: an interval needs a table with at least one row.")
     drawn = np.random.default_rng(seed).integers(chips, size=(resamples, chips))
@@ -233,8 +235,8 @@ def _draws(chips: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _interval(values: np.ndarray) -> Interval:
-    """The first value, and the percentiles of the others."""
-    tail = 50 * (1 - CONFIDENCE)
+    """The first value, and the percentiles of the others that are defined."""
+    tail = 50 * (1 - CONFIDENCE)  # percent left out at either end
     defined = values[1:][np.isfinite(values[1:])]
     low, high = np.percentile(defined, [tail, 100 - tail]) if len(defined) else (np.nan, np.nan)
     return Interval(float(values[0]), float(low), float(high))

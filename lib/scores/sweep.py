@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.scores.metrics import ratio
 
 THRESHOLDS = np.round(np.arange(1, 100) / 100, 2)
 
@@ -25,11 +26,12 @@ def threshold_counts(probability: np.ndarray, mask: np.ndarray, thresholds: np.n
     if probability.shape != mask.shape:
         raise InputError(f"Expected a probability like its mask, {mask.shape}; got {probability.shape}.")
     scored = mask != MASK_IGNORE
-    reached = np.searchsorted(np.asarray(thresholds, probability.dtype), probability[scored], side="right")
     truth = mask[scored] == MASK_FOREGROUND
+    # of each scored pixel: how many thresholds it reaches, 0 to T
+    reached = np.searchsorted(np.asarray(thresholds, probability.dtype), probability[scored], side="right")
     bins = len(thresholds) + 1
-    above = [np.bincount(reached[which], minlength=bins)[::-1].cumsum()[::-1][1:] for which in (truth, ~truth)]
-    tp, fp = above
+    # a pixel that reaches n thresholds is foreground at the first n: counts are summed from the highest down
+    tp, fp = (np.bincount(reached[which], minlength=bins)[::-1].cumsum()[::-1][1:] for which in (truth, ~truth))
     return np.stack([tp, fp, int(truth.sum()) - tp], axis=1)
 
 
@@ -57,18 +59,15 @@ def threshold_sweep(
     InputError
         If there is no chip, or a probability and its mask differ in shape.
     """
-    total = np.zeros((len(thresholds), 3), np.int64)
+    total = np.zeros((len(thresholds), 3), np.int64)  # columns tp, fp, fn
     chips = 0
     for probability, mask in pairs:
         total += threshold_counts(probability, mask, thresholds)
         chips += 1
     if not chips:
         raise InputError("Expected at least one chip to sweep; got none.")
-    sweep = pd.DataFrame(total, columns=["tp", "fp", "fn"])
-    sweep.insert(0, "threshold", thresholds)
-    tp = sweep["tp"]
-    sweep["precision"] = tp / (tp + sweep["fp"]).replace(0, np.nan)
-    sweep["recall"] = tp / (tp + sweep["fn"]).replace(0, np.nan)
-    sweep["f1"] = 2 * tp / (2 * tp + sweep["fp"] + sweep["fn"]).replace(0, np.nan)
-    sweep["iou"] = tp / (tp + sweep["fp"] + sweep["fn"]).replace(0, np.nan)
-    return sweep
+    tp, fp, fn = total.T
+    counts = {"threshold": thresholds, "tp": tp, "fp": fp, "fn": fn}
+    scores = {"precision": ratio(tp, tp + fp), "recall": ratio(tp, tp + fn)}
+    scores |= {"f1": ratio(2 * tp, 2 * tp + fp + fn), "iou": ratio(tp, tp + fp + fn)}
+    return pd.DataFrame(counts | scores)

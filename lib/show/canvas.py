@@ -1,8 +1,8 @@
 """
 What all pictures share: the palette, and pixels composed over imagery.
 
-Image: uint8 (H, W, 3) RGB. Mask: uint8 (H, W) of 0, 127 (ignore) and 255. Only numpy and OpenCV, and quick enough to
-follow a slider.
+Image: uint8 (H, W, 3) RGB. Mask: uint8 (H, W) of 0, 127 (ignore) and 255. Area: uint8 (H, W) of 0 and 1. Only numpy and
+OpenCV, and quick enough to follow a slider.
 """
 
 import cv2
@@ -19,6 +19,7 @@ PREDICTION = "#E45BD0"  # what the network says
 TP = "#5FD38D"  # found: the palest, for it asks for nothing
 FP = "#F2541B"  # false alarm
 FN = "#2F6BFF"  # missed
+ERRORS = {"tp": TP, "fp": FP, "fn": FN}  # by the names of `confusion`
 IGNORE = "#8F979E"  # no-data or uncertain: neither trained on nor scored
 INK = "#22303C"  # text
 FAINT = "#DDE3E7"  # grid lines, frames
@@ -26,15 +27,18 @@ SLATE = "#7B8894"  # second-rank text and reference series
 TEAL = "#0B7A75"
 OCHRE = "#C97B06"
 PLUM = "#8E4585"
-SERIES = (TEAL, OCHRE, PLUM, "#3B6FB6", "#A5493D", SLATE)
+BLUE = "#3B6FB6"
+SERIES = (TEAL, OCHRE, PLUM, BLUE, "#A5493D", SLATE)
 
 JPEG_QUALITY = 88
 LABEL_ALPHA = 0.42  # of a mask laid over its image: both stay readable
+ERROR_ALPHA = 0.85  # of errors over a muted image
+HATCH_PERIOD_PX = 10
 
 
 def rgb(color: str) -> tuple[int, int, int]:
     """Red, green and blue, 0 to 255, of a colour written as #RRGGBB."""
-    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return tuple(bytes.fromhex(color[1:]))
 
 
 def check_pair(image: np.ndarray, *masks: np.ndarray) -> None:
@@ -60,53 +64,44 @@ def foreground(mask: np.ndarray) -> np.ndarray:
 
 
 def outline(area: np.ndarray, width_px: int = 1) -> np.ndarray:
-    """Inner edge, `width_px` wide, of a uint8 0 / 1 area, as uint8 0 / 1; the image's border is none."""
-    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
-    return area - cv2.erode(area, kernel)
+    """Inner edge of an area, `width_px` wide, as an area; the image's border is none."""
+    return area - cv2.erode(area, None, iterations=width_px)
 
 
 def casing(area: np.ndarray, width_px: int = 1) -> np.ndarray:
-    """Outer edge of a uint8 0 / 1 area: a dark line there keeps a bright outline readable on bright ground."""
-    kernel = np.ones((2 * width_px + 1,) * 2, np.uint8)
-    return cv2.dilate(area, kernel) - area
+    """Outer edge of an area: a dark line there keeps a bright outline readable on bright ground."""
+    return cv2.dilate(area, None, iterations=width_px) - area
 
 
 def tint(canvas: np.ndarray, area: np.ndarray, color: str, alpha: float) -> None:
-    """Mix `color` into `canvas` in place wherever the uint8 `area` is not 0; alpha 1 covers."""
-    levels = np.arange(256)[:, None, None]
+    """Mix `color` into `canvas` in place wherever `area` is not 0; alpha 1 covers."""
+    levels = np.arange(256)[:, None, None]  # every value a channel can have: the table is (256, 1, 3)
     table = np.rint((1 - alpha) * levels + alpha * np.array(rgb(color))).astype(np.uint8)
     cv2.copyTo(cv2.LUT(canvas, table), area, canvas)
 
 
-def hatch(canvas: np.ndarray, area: np.ndarray, period_px: int = 10) -> None:
-    """Grey diagonal hatching on `canvas` in place wherever the uint8 `area` is not 0: neither yes nor no."""
+def hatch(canvas: np.ndarray, area: np.ndarray) -> None:
+    """Grey diagonal hatching on `canvas` in place wherever `area` is not 0: neither yes nor no."""
     if not area.any():
         return
     rows, columns = np.ogrid[: area.shape[0], : area.shape[1]]
-    stripes = ((rows + columns) % period_px < max(1, period_px // 3)).astype(np.uint8)
+    stripes = ((rows + columns) % HATCH_PERIOD_PX < HATCH_PERIOD_PX // 3).astype(np.uint8)
     tint(canvas, area, IGNORE, 0.45)
     tint(canvas, area & stripes, IGNORE, 1)
 
 
-def overlay_rgb(
-    image: np.ndarray,
-    mask: np.ndarray,
-    color: str = LABEL,
-    alpha: float = LABEL_ALPHA,
-    outline_px: int = 1,
-) -> np.ndarray:
+def overlay_rgb(image: np.ndarray, mask: np.ndarray, color: str = LABEL, outline_px: int = 1) -> np.ndarray:
     """
     Image under a translucent mask with a crisp edge; ignored pixels are hatched grey.
 
-    Returns a new uint8 (H, W, 3) array; `outline_px` is the width of the edge, inside the mask, 0 for none.
+    Returns a new uint8 (H, W, 3) array; `outline_px` is the width of the edge, inside the mask.
     """
     check_pair(image, mask)
     canvas = image.copy()
     area = foreground(mask)
-    tint(canvas, area, color, alpha)
-    if outline_px:
-        tint(canvas, casing(area, outline_px), INK, 0.6)
-        tint(canvas, outline(area, outline_px), color, 1)
+    tint(canvas, area, color, LABEL_ALPHA)
+    tint(canvas, casing(area, outline_px), INK, 0.6)
+    tint(canvas, outline(area, outline_px), color, 1)
     hatch(canvas, (mask == MASK_IGNORE).view(np.uint8))
     return canvas
 
@@ -119,7 +114,7 @@ def muted(image: np.ndarray, strength: float = 0.75) -> np.ndarray:
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray]:
-    """Areas, uint8 0 / 1, of right and wrong predictions: `tp`, `fp`, `fn`; `ignore`, from either mask."""
+    """Areas of right and wrong predictions: `tp`, `fp`, `fn`; and `ignore`, what either mask ignores."""
     ignore = ((truth == MASK_IGNORE) | (prediction == MASK_IGNORE)).view(np.uint8)
     yes, said = foreground(truth), foreground(prediction)
     scored = 1 - ignore
@@ -131,13 +126,13 @@ def confusion(truth: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray
     }
 
 
-def error_rgb(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, alpha: float = 0.85) -> np.ndarray:
+def error_rgb(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Muted image with found (TP), false alarm (FP) and missed (FN) pixels tinted, ignored ones hatched."""
     check_pair(image, truth, prediction)
     canvas = muted(image)
     areas = confusion(truth, prediction)
-    for name, color in (("tp", TP), ("fp", FP), ("fn", FN)):
-        tint(canvas, areas[name], color, alpha)
+    for name, color in ERRORS.items():
+        tint(canvas, areas[name], color, ERROR_ALPHA)
     hatch(canvas, areas["ignore"])
     return canvas
 

@@ -5,6 +5,7 @@ Tables in, a matplotlib Figure out, no global state.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from lib.errors import InputError
-from lib.show.canvas import FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
+from lib.show.canvas import BLUE, FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
 from lib.show.sheet import STYLE, Sheet
+
+RUN_COLORS = (SLATE, PLUM, BLUE, SLATE, OCHRE, TEAL)  # of runs, read from the end: the last run is the subject
+DOTTED = (0, (2, 3))
 
 
 def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -27,19 +31,22 @@ def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
         )
 
 
-def _calm(ax: Axes, grid: str = "y") -> None:
-    """Quiet axes: a faint grid behind, no box, small ink."""
+def _calm(ax: Axes, x: str = "", y: str = "", title: str = "", grid: str = "y") -> None:
+    """Quiet axes: a faint grid behind, no box, small ink; what x and y are, and a title at the left."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(FAINT)
     ax.tick_params(colors=INK, labelsize=8, length=0)
     ax.grid(axis=grid, color=FAINT, linewidth=0.8)
     ax.set_axisbelow(True)
+    ax.set_xlabel(x, **STYLE)
+    ax.set_ylabel(y, **STYLE)
+    ax.set_title(title, loc="left", **STYLE)
 
 
 def training_curves(
     history: pd.DataFrame | Mapping[str, Sequence[float]],
     *,
-    best_epoch: int | None = None,
+    best_epoch: int,
     title: str = "",
 ) -> Figure:
     """
@@ -50,14 +57,12 @@ def training_curves(
     history
         One row an epoch: `epoch`, `train_loss`, `val_iou`, `learning_rate`; `val_loss` is drawn where present.
     best_epoch
-        The epoch whose weights are kept; None takes the one with the highest `val_iou`.
+        The epoch whose weights are kept.
     title
         Above the curves, for instance the run's name.
     """
     table = pd.DataFrame(history)
     need(table, ["epoch", "train_loss", "val_iou", "learning_rate"], "a history")
-    if best_epoch is None and table["val_iou"].notna().any():
-        best_epoch = int(table.loc[table["val_iou"].idxmax(), "epoch"])
     sheet = Sheet(7.5, 5.2, f"Loss, validation IoU and learning rate by epoch. {title}", photo=False)
     loss, score, rate = sheet.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.2])
     marker = "o" if len(table) < 3 else None  # a line of one epoch would be invisible
@@ -68,21 +73,18 @@ def training_curves(
         loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, loc="upper right")
     score.plot(table["epoch"], table["val_iou"], color=OCHRE, **options)
     rate.plot(table["epoch"], table["learning_rate"], color=SLATE, **options)
-    for ax, name in ((loss, "loss"), (score, "validation IoU"), (rate, "learning rate")):
-        _calm(ax)
-        ax.set_ylabel(name, **STYLE)
+    _calm(loss, y="loss", title=title)
+    _calm(score, y="validation IoU")
+    _calm(rate, x="epoch", y="learning rate")
+    for ax in (loss, score, rate):
         ax.margins(x=0.02)
-        if best_epoch is not None:
-            ax.axvline(best_epoch, color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
+        ax.axvline(best_epoch, color=INK, linewidth=0.9, linestyle=DOTTED)
     loss.set_ylim(bottom=0)
     rate.set_ylim(bottom=0)
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rate.yaxis.offsetText.set(size=7, color=INK)
     rate.xaxis.get_major_locator().set_params(integer=True)
-    rate.set_xlabel("epoch", **STYLE)
-    if best_epoch is not None:
-        _mark_best(score, table, best_epoch)
-    loss.set_title(title, loc="left", **STYLE)
+    _mark_best(score, table, best_epoch)
     sheet.align_ylabels()
     return sheet
 
@@ -128,9 +130,8 @@ def scoreboard(
     Parameters
     ----------
     table
-        One row a run and metric: `run`, `metric`, `value`; `low` and `high`, the ends of the interval,
-        where known (NaN elsewhere). Several rows of one run and metric (seeds) are drawn as dots beside
-        their mean.
+        One row a run and metric: `run`, `metric`, `value`; `low` and `high`, the ends of the interval, where known
+        (NaN elsewhere).
     metrics
         Which, and in which order; None: as they come.
     title, note
@@ -144,11 +145,11 @@ def scoreboard(
     axes = sheet.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for ax, metric in zip(axes, metrics, strict=True):
         rows = table.loc[table["metric"] == metric]
-        for place, run in enumerate(runs):
-            _score_row(ax, place, rows.loc[rows["run"] == run], SERIES_BY_RANK[place - len(runs)])
-        _calm(ax, grid="x")
+        for row in rows.itertuples():
+            place = runs.index(row.run)
+            _score_row(ax, place, row, RUN_COLORS[place - len(runs)])
+        _calm(ax, title=metric, grid="x")
         ax.spines["left"].set_visible(False)
-        ax.set_title(metric, loc="left", **STYLE)
         ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)
         largest = np.nanmax(ends, initial=0.0)
         room = 1 + 0.1 * max(len(metrics), 2)  # for the values behind the bars: the narrower the panel, the more
@@ -163,89 +164,48 @@ def scoreboard(
     return sheet
 
 
-SERIES_BY_RANK = (
-    SLATE,
-    PLUM,
-    "#3B6FB6",
-    SLATE,
-    OCHRE,
-    TEAL,
-)  # read from the end: the last run is the subject
-
-
-def _score_row(ax: Axes, place: int, rows: pd.DataFrame, color: str) -> None:
-    """One run's bar, interval, seeds and number."""
-    if rows.empty:
-        return
-    mean = float(rows["value"].mean())
-    ax.barh(place, mean, height=0.52, color=color, alpha=0.35 if len(rows) > 1 else 0.85)
-    reach = mean
-    if len(rows) > 1:
-        ax.plot(rows["value"], np.full(len(rows), place), "o", color=color, markersize=5, alpha=0.9)
-        reach = float(rows["value"].max())
-    elif {"low", "high"} <= set(rows.columns) and rows[["low", "high"]].notna().all(axis=None):
-        low, high = float(rows["low"].iloc[0]), float(rows["high"].iloc[0])
+def _score_row(ax: Axes, place: int, row: NamedTuple, color: str) -> None:
+    """One run's bar, interval and number; `row` of the scoreboard's table."""
+    ax.barh(place, row.value, height=0.52, color=color, alpha=0.85)
+    low, high = getattr(row, "low", np.nan), getattr(row, "high", np.nan)
+    if np.isfinite([low, high]).all():
         ax.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
         ax.plot([low, high], [place, place], "|", color=INK, markersize=7)
-        reach = max(mean, high)
-    ax.annotate(f"{mean:.3f}", (reach, place), xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
+    end = (np.fmax(row.value, high), place)
+    ax.annotate(f"{row.value:.3f}", end, xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
 
 
-def widths_histogram(
-    widths_m: Sequence[float],
-    *,
-    lengths_m: Sequence[float] | None = None,
-    classes: Sequence[str] | None = None,
-    bin_m: float = 1.0,
-    title: str = "",
-) -> Figure:
+def widths_histogram(widths_m: Sequence[float], classes: Sequence[str]) -> Figure:
     """
-    How wide the roads are: kilometres of road (or number of roads) by width, stacked by highway class.
+    How wide the roads are: number of roads by width, in bars of a metre, stacked by highway class.
 
     Parameters
     ----------
     widths_m
         One a road, metres; 0 (not drawn) is left out.
-    lengths_m
-        One a road, metres; None counts roads.
     classes
-        One a road, its `highway` value; the five with the most road get a colour, the others are "other".
-    bin_m
-        Width of a bar, metres.
-    title
-        Above the bars.
+        One a road, its `highway` value; the five with the most roads get a colour, the others are "other".
     """
-    roads = pd.DataFrame({"width_m": np.asarray(widths_m, float)})
-    roads["weight"] = 1.0 if lengths_m is None else np.asarray(lengths_m, float) / 1000
-    roads["class"] = "road" if classes is None else np.asarray(classes, object)
+    roads = pd.DataFrame({"width_m": np.asarray(widths_m, float), "class": np.asarray(classes, object)})
     roads = roads.loc[roads["width_m"] > 0]
     need(roads, ["width_m"], "roads wider than 0 m")
-    totals = roads.groupby("class")["weight"].sum().sort_values(ascending=False)
-    names = list(totals.index[:5])
-    groups = [roads.loc[roads["class"] == name] for name in names]
-    rest = roads.loc[~roads["class"].isin(names)]
-    if not rest.empty:
-        names, groups = [*names, "other"], [*groups, rest]
-    edges = np.arange(0, roads["width_m"].max() + 2 * bin_m, bin_m)
-    sheet = Sheet(7.5, 3.0, f"Road widths. {title}", photo=False)
+    frequent = roads.groupby("class").size().sort_values(ascending=False).index[:5]
+    named = roads["class"].where(roads["class"].isin(frequent), "other")
+    names = [name for name in dict.fromkeys([*frequent, "other"]) if (named == name).any()]
+    sheet = Sheet(7.5, 3.0, "Road widths.", photo=False)
     ax = sheet.subplots()
     ax.hist(
-        [group["width_m"] for group in groups],
-        weights=[group["weight"] for group in groups],
-        bins=edges,
+        [roads.loc[named == name, "width_m"] for name in names],
+        bins=np.arange(0, roads["width_m"].max() + 2),
         stacked=True,
-        color=SERIES[: len(groups)],
+        color=SERIES[: len(names)],
         edgecolor="white",
         linewidth=0.6,
         label=names,
     )
-    _calm(ax)
+    _calm(ax, x="width, metres", y="roads")
     ax.set_xlim(left=0)
-    ax.set_xlabel("width, metres", **STYLE)
-    ax.set_ylabel("roads" if lengths_m is None else "kilometres of road", **STYLE)
-    if classes is not None:
-        ax.legend(frameon=False, fontsize=8, labelcolor=INK)
-    ax.set_title(title, loc="left", **STYLE)
+    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
     return sheet
 
 
@@ -271,53 +231,44 @@ def lane_dumbbells(classes: pd.DataFrame, *, title: str = "") -> Figure:
         ends = (max(row.before_m, row.after_m), place)
         ax.annotate(f"{row.after_m:.2f} m", ends, xytext=(8, 0), textcoords="offset points", va="center", **STYLE)
     names = [f"{row.highway} ({row.road_m / 1000:.1f} km)" for row in classes.itertuples()]
-    _calm(ax, grid="x")
+    _calm(ax, x="width of a lane, metres", title=title, grid="x")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlim(0, 1.25 * classes[["before_m", "after_m"]].to_numpy().max())
-    ax.set_xlabel("width of a lane, metres", **STYLE)
     marks = [("profile", SLATE, SLATE), ("fitted, by itself", TEAL, TEAL), ("fitted, in common", TEAL, "white")]
     for label, color, face in marks:
         ax.plot([], [], "o", color=color, markerfacecolor=face, markersize=7, label=label)
     sheet.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
-    ax.set_title(title, loc="left", **STYLE)
     return sheet
 
 
-def precision_recall(sweep: pd.DataFrame, *, chosen: float | None = None, title: str = "") -> Figure:
+def precision_recall(sweep: pd.DataFrame, *, chosen: float) -> Figure:
     """
-    What the threshold trades: precision against recall, and IoU (and F1) by threshold.
+    What the threshold trades: precision against recall, and IoU and F1 by threshold.
 
     Parameters
     ----------
     sweep
-        One row a threshold: `threshold`, `precision`, `recall`, `iou`; `f1` where present. NaN is left out.
+        As `lib.scores.sweep.threshold_sweep` gives it: `threshold`, `precision`, `recall`, `f1`, `iou`. NaN is left
+        out.
     chosen
         The threshold in use, marked in both panels at the nearest row.
-    title
-        Above the left panel.
     """
-    need(sweep, ["threshold", "precision", "recall", "iou"], "a sweep")
-    sweep = sweep.sort_values("threshold")
-    sheet = Sheet(9.0, 3.6, f"Precision, recall and IoU by threshold. {title}", photo=False)
+    need(sweep, ["threshold", "precision", "recall", "f1", "iou"], "a sweep")
+    sheet = Sheet(9.0, 3.6, "Precision, recall and IoU by threshold.", photo=False)
     curve, scores = sheet.subplots(1, 2)
     curve.plot(sweep["recall"], sweep["precision"], color=TEAL, linewidth=1.8)
     curve.set(xlim=(0, 1.02), ylim=(0, 1.04), aspect="equal")
     scores.plot(sweep["threshold"], sweep["iou"], color=OCHRE, linewidth=1.8, label="IoU")
-    if "f1" in sweep:
-        scores.plot(sweep["threshold"], sweep["f1"], color=SLATE, linewidth=1.4, label="F1")
-        scores.legend(frameon=False, fontsize=8, labelcolor=INK)
+    scores.plot(sweep["threshold"], sweep["f1"], color=SLATE, linewidth=1.4, label="F1")
+    scores.legend(frameon=False, fontsize=8, labelcolor=INK)
     scores.set(xlim=(0, 1), ylim=(0, 1.04))
-    for ax, x, y in ((curve, "recall", "precision"), (scores, "threshold", "score")):
-        _calm(ax, grid="both")
-        ax.set_xlabel(x, **STYLE)
-        ax.set_ylabel(y, **STYLE)
-    if chosen is not None:
-        row = sweep.iloc[(sweep["threshold"] - chosen).abs().argmin()]
-        marker = {"color": INK, "markeredgecolor": "white", "markersize": 8, "zorder": 5}
-        curve.plot(row["recall"], row["precision"], "o", **marker)
-        scores.axvline(row["threshold"], color=INK, linewidth=0.9, linestyle=(0, (2, 3)))
-        scores.plot(row["threshold"], row["iou"], "o", **marker)
-        _foot_note(scores, row["threshold"], f"threshold {row['threshold']:g}: IoU {row['iou']:.3f}", chosen > 0.5)
-    curve.set_title(title, loc="left", **STYLE)
+    _calm(curve, "recall", "precision", grid="both")
+    _calm(scores, "threshold", "score", grid="both")
+    row = sweep.iloc[(sweep["threshold"] - chosen).abs().argmin()]
+    marker = {"color": INK, "markeredgecolor": "white", "markersize": 8, "zorder": 5}
+    curve.plot(row["recall"], row["precision"], "o", **marker)
+    scores.axvline(row["threshold"], color=INK, linewidth=0.9, linestyle=DOTTED)
+    scores.plot(row["threshold"], row["iou"], "o", **marker)
+    _foot_note(scores, row["threshold"], f"threshold {row['threshold']:g}: IoU {row['iou']:.3f}", chosen > 0.5)
     return sheet

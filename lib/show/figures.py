@@ -5,7 +5,8 @@ Every function is pure: arrays in, a matplotlib Figure out, no global state. Map
 the GSD is known. One colour has one meaning in all of them (lib.show.canvas).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,13 @@ from lib.errors import InputError
 from lib.grid import MASK_IGNORE
 from lib.scores.evaluate import Case
 from lib.show.canvas import (
-    FN,
+    ERRORS,
     FP,
     IGNORE,
     INK,
     LABEL,
     LABEL_ALPHA,
     PREDICTION,
-    TP,
     TRUTH,
     check_pair,
     confusion,
@@ -48,25 +48,40 @@ LOSS_COLORS = {
     "one place": "#8C5A2B",
     "shortcut": "#0B7A75",
 }
-
-
 NAME_LENGTH = 22  # letters of a chip's name that fit above a small panel; its end tells it from its neighbours
+ERROR_NAMES = {"tp": "found (TP)", "fp": "false alarm (FP)", "fn": "missed (FN)"}
 
 
-def _error_handles(*masks: np.ndarray) -> list[Patch]:
-    """Legend of an error picture; the hatching is named only where it occurs."""
-    handles = [patch(TP, "found (TP)"), patch(FP, "false alarm (FP)"), patch(FN, "missed (FN)")]
+def _legend(sheet: Sheet, handles: list[Patch], masks: Iterable[np.ndarray], ignored: str) -> None:
+    """Legend below pictures of masks; the hatching is named only where it occurs."""
     if any((mask == MASK_IGNORE).any() for mask in masks):
-        handles.append(patch(IGNORE, "not scored", 0.35, hatched=True))
-    return handles
+        handles = [*handles, patch(IGNORE, ignored, 0.35, hatched=True)]
+    strip_legend(sheet, handles)
 
 
-def _label_handles(label: str, color: str, *masks: np.ndarray) -> list[Patch]:
-    """Legend of labels over images; the hatching is named only where it occurs."""
-    handles = [patch(color, label, LABEL_ALPHA)]
-    if any((mask == MASK_IGNORE).any() for mask in masks):
-        handles.append(patch(IGNORE, "ignored: no data or uncertain", 0.35, hatched=True))
-    return handles
+def _label_legend(sheet: Sheet, label: str, color: str, *masks: np.ndarray) -> None:
+    """Legend of masks laid over images."""
+    _legend(sheet, [patch(color, label, LABEL_ALPHA)], masks, "ignored: no data or uncertain")
+
+
+def _error_legend(sheet: Sheet, *masks: np.ndarray, shares: Mapping[str, str] | None = None) -> None:
+    """Legend of error pictures; `shares` by the names of ERRORS, text behind each of them."""
+    handles = [patch(ERRORS[key], name + (shares or {}).get(key, "")) for key, name in ERROR_NAMES.items()]
+    _legend(sheet, handles, masks, "not scored")
+
+
+def _show_errors(
+    ax: Axes,
+    panel_in: float,
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    gsd_m: float | None,
+    title: str,
+) -> None:
+    """The errors of a prediction over its muted image, in a panel so many inches wide."""
+    pixels, _ = fitted(panel_in, image, truth, prediction)
+    show_photo(ax, error_rgb(*pixels), truth.shape, gsd_m, title)
 
 
 def label_overlay(
@@ -77,10 +92,9 @@ def label_overlay(
     title: str = "",
     label: str = "OSM label",
     color: str = LABEL,
-    beside: bool = True,
 ) -> Figure:
     """
-    A mask laid over its image, translucent and outlined.
+    A bare image, so that the eye can check the label, and beside it the same under a mask, translucent and outlined.
 
     Parameters
     ----------
@@ -96,8 +110,6 @@ def label_overlay(
         What the tint stands for, in the legend.
     color
         LABEL, TRUTH or PREDICTION of lib.show.canvas.
-    beside
-        True shows the bare image to the left, so that the eye can check the label.
 
     Raises
     ------
@@ -105,17 +117,13 @@ def label_overlay(
         If image and mask do not fit.
     """
     check_pair(image, mask)
-    columns = 2 if beside else 1
-    panel_in = PANEL_IN if beside else 1.4 * PANEL_IN
-    ratio = height_share(image)
-    sheet = Sheet(columns * panel_in, panel_in * ratio + 0.55, f"{label} over its image. {title}", photo=True)
-    (shown, fitted_mask), edge_px = fitted(panel_in, image, mask)
-    axes = picture_axes(sheet, columns, columns)
-    if beside:
-        show_photo(axes[0], shown, mask.shape, gsd_m, title)
-    composed = overlay_rgb(shown, fitted_mask, color, outline_px=edge_px)
-    show_photo(axes[-1], composed, mask.shape, gsd_m, " " if beside and title else title)
-    strip_legend(sheet, _label_handles(label, color, mask))
+    height_in = PANEL_IN * height_share(image) + 0.55
+    sheet = Sheet(2 * PANEL_IN, height_in, f"{label} over its image. {title}", photo=True)
+    left, right = picture_axes(sheet, 2, 2)
+    (shown, fitted_mask), edge_px = fitted(PANEL_IN, image, mask)
+    show_photo(left, shown, mask.shape, gsd_m, title)
+    show_photo(right, overlay_rgb(shown, fitted_mask, color, edge_px), mask.shape, gsd_m, " " if title else "")
+    _label_legend(sheet, label, color, mask)
     return sheet
 
 
@@ -149,13 +157,12 @@ def overlay_grid(
     extra_in = 0.28 if any(titles) else 0.05
     height_in = rows * (panel_in * ratio + extra_in) + 0.35
     sheet = Sheet(2 * PANEL_IN, height_in, f"{count} chips under their {label}.", photo=True)
-    for ax, image, mask, title, gsd in zip(
-        picture_axes(sheet, count, columns), images, masks, titles, gsds, strict=True
-    ):
+    axes = picture_axes(sheet, count, columns)
+    for ax, image, mask, title, gsd in zip(axes, images, masks, titles, gsds, strict=True):
         check_pair(image, mask)
         (shown, fitted_mask), edge_px = fitted(panel_in, image, mask)
-        show_photo(ax, overlay_rgb(shown, fitted_mask, color, outline_px=edge_px), mask.shape, gsd, title)
-    strip_legend(sheet, _label_handles(label, color, *masks))
+        show_photo(ax, overlay_rgb(shown, fitted_mask, color, edge_px), mask.shape, gsd, title)
+    _label_legend(sheet, label, color, *masks)
     return sheet
 
 
@@ -184,20 +191,17 @@ def comparison(
         Above the image.
     """
     check_pair(image, truth, prediction)
-    ratio = height_share(image)
     alt = f"Prediction against truth: found, false alarms, missed. {title}"
-    sheet = Sheet(2 * PANEL_IN, PANEL_IN * ratio + 0.55, alt, photo=True)
-    pixels, _ = fitted(PANEL_IN, image, truth, prediction)
+    sheet = Sheet(2 * PANEL_IN, PANEL_IN * height_share(image) + 0.55, alt, photo=True)
     left, right = picture_axes(sheet, 2, 2)
-    show_photo(left, pixels[0], truth.shape, gsd_m, title)
-    show_photo(right, error_rgb(*pixels), truth.shape, gsd_m, " " if title else "")
-    counts = {name: int(area.sum()) for name, area in confusion(truth, prediction).items()}
-    union = counts["tp"] + counts["fp"] + counts["fn"]
-    handles = _error_handles(truth, prediction)
-    if union:
-        for handle, name in zip(handles, ("tp", "fp", "fn"), strict=False):
-            handle.set_label(f"{handle.get_label()} {counts[name] / union:.0%}")
-    strip_legend(sheet, handles)
+    (shown,), _ = fitted(PANEL_IN, image)
+    show_photo(left, shown, truth.shape, gsd_m, title)
+    _show_errors(right, PANEL_IN, image, truth, prediction, gsd_m, " " if title else "")
+    areas = confusion(truth, prediction)
+    counts = {key: int(areas[key].sum()) for key in ERRORS}
+    union = sum(counts.values())
+    shares = {key: f" {count / union:.0%}" for key, count in counts.items()} if union else {}
+    _error_legend(sheet, truth, prediction, shares=shares)
     return sheet
 
 
@@ -233,15 +237,14 @@ def error_panels(
     (shown,), _ = fitted(panel_in, image)
     show_photo(axes[0], shown, truth.shape, gsd_m, "image")
     for ax, prediction, title in zip(axes[1:], predictions, titles, strict=True):
-        pixels, _ = fitted(panel_in, image, truth, prediction)
-        show_photo(ax, error_rgb(*pixels), truth.shape, gsd_m, title)
-    strip_legend(sheet, _error_handles(truth, *predictions))
+        _show_errors(ax, panel_in, image, truth, prediction, gsd_m, title)
+    _error_legend(sheet, truth, *predictions)
     return sheet
 
 
-def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "IoU") -> Figure:
+def best_and_worst(cases: Sequence[Case], *, count: int = 4) -> Figure:
     """
-    Errors of the best chips in the first row and of the worst in the second, each with its score.
+    Errors of the best chips in the first row and of the worst in the second, each with its IoU.
 
     Parameters
     ----------
@@ -249,8 +252,6 @@ def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "
         Scored chips, in any order; with fewer than twice `count`, no chip is shown twice.
     count
         Chips a row.
-    score_name
-        Name of the score.
     """
     if not cases:
         raise InputError("Expected at least one scored chip; got none.")
@@ -260,17 +261,16 @@ def best_and_worst(cases: Sequence[Case], *, count: int = 4, score_name: str = "
     columns = len(best)
     panel_in = 2 * PANEL_IN / max(columns, 2)
     rows = 2 if worst else 1
-    alt = f"Errors of the chips with the highest and the lowest {score_name}."
+    alt = "Errors of the chips with the highest and the lowest IoU."
     sheet = Sheet(columns * panel_in, rows * (panel_in + 0.28) + 0.35, alt, photo=True)
     axes = picture_axes(sheet, len(best) + len(worst), columns)
-    places = zip(axes, ["best"] * len(best) + ["worst"] * len(worst), best + worst, strict=True)
-    for ax, rank, case in places:
-        pixels, _ = fitted(panel_in, case.image, case.truth, case.prediction)
+    ranks = ["best"] * len(best) + ["worst"] * len(worst)
+    for ax, rank, case in zip(axes, ranks, best + worst, strict=True):
         name = case.name if len(case.name) <= NAME_LENGTH else f"…{case.name[1 - NAME_LENGTH :]}"
         title = f"{rank} {case.score:.2f}  {name}"
-        show_photo(ax, error_rgb(*pixels), case.truth.shape, case.gsd_m, title)
+        _show_errors(ax, panel_in, case.image, case.truth, case.prediction, case.gsd_m, title)
         ax.title.set_fontsize(7.5)
-    strip_legend(sheet, _error_handles(*(mask for case in cases for mask in (case.truth, case.prediction))))
+    _error_legend(sheet, *(mask for case in cases for mask in (case.truth, case.prediction)))
     return sheet
 
 
@@ -281,7 +281,6 @@ def lost_routes(
     routes: pd.DataFrame,
     *,
     gsd_m: float | None = None,
-    worst: int = 10,
     title: str = "",
 ) -> Figure:
     """
@@ -296,11 +295,9 @@ def lost_routes(
     routes
         As lib.apls.worst.explain gives them, worst first: `direction`, `reason` and `line`, the route in its own
         network. Routes of the truth that the proposal lost are solid, those that it made up dashed. The legend counts
-        all routes of `routes.attrs["reasons"]` where present, else those drawn.
+        all routes of `routes.attrs["reasons"]`, not only those drawn.
     gsd_m
         Metres a pixel, for the scale bar.
-    worst
-        How many routes are drawn.
     title
         Above the left picture.
     """
@@ -309,8 +306,7 @@ def lost_routes(
     if missing:
         raise InputError(f"Expected routes with the columns {', '.join(columns)}; missing: {', '.join(missing)}.")
     check_pair(image)
-    shown = routes.head(worst)
-    alt = f"True and proposed roads, and the {len(shown)} routes that cost the most. {title}"
+    alt = f"True and proposed roads, and the {len(routes)} routes that cost the most. {title}"
     sheet = Sheet(2 * PANEL_IN, PANEL_IN * height_share(image) + 0.8, alt, photo=True)
     left, right = picture_axes(sheet, 2, 2)
     for ax in (left, right):
@@ -319,38 +315,35 @@ def lost_routes(
     left.add_collection(LineCollection(proposal_lines, colors=PREDICTION, linewidths=1.6))
     for lines, color in ((truth_lines, TRUTH), (proposal_lines, PREDICTION)):
         right.add_collection(LineCollection(lines, colors=color, linewidths=0.8, alpha=0.7))
-    for rank, row in enumerate(shown.itertuples(), start=1):
-        _draw_route(right, rank, row, image.shape[1::-1])
+    for rank, route in enumerate(routes.itertuples(), start=1):
+        _draw_route(right, rank, route, image.shape[1::-1])
     handles = [
         Line2D([], [], color=TRUTH, linewidth=4, label="true roads"),
         Line2D([], [], color=PREDICTION, linewidth=1.6, label="proposed roads"),
         Line2D([], [], color=INK, linewidth=2, label="route lost"),
     ]
-    if MADE_UP in set(shown["direction"]):
+    if MADE_UP in set(routes["direction"]):
         handles.append(Line2D([], [], color=INK, linewidth=2, linestyle=MADE_UP_DASH, label="route made up"))
-    counts = routes["reason"].value_counts()
-    if "reasons" in routes.attrs:
-        counts = routes.attrs["reasons"].groupby("reason", sort=False)["routes"].sum()
-    for reason, count in counts.items():
+    for reason, count in routes.attrs["reasons"].groupby("reason", sort=False)["routes"].sum().items():
         color = LOSS_COLORS.get(reason, IGNORE)
         handles.append(Line2D([], [], color=color, linewidth=3, label=f"{reason}: {count:,}"))
     strip_legend(sheet, handles, columns=5)
     return sheet
 
 
-def _draw_route(ax: Axes, rank: int, row: "pd.core.frame.Pandas", size_px: tuple[int, int]) -> None:
+def _draw_route(ax: Axes, rank: int, route: NamedTuple, size_px: tuple[int, int]) -> None:
     """
     One route, moved aside by its rank so that those on the same street lie side by side; its start has the rank.
 
-    All of it stays on the picture, `size_px` wide and high.
+    `route` is a row of `lost_routes`' table. All of it stays on the picture, `size_px` wide and high.
     """
-    color = LOSS_COLORS.get(row.reason, IGNORE)
-    points_px = size_px[0] / PANEL_IN / 72
-    aside_px = (rank // 2 * (-1) ** rank) * ROUTE_GAP_PT * points_px
-    line = np.clip(np.asarray(row.line, float) + [aside_px, -aside_px], 0, size_px)
-    start, end = np.clip(line[[0, -1]], BADGE_PT * points_px, np.array(size_px) - BADGE_PT * points_px)
+    color = LOSS_COLORS.get(route.reason, IGNORE)
+    point_px = size_px[0] / PANEL_IN / 72  # a point on paper, in pixels of the image
+    aside_px = (rank // 2 * (-1) ** rank) * ROUTE_GAP_PT * point_px  # 0, +1, -1, +2, -2, ... gaps
+    line = np.clip(np.asarray(route.line, float) + [aside_px, -aside_px], 0, size_px)
+    start, end = np.clip(line[[0, -1]], BADGE_PT * point_px, np.array(size_px) - BADGE_PT * point_px)
     ax.plot(*line.T, color="white", linewidth=2.6, zorder=3 + 1 / rank, solid_capstyle="round")
-    dash = MADE_UP_DASH if row.direction == MADE_UP else "-"
+    dash = MADE_UP_DASH if route.direction == MADE_UP else "-"
     ax.plot(*line.T, color=color, linewidth=1.3, linestyle=dash, zorder=4 + 1 / rank, solid_capstyle="round")
     ax.plot(*end, "o", color=color, markeredgecolor="white", markersize=5, zorder=5)
     badge = {"boxstyle": "circle,pad=0.2", "facecolor": color, "edgecolor": "white", "linewidth": 0.8}

@@ -1,8 +1,10 @@
 """
 A folium page that opens with the network off: Leaflet, pictures and escaped GeoJSON are written into it.
 
-folium's own page loads scripts and fonts from four hosts. This one carries Leaflet from lib/show/vendor and
-refuses to be written if anything in it would be fetched. lib.show.webmap builds maps from these parts.
+folium's own page loads scripts and fonts from four hosts. This one carries Leaflet from lib/show/vendor and refuses to
+be written if anything in it would be fetched. lib.show.webmap builds maps from these parts. Pictures, tiles, the layer
+control and the fitted view are folium's; `Vectors` stands in for its GeoJson, whose tooltips are tables that show empty
+rows and do not escape what they show.
 """
 
 import base64
@@ -11,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import folium
 import numpy as np
@@ -47,7 +50,7 @@ class _Fetches(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.found: list[str] = []
+        self.found: list[str] = []  # addresses, in the order of the page
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
@@ -76,14 +79,13 @@ class Map(folium.Map):
     """
     A folium map whose page carries its own Leaflet and nothing that needs jQuery, Bootstrap or icon fonts.
 
-    `grid` is where its rasters and pixel lines lie; without a CRS the map is in pixels (Leaflet's
-    CRS.Simple).
+    `grid` is where its rasters and pixel lines lie; without a CRS the map is in pixels (Leaflet's CRS.Simple).
     """
 
     default_js = []
     default_css = []
 
-    def __init__(self, grid: Grid, **options):
+    def __init__(self, grid: Grid, **options: Any):
         self.grid = grid
         super().__init__(font_size="12px", **options)
         self._name, self._id = "Map", "of_scene"
@@ -100,7 +102,7 @@ class Map(folium.Map):
             child._id = str(len(self._children))
         return super().add_child(child, name=name, index=index)
 
-    def _repr_html_(self, **kwargs) -> str:
+    def _repr_html_(self, **_: Any) -> str:
         return map_html(self)
 
     @property
@@ -112,6 +114,7 @@ class Map(folium.Map):
 class Corners(MacroElement):
     """Credit for Leaflet in one corner of the map, in words; a metric scale bar in another, where it has metres."""
 
+    text = LEAFLET_ATTRIBUTION
     _template = Template(
         "{% macro script(this, kwargs) %}"
         "{{ this._parent.get_name() }}.attributionControl.setPrefix({{ this.text|tojson }});"
@@ -121,29 +124,6 @@ class Corners(MacroElement):
         "{% endmacro %}"
     )
 
-    def __init__(self):
-        super().__init__()
-        self._name = "Corners"
-        self.text = LEAFLET_ATTRIBUTION
-
-
-class Raster(folium.map.Layer):
-    """A picture stretched between two corners, given as a data address."""
-
-    _template = Template(
-        "{% macro script(this, kwargs) %}"
-        "var {{ this.get_name() }} = L.imageOverlay("
-        "{{ this.url|tojson }}, {{ this.bounds|tojson }}, {{ this.options|tojson }});"
-        "{% endmacro %}"
-    )
-
-    def __init__(self, url: str, bounds: list[list[float]], options: dict, **layer):
-        super().__init__(**layer)
-        self._name = "Raster"
-        self.url = url
-        self.bounds = bounds
-        self.options = options
-
 
 class Vectors(folium.map.Layer):
     """GeoJSON in one style with a tooltip a feature: its property `tip`, HTML that is escaped already."""
@@ -151,8 +131,7 @@ class Vectors(folium.map.Layer):
     _template = Template(
         "{% macro script(this, kwargs) %}"
         "var {{ this.get_name() }} = L.geoJSON({{ this.data|tojson }}, {"
-        "style: function (f) { return Object.assign({{ this.style|tojson }}, f.properties.style || {}); },"
-        "{% if this.simple %}coordsToLatLng: function (c) { return L.latLng(c[1], c[0]); },{% endif %}"
+        "style: {{ this.style|tojson }},"
         "pointToLayer: function (f, at) { return L.circleMarker(at, {radius: 4}); },"
         "attribution: {{ this.attribution|tojson }},"
         "onEachFeature: function (f, layer) {"
@@ -160,12 +139,13 @@ class Vectors(folium.map.Layer):
         "{% endmacro %}"
     )
 
-    def __init__(self, data: dict, style: dict, simple: bool, attribution: str | None, **layer):
-        super().__init__(**layer)
+    def __init__(
+        self, data: dict[str, Any], style: dict[str, Any], attribution: str | None, name: str, show: bool = True
+    ):
+        super().__init__(name=name, overlay=True, show=show)
         self._name = "Vectors"
         self.data = data
         self.style = style
-        self.simple = simple
         self.attribution = attribution
 
 

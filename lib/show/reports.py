@@ -27,6 +27,8 @@ from lib.paths import ROOT, resolve, write_whole
 from lib.show.widgets import HEADLESS_VARIABLE
 
 OSM_ATTRIBUTION = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
+# addresses that nbconvert would write into a page
+REMOTE_SCRIPTS = ("require_js_url", "mathjax_url", "jquery_url", "mermaid_js_url", "jupyter_widgets_base_url")
 
 
 def report_dir(area: str, work_dir: str | Path = ".") -> Path:
@@ -62,8 +64,7 @@ def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, An
     InputError
         If the metrics hold something that JSON can't, such as NaN: a number that is not known is left out or None.
     """
-    path = report_dir(area, work_dir) / "metrics.json"
-    record = json.loads(path.read_text()) if path.is_file() else {}
+    path, record = _metrics(area, work_dir)
     record[notebook] = {"metrics": metrics, "parameters": parameters, "provenance": run_record()}
     try:
         return write_whole(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -73,9 +74,14 @@ def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, An
 
 def recorded(notebook: str, area: str, work_dir: str) -> dict[str, Any]:
     """Parameters of a notebook's last run in this area, as its metrics recorded them; {} if it has not run."""
-    path = report_dir(area, work_dir) / "metrics.json"
-    record = json.loads(path.read_text()) if path.is_file() else {}
+    _, record = _metrics(area, work_dir)
     return record.get(notebook, {}).get("parameters", {})
+
+
+def _metrics(area: str, work_dir: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Path of an area's metrics.json, and what it holds: a record a notebook; {} before the first."""
+    path = report_dir(area, work_dir) / "metrics.json"
+    return path, json.loads(path.read_text()) if path.is_file() else {}
 
 
 def require(path: Path, notebook: str, area: str, work_dir: str) -> Path:
@@ -151,39 +157,31 @@ def render_html(notebook: Path) -> Path:
 
     page = nbformat.read(notebook, as_version=4)
     page.metadata.pop("widgets", None)
-    blank = dict.fromkeys(
-        ("require_js_url", "mathjax_url", "jquery_url", "mermaid_js_url", "jupyter_widgets_base_url"), ""
-    )
-    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True, exclude_output_prompt=True, **blank)
-    exporter.embed_images = True
+    options = {"exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
+    exporter = HTMLExporter(template_name="lab", **options, **dict.fromkeys(REMOTE_SCRIPTS, ""))
     body, _ = exporter.from_notebook_node(page)
     return write_whole(notebook.with_suffix(".html"), body)
 
 
-def scoreboard_text(area: str, scoreboard: list[dict[str, Any]]) -> str:
-    """The scoreboard as a plain text table, for a terminal."""
-    table = pd.DataFrame(scoreboard)
-    shown = table.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")
-    return f"{area}: test chips, {OSM_ATTRIBUTION}\n{shown}\n"
-
-
 def render_index(area: str, work_dir: str | Path = ".") -> Path:
-    """Front page of an area's report: the scoreboard, its pictures, the notebooks, and how to run it again."""
+    """
+    Front page of an area's report: the scoreboard, its pictures, the notebooks, and how to run it again.
+
+    The page is templates/index.html; the scoreboard is also written as scoreboard.txt, for a terminal.
+    """
     folder = report_dir(area, work_dir)
-    record = json.loads((folder / "metrics.json").read_text())
+    _, record = _metrics(area, work_dir)
     evaluation = record["04_evaluate"]
-    board = evaluation["metrics"]["scoreboard"]
-    write_whole(folder / "scoreboard.txt", scoreboard_text(area, board))
-    page = jinja2.Template(INDEX_TEMPLATE, autoescape=True).render(
+    board = pd.DataFrame(evaluation["metrics"]["scoreboard"])
+    table = board.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")
+    write_whole(folder / "scoreboard.txt", f"{area}: test chips, {OSM_ATTRIBUTION}\n{table}\n")
+    templates = jinja2.Environment(loader=jinja2.PackageLoader("lib.show"), autoescape=True)
+    page = templates.get_template("index.html").render(
+        **evaluation["metrics"],
         area=evaluation["parameters"]["area"],
-        board=pd.DataFrame(board),
-        headline=evaluation["metrics"]["headline"],
-        notes=evaluation["metrics"]["notes"],
-        pictures=list(evaluation["metrics"]["captions"]),
-        captions=evaluation["metrics"]["captions"],
+        board=board,
         notebooks=[(n, title_of(folder / f"{n}.ipynb")) for n in NOTEBOOKS if (folder / f"{n}.html").is_file()],
         has_map=(folder / "map.html").is_file(),
-        parameters=evaluation["parameters"],
         provenance=evaluation["provenance"],
         attribution=OSM_ATTRIBUTION,
     )
@@ -210,51 +208,6 @@ def main() -> None:
     index = render_index(arguments.area, arguments.work_dir)
     print(f"report in {time.perf_counter() - start:.0f} s: {index}\n")
 
-
-INDEX_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>PP-LinkNet: {{ area }}</title>
-<style>
- body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
- h1 { margin-bottom: 0; } h1 + p { font-size: 1.15rem; color: #444; }
- table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .35rem .9rem; border-bottom: 1px solid #ddd; }
- th { text-align: left; font-weight: 600; } td { text-align: right; font-variant-numeric: tabular-nums; }
- td:first-child { text-align: left; } img { max-width: 100%; border: 1px solid #ddd; }
- figure { margin: 1.5rem 0; } figcaption, footer, .note { color: #555; font-size: .92rem; }
- a { color: #0b5cad; } code { background: #f3f3f3; padding: 0 .25rem; }
-</style>
-</head>
-<body>
-<h1>{{ area }}</h1>
-<p>{{ headline }}</p>
-<table>
-<tr>{% for c in board.columns %}<th>{{ c }}</th>{% endfor %}</tr>
-{% for row in board.itertuples(index=False) %}
-<tr>{% for v in row %}<td>{{ "–" if v is none else "%.3f"|format(v) if v is float else v }}</td>{% endfor %}</tr>
-{% endfor %}
-</table>
-{% for note in notes %}<p class="note">{{ note }}</p>{% endfor %}
-{% if has_map %}<p><a href="map.html">Open the map</a> (works with the network off).</p>{% endif %}
-{% for p in pictures %}
-<figure><img src="figures/{{ p }}" alt="{{ captions.get(p, p) }}">
-<figcaption>{{ captions.get(p, p) }}</figcaption></figure>
-{% endfor %}
-<h2>How it was made</h2>
-<ol>{% for name, title in notebooks %}
-<li><a href="{{ name }}.html">{{ title }}</a> (<a href="{{ name }}.ipynb">executed notebook</a>)</li>{% endfor %}</ol>
-<p>Numbers: <a href="metrics.json">metrics.json</a>. Run it again: <code>make report AREA={{ area }}</code>.</p>
-<footer>
-<p>{{ provenance.revision }}, {{ provenance.time }}, Python {{ provenance.python }}, {{ provenance.machine }};
-{% for name, version in provenance.packages.items() -%}
-{{ name }} {{ version }}{{ "" if loop.last else ", " }}{% endfor %}</p>
-<p>Map data {{ attribution }}</p>
-</footer>
-</body>
-</html>
-"""
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -41,11 +42,8 @@ class Sheet(Figure):
         """Mime type and bytes of the picture as a notebook shows it."""
         buffer = BytesIO()
         if self.photo:
-            options = {
-                "quality": JPEG_QUALITY,
-                "subsampling": 0,
-                "optimize": True,
-            }  # coloured edges stay crisp
+            # without subsampling coloured edges stay crisp
+            options = {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": True}
             self.savefig(buffer, format="jpeg", pil_kwargs=options)
             return "image/jpeg", buffer.getvalue()
         self.savefig(buffer, format="png")
@@ -90,23 +88,20 @@ def scale_bar(ax: Axes, gsd_m: float, width_px: float, on_image: bool = True) ->
         raise ParameterError(f"Expected gsd_m > 0, metres a pixel; got {gsd_m}.")
     length_m = round_length_m(width_px * gsd_m / 4)
     text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    color = "white" if on_image else INK
-    edge = {width: [withStroke(linewidth=width, foreground="#111820C0")] * on_image for width in (2, 4.4)}
-    share = length_m / gsd_m / width_px
-    ends = [0.035, 0.035 + share]  # of the axes' width, so that a zoom would not part bar and label
-    options = {"color": color, "transform": ax.transAxes, "clip_on": False, "zorder": 10}
-    ax.plot(ends, [0.035] * 2, linewidth=2.2, solid_capstyle="butt", path_effects=edge[4.4], **options)
-    options |= {"ha": "center", "va": "bottom", "fontsize": 8, "path_effects": edge[2]}
-    ax.text(sum(ends) / 2, 0.05, text, **options)
+    bar_edge, text_edge = ([withStroke(linewidth=width, foreground="#111820C0")] * on_image for width in (4.4, 2))
+    left = 0.035  # of the axes' width, like the other places here: a zoom would not part bar and label
+    right = left + length_m / gsd_m / width_px
+    options = {"color": "white" if on_image else INK, "transform": ax.transAxes, "clip_on": False, "zorder": 10}
+    ax.plot([left, right], [0.035] * 2, linewidth=2.2, solid_capstyle="butt", path_effects=bar_edge, **options)
+    options |= {"ha": "center", "va": "bottom", "fontsize": 8, "path_effects": text_edge}
+    ax.text((left + right) / 2, 0.05, text, **options)
 
 
 def fitted(panel_in: float, image: np.ndarray, *masks: np.ndarray) -> tuple[list[np.ndarray], int]:
     """
-    Arrays enlarged by a whole factor to about the panel's pixels, and the width of an outline that survives
-    there.
+    Arrays enlarged by a whole factor to about the panel's pixels, and the width of an outline that survives there.
 
-    Enlarging before drawing keeps edges fine on small chips; large ones are left whole and drawn with wider
-    edges.
+    Enlarging before drawing keeps edges fine on small chips; large ones are left whole and drawn with wider edges.
     """
     panel_px = panel_in * DPI
     side = max(image.shape[:2])
@@ -144,8 +139,8 @@ def picture_axes(sheet: Sheet, count: int, columns: int) -> list[Axes]:
     return list(axes[:count])
 
 
-def strip_legend(sheet: Sheet, handles: list, columns: int | None = None) -> None:
-    """Legend in one strip below the pictures."""
+def strip_legend(sheet: Sheet, handles: list[Artist], columns: int | None = None) -> None:
+    """Legend in one strip below the pictures, or in rows of so many columns."""
     sheet.legend(
         handles=handles,
         loc="outside lower left",

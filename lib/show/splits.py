@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from lib.errors import InputError
 from lib.show.canvas import OCHRE, PLUM, SLATE, TEAL
 from lib.show.charts import need
-from lib.show.sheet import STYLE, Sheet, scale_bar
+from lib.show.sheet import STYLE, Sheet, patch, scale_bar
 
 EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
 PLACE_GAP = 5  # chips: what is farther apart is another place on the map
@@ -51,25 +50,26 @@ def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
 
 def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
     """
-    Footprints that lie together: which, their rings in metres from the place's lower left corner, its extent.
+    Footprints that lie together: their numbers, their rings, and the place's extent.
 
+    Rings are float (N, 2) x, y in metres from the place's lower left corner; the extent is its width and height.
     Chips that are farther apart than PLACE_GAP chips are two places, each with its own scale; more than PLACES of
     them, scattered over a country, are shown as one.
     """
     import shapely
 
-    boxes = shapely.bounds(shapes)
+    boxes = shapely.bounds(shapes)  # one row a chip: left, bottom, right, top in degrees
     gap = PLACE_GAP * np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
-    near = shapely.union_all(shapely.box(*(boxes + [*-gap, *gap]).T))
-    areas = shapely.get_parts(near)
+    # boxes widened by the gap run together where chips are near: each part of their union is a place
+    areas = shapely.get_parts(shapely.union_all(shapely.box(*(boxes + [*-gap, *gap]).T)))
     owner = shapely.STRtree(areas).query(shapely.centroid(shapes), predicate="within")[1]
     groups = [np.flatnonzero(owner == place) for place in range(len(areas))]
     groups = sorted(groups, key=len, reverse=True) if len(areas) <= PLACES else [np.arange(len(shapes))]
     places = []
     for members in groups:
         left, bottom, right, top = shapely.total_bounds(shapes[members])
-        degree_m = np.radians(1) * EARTH_RADIUS_M
-        scale = degree_m * np.array([np.cos(np.radians((bottom + top) / 2)), 1])
+        # metres a degree, to the east and to the north: a degree of longitude shrinks with the latitude
+        scale = np.radians(1) * EARTH_RADIUS_M * np.array([np.cos(np.radians((bottom + top) / 2)), 1])
         rings_m = [(shapely.get_coordinates(shape) - (left, bottom)) * scale for shape in shapes[members]]
         places.append((members, rings_m, np.maximum([right - left, top - bottom] * scale, 1)))
     return places
@@ -92,19 +92,13 @@ def _draw_footprints(ax: Axes, chips: pd.DataFrame, rings_m: list[np.ndarray], e
 
 
 def _split_legend(sheet: Sheet, placed: pd.DataFrame, unplaced: int) -> None:
-    handles = []
+    """How many chips there are of each split and label source, in the order of SPLIT_COLORS."""
     rank = {name: place for place, name in enumerate(SPLIT_COLORS)}
-    groups = sorted(placed.groupby(["split", "label"]), key=lambda item: (rank.get(item[0][0], 9), item[0]))
-    for (split, label), rows in groups:
-        color = SPLIT_COLORS.get(split, SLATE)
-        fill = (color, LABEL_FILL.get(label, 0.16))
-        handles.append(
-            Patch(
-                facecolor=fill,
-                edgecolor=color,
-                label=f"{split}, {label.replace('osm', 'OSM')} labels: {len(rows)}",
-            )
-        )
+    counts = placed.groupby(["split", "label"]).size()
+    handles = []
+    for (split, label), count in sorted(counts.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])):
+        text = f"{split}, {label.replace('osm', 'OSM')} labels: {count}"
+        handles.append(patch(SPLIT_COLORS.get(split, SLATE), text, LABEL_FILL.get(label, 0.16)))
     if unplaced:
-        handles.append(Patch(facecolor="none", edgecolor="none", label=f"without a place: {unplaced}"))
+        handles.append(patch("none", f"without a place: {unplaced}"))
     sheet.legend(handles=handles, loc="outside lower left", ncols=min(3, len(handles)), frameon=False, fontsize=8.5)

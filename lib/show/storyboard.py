@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib import apls
-from lib.apls import worst as apls_explain
+from lib.apls.worst import explain
 from lib.chips.manifest import read_image, read_mask
 from lib.chips.sources import find_scenes, read_vectors, source_name
 from lib.grid import MASK_IGNORE, Grid
@@ -19,8 +19,9 @@ from lib.networks.checkpoint import TrainedModel
 from lib.paths import resolve
 from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
 from lib.show import webmap
-from lib.show.canvas import FN, INK, LABEL, PREDICTION, TRUTH
+from lib.show.canvas import FN, INK, PREDICTION, TRUTH
 from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
+from lib.show.leaflet import Map, save_map
 from lib.show.sheet import Sheet, save_figure
 
 ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
@@ -40,7 +41,7 @@ def shapes(chip: Any, probability: Path, threshold: float, task: str) -> Figure:
     if task != "roads":
         return comparison(case.image, case.truth, case.prediction, gsd_m=chip.gsd_m, title=chip.chip)
     truth, proposal = road_graph(case.truth, chip.gsd_m), road_graph(case.prediction, chip.gsd_m)
-    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=chip.gsd_m)
+    routes = explain(truth, proposal, mode="strict", gsd_m=chip.gsd_m)
     score = apls.score(truth, proposal, mode="strict", gsd_m=chip.gsd_m).apls
     title = f"{chip.chip}: APLS {score:.2f}"
     return lost_routes(case.image, truth.lines, proposal.lines, routes, gsd_m=chip.gsd_m, title=title)
@@ -86,11 +87,11 @@ def test_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) 
 def worst_routes(ground: Ground) -> pd.DataFrame:
     """The ten routes of the ground that cost the most APLS, ranked from 1: see `lib.apls.worst.explain`."""
     truth, proposal = (road_graph(mask, ground.gsd_m) for mask in (ground.truth, ground.prediction))
-    routes = apls_explain.explain(truth, proposal, mode="strict", gsd_m=ground.gsd_m)
+    routes = explain(truth, proposal, mode="strict", gsd_m=ground.gsd_m)
     return routes.set_index(pd.RangeIndex(1, len(routes) + 1, name="rank"))
 
 
-def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Any:
+def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Map:
     """
     Map of the test chips: image, OpenStreetMap, truth, prediction, errors, and the worst routes where they are given.
 
@@ -116,23 +117,23 @@ def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.D
         webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
     if routes is not None:
         for direction, own in routes.groupby("direction", sort=False):
-            name = "worst routes made up" if direction == MADE_UP else "worst routes lost"
+            made_up = direction == MADE_UP
+            name = "worst routes made up" if made_up else "worst routes lost"
             tips = [
                 f"{row.Index}: {row.reason}; {_metres(row.truth_m)} in truth, {_metres(row.proposal_m)} in the proposal"
                 for row in own.itertuples()
             ]
-            dashed = direction == MADE_UP
-            webmap.add_lines(
-                drawn, list(own["line"]), name, color=INK, tips=tips, weight_px=4, dashed=dashed, show=False
-            )
+            style = {"color": INK, "weight_px": 4, "dashed": made_up}
+            webmap.add_lines(drawn, list(own["line"]), name, tips=tips, show=False, **style)
     return drawn
 
 
 def _metres(length_m: float) -> str:
+    """Length of a route for people; without a route it is NaN or infinite."""
     return f"{length_m:,.0f} m" if np.isfinite(length_m) else "no route"
 
 
-def _add_osm(drawn: Any, ground: Ground, task: str, sources: Mapping[str, Any]) -> None:
+def _add_osm(drawn: Map, ground: Ground, task: str, sources: Mapping[str, Any]) -> None:
     """The OSM vectors of the ground as a layer, as they came: neither moved nor dropped."""
     data_dir, grid = resolve(sources["data_dir"]), ground.grid
     scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"])]
@@ -140,16 +141,17 @@ def _add_osm(drawn: Any, ground: Ground, task: str, sources: Mapping[str, Any]) 
     layers = read_vectors(own, task)
     named = {source_name(scene, "osm") for scene in own} & layers.keys()
     columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
-    for vectors in (getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds) for name in sorted(named)):
-        webmap.add_vectors(drawn, vectors, "OpenStreetMap", color=LABEL, columns=columns)
+    for name in sorted(named):
+        vectors = getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds)
+        webmap.add_vectors(drawn, vectors, "OpenStreetMap", columns=columns)
 
 
-def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Any, folder: Path) -> dict[str, str]:
+def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Map, folder: Path) -> dict[str, str]:
     """Write the figures and the map of a report; returns file name -> caption."""
     captions = {}
     for name, (figure, caption) in figures.items():
         captions[save_figure(figure, folder / "figures" / name).name] = caption
-    webmap.save_map(drawn, folder / "map.html")
+    save_map(drawn, folder / "map.html")
     return captions
 
 
@@ -165,7 +167,6 @@ def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[s
     wide = board.pivot(index="run", columns="metric", values="value")
     order = list(dict.fromkeys(board["run"]))
     columns = list(dict.fromkeys(board["metric"]))
-    rows = [{"run": run} | {c: _number(wide.loc[run, c]) for c in columns} for run in order]
     headline = "; ".join(
         f"{metric}: " + ", ".join(f"{wide.loc[run, metric]:.3f} {run}" for run in order) for metric in metrics
     )
@@ -178,12 +179,12 @@ def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[s
         "notes": [f"{chips} test chips; one training run each, intervals by bootstrap over chips.", *verdicts],
         "best_run": best,
         "test_chips": chips,
-        "scoreboard": rows,
-        "intervals": [{k: _number(v) for k, v in r.items()} for r in board.to_dict("records")],
-        "differences": [{k: _number(v) for k, v in r.items()} for r in gains.to_dict("records")],
+        "scoreboard": _records(wide.loc[order, columns].reset_index()),
+        "intervals": _records(board),
+        "differences": _records(gains),
     }
 
 
-def _number(value: Any) -> Any:
-    """JSON has no NaN: a score that is not defined is null."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table for JSON, which has no NaN: a score that is not defined is null."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

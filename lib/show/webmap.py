@@ -8,67 +8,31 @@ its own pixels. Tag values are written by strangers: everything shown in a map i
 import html
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from folium.raster_layers import ImageOverlay
 
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, MASK_IGNORE, WEB_MERCATOR, Grid, project
-from lib.show.canvas import (
-    FN,
-    FP,
-    IGNORE,
-    LABEL,
-    TP,
-    check_pair,
-    confusion,
-    encode_image,
-    foreground,
-    outline,
-    rgb,
-)
-from lib.show.leaflet import (
-    OSM_ATTRIBUTION,
-    Map,
-    Raster,
-    Vectors,
-    data_address,
-    layer_name,
-    map_html,
-    map_page,
-    save_map,
-    tooltip,
-)
+from lib.show.canvas import ERRORS, IGNORE, LABEL, check_pair, confusion, encode_image, foreground, outline, rgb
+from lib.show.leaflet import OSM_ATTRIBUTION, Map, Vectors, data_address, layer_name, tooltip
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-__all__ = [
-    "add_errors",
-    "add_lines",
-    "add_mask",
-    "add_vectors",
-    "map_html",
-    "map_page",
-    "save_map",
-    "scene_map",
-]
-
 OVERLAY_SIDE_PX = 2048  # larger rasters are reduced: a map is for looking, and its page stays small
 EDGE_POINTS = 9  # a side, when a grid's outline is carried into web mercator, where it may bend
 IMAGE_QUALITY = 82
-MASK_OPACITY = 0.5
+LINE_PX = 2.5  # width of a line on the screen
+# opacity of an area, 0 to 255; outlines cover
+MASK_OPACITY = 128
+ERROR_OPACITY = 190
+IGNORE_OPACITY = 140
 
 
-def scene_map(
-    image: np.ndarray,
-    grid: Grid,
-    *,
-    tiles: str | None = None,
-    attribution: str = "",
-    title: str = "image",
-) -> Map:
+def scene_map(image: np.ndarray, grid: Grid, *, tiles: str | None = None, attribution: str = "") -> Map:
     """
     A map fitted to one image, which is its first layer.
 
@@ -83,38 +47,22 @@ def scene_map(
         and the map opens offline. They need a grid with a CRS.
     attribution
         Whose imagery it is; escaped.
-    title
-        Name of the image's layer.
     """
     check_pair(image)
     _check_shape(grid, image)
     if grid.crs is None and tiles is not None:
         raise ParameterError("Expected tiles=None for a grid without CRS; got tiles. Give the image a CRS first.")
-    scene = Map(
-        grid,
-        location=[0, 0],
-        tiles=tiles,
-        crs="EPSG3857" if grid.crs else "Simple",
-        zoom_snap=0.25,
-    )
+    crs = "EPSG3857" if grid.crs else "Simple"
+    scene = Map(grid, location=[0, 0], tiles=tiles, crs=crs, zoom_snap=0.25)
     pixels, bounds = _placed(np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]), grid, smooth=True)
     url = data_address(encode_image(pixels, ".webp", IMAGE_QUALITY), "image/webp")
-    options = {"attribution": html.escape(attribution)} if attribution else {}
-    scene.add_child(Raster(url, bounds, options, name=layer_name(title), overlay=True))
+    credit = html.escape(attribution) or None
+    scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=credit, name="image"))
     scene.fit_bounds(bounds)
     return scene
 
 
-def add_mask(
-    scene: Map,
-    mask: np.ndarray,
-    name: str,
-    color: str,
-    *,
-    opacity: float = MASK_OPACITY,
-    show: bool = True,
-    from_osm: bool = False,
-) -> None:
+def add_mask(scene: Map, mask: np.ndarray, name: str, color: str, *, show: bool = True, from_osm: bool = False) -> None:
     """
     Add a mask, uint8 (H, W) of 0, 127 and 255, on the map's grid: translucent, outlined, ignored pixels grey.
 
@@ -123,25 +71,23 @@ def add_mask(
     _check_shape(scene.grid, mask)
     area = foreground(mask)
     pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[area > 0] = (*rgb(color), round(255 * opacity))
+    pixels[area > 0] = (*rgb(color), MASK_OPACITY)
     pixels[outline(area) > 0] = (*rgb(color), 255)
-    pixels[mask == MASK_IGNORE] = (*rgb(IGNORE), 140)
+    pixels[mask == MASK_IGNORE] = (*rgb(IGNORE), IGNORE_OPACITY)
     _add_pixels(scene, pixels, layer_name(name, color), show, OSM_ATTRIBUTION if from_osm else None)
 
 
-def add_errors(
-    scene: Map, truth: np.ndarray, prediction: np.ndarray, *, name: str = "errors", show: bool = True
-) -> None:
+def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray) -> None:
     """Add one layer of found, false and missed pixels of two masks on the map's grid; its name is the legend."""
     for mask in (truth, prediction):
         _check_shape(scene.grid, mask)
     areas = confusion(truth, prediction)
     pixels = np.zeros((*truth.shape, 4), np.uint8)
-    for key, color in (("tp", TP), ("fp", FP), ("fn", FN), ("ignore", IGNORE)):
-        pixels[areas[key] > 0] = (*rgb(color), 190)
-    parts = ((TP, "found"), (FP, "false"), (FN, "missed"))
-    legend = " ".join(layer_name(text, color) for color, text in parts)
-    _add_pixels(scene, pixels, f"{html.escape(name)}: {legend}", show, None)
+    for key, color in {**ERRORS, "ignore": IGNORE}.items():
+        pixels[areas[key] > 0] = (*rgb(color), ERROR_OPACITY)
+    names = {"tp": "found", "fp": "false", "fn": "missed"}
+    legend = " ".join(layer_name(text, ERRORS[key]) for key, text in names.items())
+    _add_pixels(scene, pixels, f"errors: {legend}")
 
 
 def add_vectors(
@@ -151,8 +97,6 @@ def add_vectors(
     *,
     color: str = LABEL,
     columns: Sequence[str] = (),
-    weight_px: float = 2.5,
-    show: bool = True,
     from_osm: bool = True,
 ) -> None:
     """
@@ -170,30 +114,25 @@ def add_vectors(
         Of lines and outlines, #RRGGBB.
     columns
         Shown in the tooltip, in this order.
-    weight_px
-        Width of a line on the screen.
-    show
-        Switched on when the map opens.
     from_osm
         Attribute the layer to the OpenStreetMap contributors.
     """
-    columns = [column for column in columns if column in features.columns]
-    geometries = features.geometry
-    if scene.is_simple:
-        from shapely import transform
+    import shapely
 
-        placed = [transform(shape, lambda xy: _simple(scene.grid.world_to_pixel(xy))) for shape in geometries]
+    shapes = features.geometry
+    if scene.is_simple:
+        placed = shapely.transform(shapes.to_numpy(), lambda xy: _on_map(scene, scene.grid.world_to_pixel(xy)))
     else:
-        known = geometries if geometries.crs is not None else geometries.set_crs(scene.grid.crs)
-        placed = list(known.to_crs(LONLAT))
-    records = features[columns].to_dict("records") if columns else [{}] * len(features)
-    collection = []
-    for shape, record in zip(placed, records, strict=True):
-        if shape is None or shape.is_empty:
-            continue
-        collection.append(_feature(shape.__geo_interface__, tooltip(record, columns), scene.is_simple))
-    style = {"color": color, "weight": weight_px, "opacity": 0.95, "fillOpacity": 0.25}
-    _add_features(scene, collection, style, layer_name(name, color), show, OSM_ATTRIBUTION if from_osm else None)
+        known = shapes if shapes.crs is not None else shapes.set_crs(scene.grid.crs)
+        placed = known.to_crs(LONLAT)
+    collection = [
+        _feature(scene, shape.__geo_interface__, tooltip(row, columns))
+        for shape, row in zip(placed, features.to_dict("records"), strict=True)
+        if shape is not None and not shape.is_empty
+    ]
+    style = {"color": color, "weight": LINE_PX, "opacity": 0.95, "fillOpacity": 0.25}
+    data = {"type": "FeatureCollection", "features": collection}
+    scene.add_child(Vectors(data, style, OSM_ATTRIBUTION if from_osm else None, layer_name(name, color)))
 
 
 def add_lines(
@@ -203,26 +142,23 @@ def add_lines(
     *,
     color: str,
     tips: Sequence[str] | None = None,
-    weight_px: float = 2.5,
+    weight_px: float = LINE_PX,
     dashed: bool = False,
     show: bool = True,
-    from_osm: bool = False,
 ) -> None:
-    """
-    Add polylines given in the grid's pixels, each float (N, 2) x, y; `tips` one plain text a line, escaped
-    here.
-    """
-    if tips is not None and len(tips) != len(lines):
+    """Add polylines in the grid's pixels, each float (N, 2) x, y; `tips` one plain text a line, escaped here."""
+    tips = [""] * len(lines) if tips is None else tips
+    if len(tips) != len(lines):
         raise InputError(f"Expected one tip a line; got {len(tips)} tips for {len(lines)} lines.")
     collection = []
-    for place, line in enumerate(lines):
+    for line, tip in zip(lines, tips, strict=True):
         geometry = {"type": "LineString", "coordinates": _on_map(scene, np.asarray(line, float)).tolist()}
-        tip = html.escape(tips[place]) if tips is not None else ""
-        collection.append(_feature(geometry, tip, scene.is_simple))
+        collection.append(_feature(scene, geometry, html.escape(tip)))
     style = {"color": color, "weight": weight_px, "opacity": 0.95, "fill": False}
     if dashed:
         style["dashArray"] = "6 5"
-    _add_features(scene, collection, style, layer_name(name, color), show, OSM_ATTRIBUTION if from_osm else None)
+    data = {"type": "FeatureCollection", "features": collection}
+    scene.add_child(Vectors(data, style, None, layer_name(name, color), show))
 
 
 def _check_shape(grid: Grid, pixels: np.ndarray) -> None:
@@ -233,35 +169,24 @@ def _check_shape(grid: Grid, pixels: np.ndarray) -> None:
         )
 
 
-def _feature(geometry: dict, tip: str, simple: bool) -> dict:
-    digits = 2 if simple else 7  # a hundredth of a pixel, about a centimetre
+def _feature(scene: Map, geometry: dict[str, Any], tip: str) -> dict[str, Any]:
+    """GeoJSON feature with its coordinates rounded to about a centimetre, or to a hundredth of a pixel."""
+    digits = 2 if scene.is_simple else 7
     rounded = json.loads(json.dumps(geometry), parse_float=lambda text: round(float(text), digits))
     return {"type": "Feature", "geometry": rounded, "properties": {"tip": tip} if tip else {}}
 
 
-def _add_pixels(scene: Map, pixels: np.ndarray, name: str, show: bool, attribution: str | None) -> None:
+def _add_pixels(scene: Map, pixels: np.ndarray, name: str, show: bool = True, attribution: str | None = None) -> None:
+    """Add RGBA pixels on the map's grid as a layer; the name is HTML, escaped already."""
     placed, bounds = _placed(pixels, scene.grid, smooth=False)
     url = data_address(encode_image(placed, ".png"), "image/png")
-    options = {"attribution": attribution} if attribution else {}
-    scene.add_child(Raster(url, bounds, options, name=name, overlay=True, show=show))
-
-
-def _add_features(
-    scene: Map, collection: list[dict], style: dict, name: str, show: bool, attribution: str | None
-) -> None:
-    data = {"type": "FeatureCollection", "features": collection}
-    scene.add_child(Vectors(data, style, scene.is_simple, attribution, name=name, overlay=True, show=show))
-
-
-def _simple(xy_px: np.ndarray) -> np.ndarray:
-    """Pixels to Leaflet's CRS.Simple: x stays, latitude grows upwards."""
-    return np.asarray(xy_px, float) * (1.0, -1.0)
+    scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=attribution, name=name, show=show))
 
 
 def _on_map(scene: Map, xy_px: np.ndarray) -> np.ndarray:
-    """Pixel coordinates to (longitude, latitude), or to CRS.Simple's (x, -y)."""
+    """Pixel coordinates (N, 2) x, y to (longitude, latitude); to (x, -y) on a map in pixels, where y grows upwards."""
     if scene.is_simple:
-        return _simple(xy_px)
+        return xy_px * (1.0, -1.0)
     return project(scene.grid.pixel_to_world(xy_px), scene.grid.crs, LONLAT)
 
 
@@ -269,9 +194,8 @@ def _placed(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
     """
     RGBA pixels as Leaflet stretches them, and their corners [[south, west], [north, east]].
 
-    Leaflet stretches a picture evenly in web mercator, so a grid in any other CRS is warped to it first; a
-    grid that is upright in web mercator, or without CRS, is shown as it is. Larger rasters are reduced to
-    OVERLAY_SIDE_PX.
+    Leaflet stretches a picture evenly in web mercator, so a grid in any other CRS is warped to it first; a grid that is
+    upright in web mercator, or without CRS, is shown as it is. Larger rasters are reduced to OVERLAY_SIDE_PX.
     """
     if grid.crs is None:
         return _reduced(pixels, smooth), [[-grid.height, 0.0], [0.0, grid.width]]
@@ -287,17 +211,18 @@ def _warped(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
     from rasterio.transform import Affine
     from rasterio.warp import Resampling, reproject
 
+    # the grid's outline in pixels, EDGE_POINTS a side; its box in web mercator is what the new raster covers
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float) * (grid.width, grid.height)
     steps = np.linspace(0, 4, 4 * EDGE_POINTS + 1)
     edge = np.column_stack([np.interp(steps, range(5), corners[:, axis]) for axis in (0, 1)])
     mercator = project(grid.pixel_to_world(edge), grid.crs, WEB_MERCATOR)
     (west, south), (east, north) = mercator.min(axis=0), mercator.max(axis=0)
-    side = max(east - west, north - south)
+    # a turned grid needs more pixels for the same detail: a quarter more is enough
     longest_px = min(OVERLAY_SIDE_PX, int(1.25 * max(grid.width, grid.height)))
-    step = side / longest_px
+    step = max(east - west, north - south) / longest_px
     width, height = max(1, round((east - west) / step)), max(1, round((north - south) / step))
     target = Affine((east - west) / width, 0, west, 0, -(north - south) / height, north)
-    placed = np.zeros((4, height, width), np.uint8)
+    placed = np.zeros((4, height, width), np.uint8)  # bands first, as rasterio has them
     reproject(
         np.ascontiguousarray(np.moveaxis(pixels, 2, 0)),
         placed,
@@ -311,6 +236,7 @@ def _warped(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
 
 
 def _reduced(pixels: np.ndarray, smooth: bool) -> np.ndarray:
+    """Pixels no larger than OVERLAY_SIDE_PX on their longer side."""
     side = max(pixels.shape[:2])
     if side <= OVERLAY_SIDE_PX:
         return pixels

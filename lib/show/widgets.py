@@ -12,23 +12,20 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
 import yaml
 
 from lib.errors import InputError, ParameterError, PPLinkNetError
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
+from lib.grid import MASK_FOREGROUND
 from lib.paths import write_whole
 from lib.scores.sweep import THRESHOLDS, threshold_counts
-from lib.show.canvas import LABEL, check_pair, encode_image, error_rgb, overlay_rgb
-
-if TYPE_CHECKING:
-    pass
+from lib.show.canvas import check_pair, encode_image, error_rgb, overlay_rgb
 
 HEADLESS_VARIABLE = "PP_LINKNET_HEADLESS"  # set to 1 by the runner of reports
 PREVIEW_QUALITY = 85  # JPEG: a tenth of the PNG's time and bytes, and a slider sends many
+LANE_WIDTH_M = 3.25  # where the slider stands at first
 LANE_WIDTH_RANGE_M = (1.0, 8.0)
 OFFSET_RANGE_M = (-15.0, 15.0)
 
@@ -55,10 +52,42 @@ def is_interactive() -> bool:
     return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin", False))
 
 
-class LanePanel(ipywidgets.VBox):
+class Panel(ipywidgets.VBox):
     """
-    Sliders for lane width, classes and offset; the mask moves over the image at once; a button saves the
-    profile.
+    A picture with its controls and a status line beside it; drawn anew whenever a control moves.
+
+    Parameters
+    ----------
+    controls
+        One below the other.
+    watched
+        Controls that stand inside one of these.
+    """
+
+    def __init__(self, controls: Sequence[ipywidgets.Widget], watched: Sequence[ipywidgets.Widget] = ()):
+        self.picture = ipywidgets.Image(
+            format="jpeg", layout={"max_width": "720px", "width": "100%", "object_fit": "contain"}
+        )
+        self.status = ipywidgets.HTML()
+        for control in (*controls, *watched):
+            if control.has_trait("value"):
+                control.observe(lambda _: self.redraw(), "value")
+        column = ipywidgets.VBox([*controls, self.status], layout={"width": "340px"})
+        super().__init__([ipywidgets.HBox([self.picture, column])])
+        self.redraw()
+
+    def show(self, pixels: np.ndarray) -> None:
+        """Show uint8 (H, W, 3) RGB."""
+        self.picture.value = encode_image(pixels, quality=PREVIEW_QUALITY)
+
+    def redraw(self) -> None:
+        """Draw what the controls say."""
+        raise NotImplementedError
+
+
+class LanePanel(Panel):
+    """
+    Sliders for lane width, classes and offset; the mask moves over the image at once; a button saves the profile.
 
     Parameters
     ----------
@@ -68,20 +97,14 @@ class LanePanel(ipywidgets.VBox):
         `draw_mask(lane_width_m, classes, dx_m, dy_m)` gives the mask, uint8 (H, W); the lane width is one number or a
         table by class; dx to the east, dy to the north, metres. `road_drawer` makes one.
     classes
-        Highway classes to choose from.
-    drawn
-        Those drawn at first; None: all.
-    lane_width_m, dx_m, dy_m
+        Highway classes to choose from; all are drawn at first.
+    dx_m, dy_m
         Where the sliders stand at first, metres.
     tables
         Name -> (lane widths by class, what of them is saved), offered beside one width for all; the first is chosen
         at first.
     profile_path
         YAML file that "save profile" updates; None: no button.
-    names
-        Keys of that file for `lane_width_m`, `lane_widths_m`, `classes`, `dx_m`, `dy_m`, where they differ.
-    color
-        Of the mask.
 
     Raises
     ------
@@ -95,46 +118,31 @@ class LanePanel(ipywidgets.VBox):
         draw_mask: DrawMask,
         *,
         classes: Sequence[str],
-        drawn: Sequence[str] | None = None,
-        lane_width_m: float = 3.25,
         dx_m: float = 0.0,
         dy_m: float = 0.0,
         tables: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] | None = None,
-        profile_path: str | Path | None = None,
-        names: Mapping[str, str] | None = None,
-        color: str = LABEL,
+        profile_path: Path | None = None,
     ):
         check_pair(image)
         self.image = image
         self.draw_mask = draw_mask
-        self.profile_path = None if profile_path is None else Path(profile_path)
-        self.names = dict(names or {})
-        self.color = color
-        self.picture = _picture()
-        self.status = ipywidgets.HTML()
+        self.profile_path = profile_path
         self.tables = dict(tables or {})
         self.widths = ipywidgets.Dropdown(
             options=[*self.tables, ONE_WIDTH], description="lane widths", style={"description_width": "90px"}
         )
-        self.lane_width = _slider("lane width, m", lane_width_m, LANE_WIDTH_RANGE_M, 0.05)
+        self.lane_width = _slider("lane width, m", LANE_WIDTH_M, LANE_WIDTH_RANGE_M, 0.05)
         self.dx = _slider("east, m", dx_m, OFFSET_RANGE_M, 0.1)
         self.dy = _slider("north, m", dy_m, OFFSET_RANGE_M, 0.1)
-        chosen = set(classes if drawn is None else drawn)
         self.boxes = [
-            ipywidgets.Checkbox(value=name in chosen, description=name, indent=False, layout={"width": "auto"})
+            ipywidgets.Checkbox(value=True, description=name, indent=False, layout={"width": "auto"})
             for name in classes
         ]
         self.save = ipywidgets.Button(description="save profile", icon="save")
         self.save.on_click(lambda _: self.save_profile())
-        for control in (self.widths, self.lane_width, self.dx, self.dy, *self.boxes):
-            control.observe(lambda _: self.redraw(), "value")
         choice = ipywidgets.GridBox(self.boxes, layout={"grid_template_columns": "repeat(2, 1fr)"})
         buttons = [self.save] if self.profile_path else []
-        controls = ipywidgets.VBox(
-            [self.widths, self.lane_width, self.dx, self.dy, choice, *buttons, self.status], layout={"width": "340px"}
-        )
-        super().__init__([ipywidgets.HBox([self.picture, controls])])
-        self.redraw()
+        super().__init__([self.widths, self.lane_width, self.dx, self.dy, choice, *buttons], watched=self.boxes)
 
     def profile(self) -> dict[str, object]:
         """What the sliders say: `lane_width_m` (0: by class), `lane_widths_m`, `classes`, `dx_m`, `dy_m`."""
@@ -153,9 +161,9 @@ class LanePanel(ipywidgets.VBox):
         profile = self.profile()
         self.lane_width.disabled = self.widths.value != ONE_WIDTH
         try:
-            width = profile["lane_width_m"] or self.tables[self.widths.value][0]
-            mask = self.draw_mask(width, tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
-            self.picture.value = encode_image(overlay_rgb(self.image, mask, self.color), quality=PREVIEW_QUALITY)
+            width_m = profile["lane_width_m"] or self.tables[self.widths.value][0]
+            mask = self.draw_mask(width_m, tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
+            self.show(overlay_rgb(self.image, mask))
         except PPLinkNetError as error:
             self.status.value = _warning(error)
             return
@@ -165,16 +173,15 @@ class LanePanel(ipywidgets.VBox):
 
     def save_profile(self) -> None:
         """Write what the sliders say into the profile file; says below the sliders whether it worked."""
-        values = {self.names.get(key, key): value for key, value in self.profile().items()}
         try:
-            update_yaml(self.profile_path, values)
+            update_yaml(self.profile_path, self.profile())
         except (PPLinkNetError, OSError) as error:
             self.status.value = _warning(error)
             return
         self.status.value = f"saved to {html.escape(str(self.profile_path))}"
 
 
-class ThresholdPanel(ipywidgets.VBox):
+class ThresholdPanel(Panel):
     """
     A threshold slider over predicted chips: errors over the image, IoU of this chip and of all together.
 
@@ -216,18 +223,13 @@ class ThresholdPanel(ipywidgets.VBox):
         self.chips = list(zip(probabilities, masks, images, strict=True))
         for probability, mask, image in self.chips:
             check_pair(image, mask, np.empty(probability.shape, np.uint8))
+        # int64 (chips, thresholds, 3): tp, fp, fn
         self.counts = np.stack([threshold_counts(p, mask, THRESHOLDS) for p, mask, _ in self.chips])
         names = [f"chip {place}" for place in range(len(self.chips))] if names is None else names
         options = [(name, place) for place, name in enumerate(names)]
         self.chip = ipywidgets.Dropdown(options=options, description="chip")
         self.threshold = _slider("threshold", self._nearest(threshold), (THRESHOLDS[0], THRESHOLDS[-1]), 0.01)
-        self.picture = _picture()
-        self.status = ipywidgets.HTML()
-        for control in (self.chip, self.threshold):
-            control.observe(lambda _: self.redraw(), "value")
-        controls = ipywidgets.VBox([self.chip, self.threshold, self.status], layout={"width": "340px"})
-        super().__init__([ipywidgets.HBox([self.picture, controls])])
-        self.redraw()
+        super().__init__([self.chip, self.threshold])
 
     def scores(self) -> tuple[float, float]:
         """Foreground IoU at the slider's threshold: of the chip shown, of all pooled; NaN where empty."""
@@ -242,10 +244,7 @@ class ThresholdPanel(ipywidgets.VBox):
     def redraw(self) -> None:
         """Draw the errors of the chip at the threshold and state the scores."""
         probability, mask, image = self.chips[self.chip.value]
-        prediction = np.where(
-            probability >= self._nearest(self.threshold.value), np.uint8(MASK_FOREGROUND), np.uint8(MASK_BACKGROUND)
-        )
-        self.picture.value = encode_image(error_rgb(image, mask, prediction), quality=PREVIEW_QUALITY)
+        self.show(error_rgb(image, mask, probability >= self._nearest(self.threshold.value)))
         here, pooled = self.scores()
         self.status.value = (
             f"IoU of this chip <b>{here:.3f}</b><br>"
@@ -256,8 +255,7 @@ class ThresholdPanel(ipywidgets.VBox):
 
 def update_yaml(path: Path, values: Mapping[str, object]) -> None:
     """
-    Set top-level keys of a YAML file and leave its other lines and comments as they are; written whole or
-    not at all.
+    Set top-level keys of a YAML file and leave its other lines and comments as they are; written whole or not at all.
 
     Parameters
     ----------
@@ -280,7 +278,8 @@ def update_yaml(path: Path, values: Mapping[str, object]) -> None:
     write_whole(path, text)
 
 
-def _keys(text: str, path: Path) -> dict:
+def _keys(text: str, path: Path) -> dict[str, object]:
+    """What a YAML text says, as its readers will see it."""
     try:
         keys = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -294,6 +293,7 @@ def _with_key(text: str, key: str, value: object) -> str:
     """YAML text with one top-level key set, on one line; a comment at the end of the old line stays."""
     written = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     line = f"{key}: {written.removesuffix('...' + chr(10)).strip()}"
+    # the key's line with its comment, and the lines of its value: indented, or items of a list
     pattern = re.compile(rf"^{re.escape(key)}:[^#\n]*(#[^\n]*)?\n?(?:(?:[ ]+[^\n]*|- [^\n]*|-)\n?)*", re.MULTILINE)
     match = pattern.search(text)
     if match is None:
@@ -301,10 +301,6 @@ def _with_key(text: str, key: str, value: object) -> str:
         return f"{text}{gap}{line}\n"
     comment = f"  {match[1]}" if match[1] else ""
     return f"{text[: match.start()]}{line}{comment}\n{text[match.end() :]}"
-
-
-def _picture() -> ipywidgets.Image:
-    return ipywidgets.Image(format="jpeg", layout={"max_width": "720px", "width": "100%", "object_fit": "contain"})
 
 
 def _slider(name: str, value: float, ends: tuple[float, float], step: float) -> ipywidgets.FloatSlider:
@@ -325,5 +321,6 @@ def _warning(error: Exception) -> str:
 
 
 def _iou(counts: np.ndarray) -> float:
+    """IoU of tp, fp and fn."""
     union = int(counts.sum())
     return float(counts[0] / union) if union else float("nan")

@@ -5,7 +5,6 @@ import sys
 import time
 
 import cv2
-import geopandas as gpd
 import nbformat
 import numpy as np
 import pytest
@@ -13,13 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from nbclient import NotebookClient
-from shapely import LineString
 
 from lib.errors import InputError, ParameterError
-from lib.grid import MASK_IGNORE, Grid
-from lib.osm.lanes import METRIC
+from lib.grid import MASK_IGNORE
 from lib.paths import ROOT
-from lib.show import label_figures, widgets
+from lib.show import widgets
 from lib.show.canvas import LABEL, rgb
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -55,11 +52,14 @@ def tinted_rows(panel) -> np.ndarray:
 
 
 def lane_panel(image, **options) -> widgets.LanePanel:
-    return widgets.LanePanel(image, draw_mask, classes=["residential", "footway"], drawn=["residential"], **options)
+    panel = widgets.LanePanel(image, draw_mask, classes=["residential", "footway"], **options)
+    panel.boxes[1].value = False
+    return panel
 
 
 def test_the_mask_follows_the_sliders(image):
-    panel = lane_panel(image, lane_width_m=3.0)
+    panel = lane_panel(image)
+    panel.lane_width.value = 3.0
     before = panel.picture.value
     assert "18.8%" in panel.status.value  # 12 of 64 rows
     panel.lane_width.value = 6.0
@@ -84,37 +84,14 @@ def test_a_mask_of_another_shape_is_shown_as_an_error(image):
     assert "Expected a mask" in panel.status.value
 
 
-@pytest.mark.parametrize(
-    "crs, unit, origin",
-    [("EPSG:32635", 1.0, (500_000, 6_652_000)), ("EPSG:3857", 2.0, (3e6, 8_399_738))],
-    ids=["utm", "mercator"],  # at 60 degrees north a metre is two web-mercator units
-)
-def test_roads_are_drawn_where_the_sliders_put_them(crs, unit, origin):
-    pixel = GSD_M * unit
-    grid = Grid((pixel, 0, origin[0], 0, -pixel, origin[1]), crs, SIDE, SIDE)
-    world = grid.pixel_to_world(np.array([[-20.0, 32], [90, 32]]))
-    far = grid.pixel_to_world(np.array([[-2e4, -2e4], [-2e4, -3e4]]))
-    roads = gpd.GeoDataFrame(
-        {"highway": ["residential", "residential"]}, geometry=[LineString(world), LineString(far)], crs=crs
-    ).to_crs("EPSG:4326")
-    draw = label_figures.road_drawer(roads, grid, METRIC)
-    rows = np.nonzero(draw(2.0, ("residential",), 0.0, 0.0)[:, 32])[0]
-    assert len(rows) == pytest.approx(8, abs=1) and rows.mean() == pytest.approx(31.5, abs=0.6)  # two lanes of 2 m
-    moved = np.nonzero(draw(2.0, ("residential",), 3.0, 5.0)[:, 32])[0]
-    assert moved.mean() == pytest.approx(rows.mean() - 10, abs=0.6)  # 5 m north
-    assert not draw(2.0, ("primary",), 0.0, 0.0).any() and not draw(2.0, (), 0.0, 0.0).any()
-    with pytest.raises(ParameterError, match="CRS"):
-        label_figures.road_drawer(roads, Grid((1, 0, 0, 0, 1, 0), None, SIDE, SIDE), METRIC)
-
-
 def test_save_profile_updates_the_file_and_keeps_the_rest(tmp_path, image):
     path = tmp_path / "params" / "01.yaml"
     path.parent.mkdir()
     path.write_text(
         "# the town\narea: town  # where\nlane_width_m: 3.25  # metres a lane\n"
-        "drawn:\n  - primary\n  - footway\n\nseed: 1\n"
+        "classes:\n  - primary\n  - footway\n\nseed: 1\n"
     )
-    panel = lane_panel(image, profile_path=path, names={"classes": "drawn"})
+    panel = lane_panel(image, profile_path=path)
     panel.lane_width.value = 2.75
     panel.dx.value = -1.5
     panel.save.click()
@@ -124,7 +101,7 @@ def test_save_profile_updates_the_file_and_keeps_the_rest(tmp_path, image):
         "area": "town",
         "lane_width_m": 2.75,
         "lane_widths_m": {},
-        "drawn": ["residential"],
+        "classes": ["residential"],
         "seed": 1,
         "dx_m": -1.5,
         "dy_m": 0.0,
@@ -278,7 +255,7 @@ def test_a_person_is_told_from_a_runner(monkeypatch, answers, variable, expected
 def test_an_executed_notebook_is_headless(monkeypatch, request):
     monkeypatch.delenv(widgets.HEADLESS_VARIABLE, raising=False)
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    notebook.cells = [nbformat.v4.new_code_cell("from lib import widgets\nprint(widgets.is_interactive())")]
+    notebook.cells = [nbformat.v4.new_code_cell("from lib.show import widgets\nprint(widgets.is_interactive())")]
     root = request.config.rootpath
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(root)}}).execute()
     assert notebook.cells[0].outputs[0]["text"] == "False\n"
