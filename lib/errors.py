@@ -30,6 +30,31 @@ class PPLinkNetWarning(UserWarning):
 
 
 @contextmanager
+def reading(path: str | Path, expected: str) -> Iterator[None]:
+    """
+    The one boundary to the libraries that read files: whatever they raise becomes an InputError that names the file.
+
+    Around calls of libraries only, so that no fault of our own code passes for a fault of the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected
+        What it should be, such as "a vector file (GeoPackage, GeoParquet, GeoJSON)".
+    """
+    try:
+        yield
+    except PPLinkNetError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; expected {expected}.") from error
+    except Exception as error:  # noqa: BLE001  GDAL, pyogrio, libosmium, OpenCV and Pillow raise what they like
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{path}: expected {expected}, but it cannot be read as one: {said}") from error
+
+
+@contextmanager
 def or_skip(skipped: dict[str, str] | None, path: Path) -> Iterator[None]:
     """Note an InputError over a file in `skipped` (file -> reason) and go on; raise it where `skipped` is None."""
     try:
