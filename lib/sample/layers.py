@@ -5,7 +5,8 @@ Coordinates are continuous pixels, x right, y down, (0, 0) the outer corner of t
 decimetres above ground, uint16, so that one sweep over the height map casts every shadow.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,13 +15,17 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
+from lib.grid import Grid
+
 DECIMETRES = 10.0  # height units in a metre
 SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 px
-EDGE_PX = {cv2.LINE_8: 0.46, cv2.LINE_AA: 0.65}  # by how much OpenCV grows what it fills, px (measured)
+# by the dimensions of an image: labels and heights (H, W) keep hard edges, colours (H, W, 3) blend with what lies below
+LINE_TYPE = {2: cv2.LINE_8, 3: cv2.LINE_AA}
+EDGE_PX = {2: 0.46, 3: 0.65}  # by how much OpenCV grows what it fills with this line type, px (measured)
 Colour = tuple[float, float, float] | np.ndarray
 Values = float | Colour  # one label or colour for all, or an array of one for each
+PerShape = float | np.ndarray  # one number for all, or (n,)
 STRIP_ROWS = 64  # rows of one piece of work; two threads share the strips
-
 
 # ground: label -> two colours and how strongly they mix at the scales of hectares, gardens and grains
 GROUND = {
@@ -72,18 +77,6 @@ class SceneVectors:
     style: str
 
 
-@dataclass
-class Canvas:
-    """The scene while it is painted, and its scale."""
-
-    albedo: np.ndarray  # (H, W, 3) uint8
-    label: np.ndarray  # (H, W) uint8, index into GROUND
-    height: np.ndarray  # (H, W) uint16, decimetres
-    shade: np.ndarray  # (H, W) uint8, 128 as level ground
-    gsd_m: float
-    seed: int
-
-
 @dataclass(frozen=True)
 class Sun:
     """Where the light comes from and what colour it has."""
@@ -99,17 +92,46 @@ class Sun:
         return np.array([np.sin(azimuth), -np.cos(azimuth)])
 
 
+@dataclass(frozen=True)
+class Sensor:
+    """What the instrument and the air add."""
+
+    blur_px: float = 0.75  # sigma of the point spread
+    sharpening: float = 0.7  # share of the fine detail that the vendor adds back
+    noise: float = 2.6  # grey levels, one sigma
+    haze: float = 0.10  # share of the haze colour
+    haze_rgb: tuple[float, float, float] = (176.0, 184.0, 196.0)
+    gain_rgb: tuple[float, float, float] = (1.03, 1.0, 0.93)  # colour cast
+
+
+class Canvas:
+    """The scene while it is painted, its scale, and the sun above it."""
+
+    def __init__(self, grid: Grid, seed: int, sun: Sun) -> None:
+        shape = (grid.height, grid.width)
+        self.albedo = np.zeros((*shape, 3), np.uint8)  # RGB
+        self.label = np.zeros(shape, np.uint8)  # index into GROUND
+        self.height = np.zeros(shape, np.uint16)  # decimetres
+        self.shade = np.full(shape, 128, np.uint8)  # 128 as level ground
+        self.gsd_m, self.seed, self.sun = grid.gsd_m, seed, sun
+
+
 def generator(seed: int, *names: str | int) -> np.random.Generator:
     """A random generator that depends on the seed and on what it is used for, and on nothing else."""
-    words = [int.from_bytes(str(name).encode()[:16].ljust(16, b"\0"), "little") for name in names]
-    return np.random.default_rng([seed, *words])
+    return np.random.default_rng([seed, *(int.from_bytes(str(name).encode()[:16], "little") for name in names)])
 
 
-def strips(height: int, work: Callable[[int, int], None]) -> None:
-    """Call `work(first_row, last_row)` on all strips of the image, two at a time."""
-    bounds = [(row, min(row + STRIP_ROWS, height)) for row in range(0, height, STRIP_ROWS)]
+def strips(height: int, work: Callable[[slice], None]) -> None:
+    """Call `work(rows)` on all strips of the image, two at a time."""
+    rows = [slice(row, min(row + STRIP_ROWS, height)) for row in range(0, height, STRIP_ROWS)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda pair: work(*pair), bounds))
+        list(pool.map(work, rows))
+
+
+def turned(x: np.ndarray, y: np.ndarray, angle_rad: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same coordinates along a direction and across it, in their own precision."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    return x * cos + y * sin, y * cos - x * sin
 
 
 def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell_px: float) -> np.ndarray:
@@ -120,13 +142,9 @@ def value_noise(rng: np.random.Generator, shape: tuple[int, int], cell_px: float
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)[: shape[0], : shape[1]]
 
 
-def rings(polygon: shapely.Polygon) -> list[np.ndarray]:
-    """Outer and inner rings in the fixed-point integers of OpenCV, whose pixel centres are whole numbers."""
-    scale = 1 << SUBPIXEL_BITS
-    return [
-        np.round((np.asarray(ring.coords)[:, :2] - 0.5) * scale).astype(np.int32)
-        for ring in (polygon.exterior, *polygon.interiors)
-    ]
+def fixed_point(xy: np.ndarray) -> np.ndarray:
+    """Pixels (..., 2) in the fixed-point integers of OpenCV, for which the centres of pixels are whole numbers."""
+    return np.round((xy - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
 def polygons(geometry: shapely.Geometry) -> list[shapely.Polygon]:
@@ -134,105 +152,87 @@ def polygons(geometry: shapely.Geometry) -> list[shapely.Polygon]:
     return [g for g in shapely.get_parts(geometry) if g.geom_type == "Polygon" and not g.is_empty]
 
 
-def _value_of(values: Values, image: np.ndarray) -> Callable[[int], float | tuple[float, ...]]:
-    """The value of the i-th shape, as OpenCV takes it: a number, or a tuple for a colour image."""
-    values = np.asarray(values, np.float64)
-    single = values.ndim == (1 if image.ndim == 3 else 0)
-    values = values.tolist()
-
-    def value_of(i: int) -> float | tuple[float, ...]:
-        value = values if single else values[i]
-        return tuple(value) if isinstance(value, list) else value
-
-    return value_of
+def segments(geometries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The straight pieces of lines, or of the outlines of polygons, and the index of the geometry that each is of."""
+    xy, owner = shapely.get_coordinates(geometries, return_index=True)
+    joined = owner[1:] == owner[:-1]
+    return shapely.linestrings(np.stack([xy[:-1], xy[1:]], 1)[joined]), owner[:-1][joined]
 
 
-def fill(image: np.ndarray, outlines: Iterable[shapely.Geometry], values: Values, smooth: bool = False) -> None:
+def _value_of_each(values: Values, count: int, image: np.ndarray) -> list[float] | list[list[float]]:
+    """The value of each of so many shapes, as OpenCV takes it: a number, or three for a colour image."""
+    return np.broadcast_to(np.asarray(values, np.float64), (count, *image.shape[2:])).tolist()
+
+
+def fill(image: np.ndarray, outlines: Sequence[shapely.Geometry], values: Values) -> None:
     """
     Paint outlines in place, each with its value: true to size on average, for OpenCV grows what it fills.
 
     Parameters
     ----------
     image
-        (H, W) or (H, W, 3) uint8, changed in place.
+        (H, W) or (H, W, 3) uint8, changed in place. Only colours blend at the edge with what lies below.
     outlines
         Polygons or multipolygons in pixels; later ones cover earlier ones.
     values
         One value for all, or one an outline (number or RGB).
-    smooth
-        Blend the edge with what lies below. Only for colours, not for labels.
     """
-    kind = cv2.LINE_AA if smooth else cv2.LINE_8
-    outlines = np.asarray(list(outlines), dtype=object)
-    if not len(outlines):
-        return
-    shrunk = shapely.buffer(outlines, -EDGE_PX[kind], join_style="mitre")
-    value_of = _value_of(values, image)
-    for i, outline in enumerate(shrunk):
+    shrunk = shapely.buffer(np.asarray(outlines, dtype=object), -EDGE_PX[image.ndim], join_style="mitre")
+    for outline, value in zip(shrunk, _value_of_each(values, len(shrunk), image), strict=True):
         for polygon in polygons(outline):
-            cv2.fillPoly(image, rings(polygon), value_of(i), kind, SUBPIXEL_BITS)
+            rings = [fixed_point(shapely.get_coordinates(ring)) for ring in (polygon.exterior, *polygon.interiors)]
+            cv2.fillPoly(image, rings, value, LINE_TYPE[image.ndim], SUBPIXEL_BITS)
 
 
-def fill_lines(image: np.ndarray, lines: np.ndarray, half_px: np.ndarray, values: Values, smooth: bool = False) -> None:
+def fill_convex(image: np.ndarray, corners: Sequence[np.ndarray], values: Values) -> None:
+    """Paint convex shapes in place, (k, 2) corners each; quicker than `fill`, and up to half a pixel wider."""
+    for shape, value in zip(corners, _value_of_each(values, len(corners), image), strict=True):
+        cv2.fillConvexPoly(image, fixed_point(shape), value, LINE_TYPE[image.ndim], SUBPIXEL_BITS)
+
+
+def fill_lines(image: np.ndarray, lines: np.ndarray, half_px: PerShape, values: Values) -> None:
     """
-    Paint lines with their width and round ends, in place; where `smooth` to a few hundredths of a pixel.
+    Paint lines with their width and round ends, in place; colours true to a few hundredths of a pixel.
 
     Each segment is a capsule, which is convex: OpenCV keeps the subpixels of convex outlines, and rounds the rows of
-    others. Parameters as in `fill`; `half_px` is half the width of each line.
+    others. Parameters as in `fill`; `half_px` is half the width of all lines, or of each.
     """
-    kind = cv2.LINE_AA if smooth else cv2.LINE_8
-    xy, owner = shapely.get_coordinates(lines, return_index=True)
-    inner = owner[1:] == owner[:-1]
-    segments, owner = shapely.linestrings(np.stack([xy[:-1], xy[1:]], 1)[inner]), owner[:-1][inner]
-    radius = np.maximum(np.broadcast_to(half_px, len(lines))[owner] - EDGE_PX[kind], 0.2)
-    capsules = shapely.buffer(segments, radius, quad_segs=6)
-    value_of = _value_of(values, image)
-    for line, capsule in zip(owner, capsules, strict=True):
-        cv2.fillConvexPoly(image, rings(capsule)[0], value_of(line), kind, SUBPIXEL_BITS)
+    pieces, owner = segments(lines)
+    radius = np.maximum(np.broadcast_to(half_px, len(lines))[owner] - EDGE_PX[image.ndim], 0.2)
+    capsules = [shapely.get_coordinates(capsule) for capsule in shapely.buffer(pieces, radius, quad_segs=6)]
+    fill_convex(image, capsules, np.broadcast_to(values, (len(lines), *image.shape[2:]))[owner])
 
 
 def stroke(image: np.ndarray, lines: Iterable[np.ndarray], value: Colour, opacity: float, width_px: int = 1) -> None:
     """Draw fine lines in place, blended with what is there: paint narrower than a pixel is paler, not thinner."""
     layer = np.zeros(image.shape[:2], np.uint8)
-    points = [np.round((line - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32) for line in lines]
-    cv2.polylines(layer, points, False, 255, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.polylines(layer, [fixed_point(line) for line in lines], False, 255, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
     rows, cols = np.nonzero(layer)
     weight = layer[rows, cols, None].astype(np.float32) * (opacity / 255)
     old = image[rows, cols].astype(np.float32)
     image[rows, cols] = old + (np.asarray(value, np.float32) - old) * weight
 
 
-def boxes(centres: np.ndarray, length_px, width_px, angle_rad) -> np.ndarray:
-    """Corners (n, 4, 2) of rectangles, given by centre, size and the direction of their length."""
-    along = np.stack([np.cos(angle_rad), np.sin(angle_rad)], -1) * np.asarray(length_px)[..., None] / 2
-    across = np.stack([-np.sin(angle_rad), np.cos(angle_rad)], -1) * np.asarray(width_px)[..., None] / 2
-    return np.stack(
-        [centres + along + across, centres + along - across, centres - along - across, centres - along + across], 1
-    )
+def axes(angle_rad: PerShape) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors (..., 2) in a direction and across it; x right, y down."""
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return np.stack([cos, sin], -1), np.stack([-sin, cos], -1)
 
 
-def fill_boxes(image: np.ndarray, corners: np.ndarray, values: Values) -> None:
-    """Paint small convex shapes, (n, 4, 2) corners, in place; quicker than `fill`, and up to half a pixel wider."""
-    fixed = np.round((corners - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    value_of = _value_of(values, image)
-    kind = cv2.LINE_AA if image.ndim == 3 else cv2.LINE_8
-    for i, shape in enumerate(fixed):
-        cv2.fillConvexPoly(image, shape, value_of(i), kind, SUBPIXEL_BITS)
+def boxes(centres: np.ndarray, length_px: PerShape, width_px: PerShape, angle_rad: PerShape) -> np.ndarray:
+    """Corners (n, 4, 2) of rectangles, given by centres (n, 2), size and the direction of their length."""
+    along, across = axes(angle_rad)
+    along, across = along * np.asarray(length_px)[..., None] / 2, across * np.asarray(width_px)[..., None] / 2
+    return np.stack([centres + i * along + j * across for i, j in ((1, 1), (1, -1), (-1, -1), (-1, 1))], 1)
 
 
-def shade_crowns(shade: np.ndarray, height: np.ndarray, crowns: np.ndarray, sun: Sun, gsd_m: float) -> None:
-    """Shade crowns in place by the slope of the height map: bright towards the sun, dark behind."""
-    toward = sun.toward_px() / (8 * gsd_m * DECIMETRES)
-
-    def work(first: int, last: int) -> None:
-        low, high = max(first - 2, 0), min(last + 2, len(height))
-        surface = cv2.GaussianBlur(np.minimum(height[low:high], 400), (3, 3), 0.7).astype(np.float32)
-        slope = cv2.Sobel(surface, cv2.CV_32F, 1, 0) * toward[0] + cv2.Sobel(surface, cv2.CV_32F, 0, 1) * toward[1]
-        slope = slope[first - low : first - low + last - first]
-        lit = np.clip(118 - 46 * np.tanh(slope * 0.7) - 10, 20, 255)
-        np.copyto(shade[first:last], lit.astype(np.uint8), where=crowns[first:last])
-
-    strips(len(height), work)
+def shade_crowns(canvas: Canvas, crowns: np.ndarray) -> None:
+    """Shade crowns, bool (H, W), by the slope of the height map: bright towards the sun, dark behind."""
+    toward = canvas.sun.toward_px() / (8 * canvas.gsd_m * DECIMETRES)  # 8: what a Sobel filter adds up to
+    surface = cv2.GaussianBlur(np.minimum(canvas.height, 400), (3, 3), 0.7).astype(np.float32)
+    right, down = (cv2.Sobel(surface, cv2.CV_32F, dx, 1 - dx)[crowns] for dx in (1, 0))
+    lit = 108 - 46 * np.tanh((right * toward[0] + down * toward[1]) * 0.7)
+    canvas.shade[crowns] = np.clip(lit, 20, 255)
 
 
 def cast_shadows(height: np.ndarray, sun: Sun, gsd_m: float) -> np.ndarray:
@@ -257,47 +257,33 @@ def cast_shadows(height: np.ndarray, sun: Sun, gsd_m: float) -> np.ndarray:
     return cv2.GaussianBlur(depth, (3, 3), 0.6)
 
 
-def develop(albedo: np.ndarray, shade: np.ndarray, shadow: np.ndarray, sun: Sun) -> np.ndarray:
+def develop(canvas: Canvas, shadow: np.ndarray) -> np.ndarray:
     """Light on the ground: albedo times sky and direct light, uint8 (H, W, 3)."""
-    image = np.empty_like(albedo)
-    sky, direct = np.float32(sun.sky_rgb), np.float32(sun.direct_rgb)
+    image = np.empty_like(canvas.albedo)
+    sky, direct = np.float32(canvas.sun.sky_rgb), np.float32(canvas.sun.direct_rgb)
 
-    def work(first: int, last: int) -> None:
-        part = np.s_[first:last]
-        beam = shade[part].astype(np.float32) / 128 * (1 - shadow[part])
-        image[part] = np.clip(albedo[part] * (sky + beam[..., None] * direct), 0, 255)
+    def work(rows: slice) -> None:
+        beam = canvas.shade[rows].astype(np.float32) / 128 * (1 - shadow[rows])
+        image[rows] = np.clip(canvas.albedo[rows] * (sky + beam[..., None] * direct), 0, 255)
 
-    strips(len(albedo), work)
+    strips(len(image), work)
     return image
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """What the instrument and the air add."""
-
-    blur_px: float = 0.75  # sigma of the point spread
-    sharpening: float = 0.7  # share of the fine detail that the vendor adds back
-    noise: float = 2.6  # grey levels, one sigma
-    haze: float = 0.10  # share of the haze colour
-    haze_rgb: tuple[float, float, float] = (176.0, 184.0, 196.0)
-    gain_rgb: tuple[float, float, float] = (1.03, 1.0, 0.93)  # colour cast
 
 
 def expose(image: np.ndarray, sensor: Sensor, seed: int) -> np.ndarray:
     """Blur, sharpening, haze, colour cast and noise; a strip's noise depends on the seed and its first row alone."""
     blurred = cv2.GaussianBlur(image, (0, 0), sensor.blur_px)
     soft = cv2.GaussianBlur(blurred, (0, 0), 1.3)
-    blurred = cv2.addWeighted(blurred, 1 + sensor.sharpening, soft, -sensor.sharpening, 0)
+    sharp = cv2.addWeighted(blurred, 1 + sensor.sharpening, soft, -sensor.sharpening, 0)
     out = np.empty_like(image)
     gain = np.float32(sensor.gain_rgb) * (1 - sensor.haze)
     veil = np.float32(sensor.haze_rgb) * sensor.haze
 
-    def work(first: int, last: int) -> None:
-        rng = generator(seed, "sensor", first)
-        noise = rng.standard_normal((last - first, image.shape[1], 1), dtype=np.float32)
-        chroma = rng.standard_normal((last - first, image.shape[1], 3), dtype=np.float32)
-        lit = blurred[first:last] * gain + veil
-        out[first:last] = np.clip(lit + sensor.noise * (0.8 * noise + 0.5 * chroma) + 0.5, 0, 255)
+    def work(rows: slice) -> None:
+        rng = generator(seed, "sensor", rows.start)
+        lit = sharp[rows] * gain + veil
+        noise, chroma = (rng.standard_normal((*lit.shape[:2], bands), dtype=np.float32) for bands in (1, 3))
+        out[rows] = np.clip(lit + sensor.noise * (0.8 * noise + 0.5 * chroma) + 0.5, 0, 255)
 
     strips(len(image), work)
     return out

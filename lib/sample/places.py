@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.grid import LONLAT, Grid
 from lib.osm.layers import ATTRIBUTION, read_osm
-from lib.paths import write_whole
+from lib.paths import whole_file, write_whole
 from lib.sample.degraded import Degradation, degrade
 from lib.sample.layers import SceneVectors, Sensor, Sun
 from lib.sample.scene import render_scene
@@ -83,6 +83,8 @@ def make_sample(
         Folder to write to; made if need be.
     seed
         Of all that is random in scenes and degradation.
+    degradation
+        How far the degraded vectors stay behind the truth; None: as by default.
     progress
         Called with a line of text as each stage begins.
 
@@ -100,20 +102,24 @@ def make_sample(
     counts = {}
     for name, place in PLACES.items():
         progress(f"{name}: vectors")
-        vector_dir, image_dir = Path(out_dir) / "vectors", Path(out_dir) / "images"
+        image_path, osm_path, truth_path = files(record.parent, name)
         vectors, (roads, buildings) = place_vectors(name, seed, degradation)
-        write_layers(vector_dir / f"{name}_truth.gpkg", *truth_layers(vectors))
-        write_layers(vector_dir / f"{name}_osm.gpkg", roads, buildings)
+        write_layers(truth_path, *truth_layers(vectors))
+        write_layers(osm_path, roads, buildings)
         image = render_scene(
             vectors, place.grid(), seed, place.sun, place.sensor, lambda stage, name=name: progress(f"{name}: {stage}")
         )
         progress(f"{name}: file")
-        write_scene(image_dir / f"{name}.tif", image, place.grid())
-        counts[name] = {
-            **{"true_roads": len(vectors.roads), "true_buildings": len(vectors.buildings)},
-            **{"osm_roads": int(is_motor_road(roads).sum()), "osm_buildings": len(buildings)},
-        }
+        write_scene(image_path, image, place.grid())
+        counts[name] = {"true_roads": len(vectors.roads), "true_buildings": len(vectors.buildings)}
+        counts[name] |= {"osm_roads": int(is_motor_road(roads).sum()), "osm_buildings": len(buildings)}
     return write_whole(record, json.dumps({**settings, "counts": counts}, indent=2, ensure_ascii=False) + "\n")
+
+
+def files(out_dir: Path, name: str) -> tuple[Path, Path, Path]:
+    """Where the image, the degraded and the true vectors of a place are written."""
+    vectors = out_dir / "vectors"
+    return out_dir / "images" / f"{name}.tif", vectors / f"{name}_osm.gpkg", vectors / f"{name}_truth.gpkg"
 
 
 def is_complete(record: Path, settings: dict) -> bool:
@@ -122,22 +128,13 @@ def is_complete(record: Path, settings: dict) -> bool:
         written = json.loads(record.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    files = [f"images/{name}.tif" for name in PLACES]
-    files += [f"vectors/{name}_{kind}.gpkg" for name in PLACES for kind in ("osm", "truth")]
-    same = all(written.get(key) == value for key, value in settings.items())
-    return same and all((record.parent / file).is_file() for file in files)
+    paths = [path for name in PLACES for path in files(record.parent, name)]
+    return written | settings == written and all(path.is_file() for path in paths)
 
 
 def _settings(seed: int, degradation: Degradation) -> dict:
-    settings = {
-        "version": VERSION,
-        "seed": seed,
-        "crs": CRS,
-        "gsd_m": GSD_M,
-        "true_offsets_m": TRUE_OFFSETS_M,
-        "degradation": asdict(degradation),
-        "attribution": ATTRIBUTION,
-    }
+    settings = {"version": VERSION, "seed": seed, "crs": CRS, "gsd_m": GSD_M, "true_offsets_m": TRUE_OFFSETS_M}
+    settings |= {"degradation": asdict(degradation), "attribution": ATTRIBUTION}
     return json.loads(json.dumps(settings))  # as it reads back: tuples are lists
 
 
@@ -180,16 +177,12 @@ def write_scene(path: Path, image: np.ndarray, grid: Grid) -> None:
     """Write a scene as tiled JPEG within GeoTIFF, whole or not at all."""
     import rasterio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        whole = Path(folder) / path.name
-        profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 3, "dtype": "uint8"}
-        profile |= {"crs": grid.crs, "transform": rasterio.Affine(*grid.transform), "photometric": "ycbcr"}
-        profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "jpeg"}
-        with rasterio.open(whole, "w", **profile, JPEG_QUALITY=JPEG_QUALITY, NUM_THREADS=2) as file:
-            file.write(np.ascontiguousarray(image.transpose(2, 0, 1)))
-            file.update_tags(attribution=ATTRIBUTION)
-        whole.replace(path)
+    profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 3, "dtype": "uint8"}
+    profile |= {"crs": grid.crs, "transform": rasterio.Affine(*grid.transform), "photometric": "ycbcr"}
+    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "jpeg", "jpeg_quality": JPEG_QUALITY}
+    with whole_file(path) as temporary, rasterio.open(temporary, "w", **profile, num_threads=2) as file:
+        file.write(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        file.update_tags(attribution=ATTRIBUTION)
 
 
 if __name__ == "__main__":

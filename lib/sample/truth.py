@@ -5,6 +5,7 @@ Where tags say how wide a road or how tall a house is, they are believed; elsewh
 """
 
 import importlib.util
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,17 +31,23 @@ CLEARANCE_M = 0.6  # least distance from a carriageway to a wall
 NARROWEST_M = 2.4
 CITY_SCALE = 1.15  # how much wider than elsewhere the untagged streets of a city are
 
-# (key, value) -> ground; the first that fits a polygon is taken
+# key -> value -> ground; the first key that fits a polygon is taken
 COVER_KINDS = {
-    **{("amenity", "parking"): "parking", ("natural", "water"): "water", ("landuse", "basin"): "water"},
-    **{("landuse", "pond"): "water", ("natural", "wood"): "wood", ("landuse", "forest"): "wood"},
-    **{("natural", "scrub"): "scrub", ("natural", "heath"): "dry", ("leisure", "pitch"): "pitch"},
-    **{("leisure", "playground"): "gravel", ("leisure", "park"): "lawn", ("leisure", "garden"): "lawn"},
-    **{("leisure", "dog_park"): "meadow", ("landuse", "grass"): "lawn", ("landuse", "meadow"): "meadow"},
-    **{("landuse", "farmland"): "field", ("landuse", "farmyard"): "gravel", ("landuse", "residential"): "lawn"},
-    **{("landuse", "industrial"): "yard", ("landuse", "retail"): "yard", ("landuse", "construction"): "soil"},
-    **{("landuse", "railway"): "ballast", ("landuse", "greenhouse_horticulture"): "concrete"},
+    "amenity": {"parking": "parking"},
+    "natural": {"water": "water", "wood": "wood", "scrub": "scrub", "heath": "dry"},
+    "leisure": {"pitch": "pitch", "playground": "gravel", "park": "lawn", "garden": "lawn", "dog_park": "meadow"},
+    "landuse": {
+        **{"basin": "water", "pond": "water", "forest": "wood", "grass": "lawn", "meadow": "meadow"},
+        **{"farmland": "field", "farmyard": "gravel", "residential": "lawn", "industrial": "yard", "retail": "yard"},
+        **{"construction": "soil", "railway": "ballast", "greenhouse_horticulture": "concrete"},
+    },
 }
+# style -> height of the eaves of untagged houses, metres from and to, by ground area up to so many square metres
+EAVES_M = {
+    "town": {60: (2.3, 3.0), 450: (3.0, 5.6), math.inf: (5.0, 9.0)},
+    "city": {60: (2.6, 4.0), 250: (7.0, 14.0), math.inf: (14.0, 23.0)},
+}
+STOREY_M = 3.3
 PATHS = {"footway": "path", "path": "path", "cycleway": "path", "steps": "path", "pedestrian": "square"}
 
 
@@ -86,12 +93,12 @@ def read_surroundings(path: Path) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, g
         tags = item.tags
         try:
             if item.is_area():
-                kind = next((kind for (k, v), kind in COVER_KINDS.items() if tags.get(k) == v), None)
-                if kind is not None:
-                    cover.append((kind, shapely.from_wkb(factory.create_multipolygon(item))))
+                kinds = [kinds[tags[key]] for key, kinds in COVER_KINDS.items() if tags.get(key) in kinds]
+                if kinds:
+                    cover.append((kinds[0], shapely.from_wkb(factory.create_multipolygon(item))))
             elif item.is_node():
-                if tags.get("natural") == "tree" or tags.get("highway") == "crossing":
-                    kind = "tree" if tags.get("natural") == "tree" else "crossing"
+                kind = "tree" if tags.get("natural") == "tree" else tags.get("highway")
+                if kind in ("tree", "crossing"):
                     points.append((kind, shapely.Point(item.lon, item.lat)))
             elif item.is_way() and tags.get("natural") == "coastline":
                 shore = [(node.lon, node.lat) for node in item.nodes if node.location.valid()]
@@ -101,8 +108,7 @@ def read_surroundings(path: Path) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, g
                 lines.append((tags["railway"], shapely.from_wkb(factory.create_linestring(item))))
         except (RuntimeError, osmium.InvalidLocationError):
             continue  # the extract cut it: some of its nodes are not there
-    frames = (pd.DataFrame(rows, columns=["kind", "geometry"]) for rows in (cover, lines, points))
-    return tuple(gpd.GeoDataFrame(frame, geometry="geometry", crs=LONLAT) for frame in frames)
+    return tuple(gpd.GeoDataFrame(rows, columns=["kind", "geometry"], crs=LONLAT) for rows in (cover, lines, points))
 
 
 def is_motor_road(roads: gpd.GeoDataFrame) -> pd.Series:
@@ -117,49 +123,39 @@ def true_widths(roads: gpd.GeoDataFrame, seed: int, scale: float = 1.0) -> np.nd
 
     The spread depends on the street's name (without one, on the way), so a street keeps its width.
     """
-    widths = np.empty(len(roads))
-    columns = roads[["osm_id", "name", "highway", "lanes", "width"]]
-    for i, (osm_id, name, highway, lanes, width) in enumerate(columns.itertuples(index=False)):
-        spread = np.exp(np.clip(generator(seed, "width", name or osm_id).normal(0, TRUE_SPREAD), -0.3, 0.3))
-        tagged = pd.to_numeric(pd.Series([width, lanes]), errors="coerce")
-        if 2 < tagged[0] < 40:
-            widths[i] = tagged[0]
-        elif 1 <= tagged[1] <= 8:
-            widths[i] = (tagged[1] * TRUE_LANE_M + 0.6) * np.sqrt(spread)
-        else:
-            widths[i] = TRUE_WIDTHS_M[highway] * scale * spread
-    return np.round(widths, 2)
+    streets = [name or osm_id for name, osm_id in zip(roads["name"], roads["osm_id"], strict=True)]
+    draws = [generator(seed, "width", street).normal(0, TRUE_SPREAD) for street in streets]
+    spread = np.exp(np.clip(draws, -0.3, 0.3))
+    width, lanes = (pd.to_numeric(roads[tag], errors="coerce") for tag in ("width", "lanes"))
+    by_lanes = (lanes * TRUE_LANE_M + 0.6) * np.sqrt(spread)
+    by_class = roads["highway"].map(TRUE_WIDTHS_M) * scale * spread
+    believed = [width.between(2, 40, inclusive="neither"), lanes.between(1, 8)]
+    return np.round(np.select(believed, [width, by_lanes], by_class), 2)
 
 
 def fit_between_walls(roads: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """What is visible of the roads: not under roofs, and no wider than the walls beside them allow."""
     walls = buildings.geometry.to_numpy()
-    road, wall = shapely.STRtree(walls).query(roads.geometry.to_numpy(), predicate="intersects")
+    tree = shapely.STRtree(walls)
+    # cut away what lies under roofs, with a little room around them; of what is left, short stubs go
+    road, wall = tree.query(roads.geometry.to_numpy(), predicate="intersects")
     geometry = roads.geometry.to_numpy().copy()
     for i in np.unique(road):
         geometry[i] = shapely.difference(geometry[i], shapely.union_all(walls[wall[road == i]]).buffer(1.5))
-    roads = roads.set_geometry(gpd.GeoSeries(geometry, index=roads.index, crs=roads.crs))
-    roads = roads.explode(ignore_index=True)
+    roads = roads.set_geometry(geometry, crs=roads.crs).explode(ignore_index=True)
     roads = roads[roads.length > 4.0].reset_index(drop=True)
-    near, distance = shapely.STRtree(walls).query_nearest(
-        roads.geometry.to_numpy(), max_distance=30.0, return_distance=True, all_matches=False
-    )
-    free = np.full(len(roads), np.inf)
-    free[near[0]] = 2 * (distance - CLEARANCE_M)
-    roads["width_m"] = np.round(np.minimum(roads["width_m"], np.maximum(free, NARROWEST_M)), 2)
+    # a carriageway fills at most the room to the nearest wall, on both sides of its centreline
+    lines = roads.geometry.to_numpy()
+    free_m = 2 * (shapely.distance(lines, walls[tree.nearest(lines)]) - CLEARANCE_M)
+    roads["width_m"] = np.round(np.minimum(roads["width_m"], np.maximum(free_m, NARROWEST_M)), 2)
     return roads
 
 
 def eaves_heights(buildings: gpd.GeoDataFrame, style: str, seed: int) -> np.ndarray:
     """Height of the walls in metres: from `building:levels` where tagged, else by size and place."""
-    levels = pd.to_numeric(buildings["building:levels"], errors="coerce").to_numpy()
-    heights = np.empty(len(buildings))
-    for i, (osm_id, area) in enumerate(zip(buildings["osm_id"], buildings.area, strict=True)):
-        rng = generator(seed, "eaves", osm_id)
-        if 0 < levels[i] < 40:
-            heights[i] = levels[i] * 3.3
-        elif style == "city":
-            heights[i] = rng.uniform(2.6, 4) if area < 60 else rng.uniform(7, 14) if area < 250 else rng.uniform(14, 23)
-        else:
-            heights[i] = rng.uniform(2.3, 3) if area < 60 else rng.uniform(3, 5.6) if area < 450 else rng.uniform(5, 9)
-    return heights
+    heights_m = []
+    for osm_id, area_m2 in zip(buildings["osm_id"], buildings.area, strict=True):
+        from_to_m = next(heights for limit_m2, heights in EAVES_M[style].items() if area_m2 < limit_m2)
+        heights_m.append(generator(seed, "eaves", osm_id).uniform(*from_to_m))
+    levels = pd.to_numeric(buildings["building:levels"], errors="coerce")
+    return np.where(levels.between(0, 40, inclusive="neither"), levels * STOREY_M, heights_m)

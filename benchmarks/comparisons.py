@@ -1,6 +1,7 @@
-"""From the finished rows of an experiment to what a reader sees: CSV, figure and table, with intervals."""
+"""The rows of an experiment compared: mean scores and paired differences with intervals, as CSV, figure and table."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,7 @@ Shares = Callable[[pd.DataFrame], tuple[pd.Series, pd.Series]]  # a score's nume
 IOU: dict[str, Shares] = {"IoU, pooled": lambda t: (t["tp"], t["tp"] + t["fp"] + t["fn"])}
 ROADS = IOU | {"APLS, strict": lambda t: (t["apls"], t["apls"] * 0 + 1)}
 BUILDINGS = IOU | {
-    "F1 of buildings": lambda t: (
-        2 * t["building_tp"],
-        2 * t["building_tp"] + t["building_fp"] + t["building_fn"],
-    )
+    "F1 of buildings": lambda t: (2 * t["building_tp"], 2 * t["building_tp"] + t["building_fp"] + t["building_fn"])
 }
 NOISY, BOTH, SCRATCH = "stage 1 alone", "stage 1, then 2", "stage 2 alone"  # what a training learned from
 LONG_SCRATCH = f"{SCRATCH}, both budgets"  # as many crops as both stages together
@@ -77,17 +75,8 @@ def differences(finished: Finished) -> pd.DataFrame:
             others = dict(seeds)
             for metric, shares in metrics_of(finished).items():
                 found = difference([subjects[count][s] for s in shared], [others[s] for s in shared], shares)
-                rows.append(
-                    {
-                        "difference": f"{BOTH} minus {row}",
-                        "clean_chips": count,
-                        "seeds": len(shared),
-                        "metric": metric,
-                        "value": found.value,
-                        "low": found.low,
-                        "high": found.high,
-                    }
-                )
+                what = {"difference": f"{BOTH} minus {row}", "clean_chips": count, "seeds": len(shared)}
+                rows.append(what | {"metric": metric} | asdict(found))
     return pd.DataFrame(rows)
 
 
