@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 
+from lib.chips.imagery import nodata_area, opened, read_scene
 from lib.chips.manifest import MOST_WEIGHT, PATHS, WEIGHT_ONE, write_png
-from lib.chips.sources import Scene, half_brightness, nodata_area, opened, read_mask_image, read_scene, source_name
+from lib.chips.mask_images import mask_reader
+from lib.chips.sources import Scene
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_IGNORE
 from lib.masks.rasterize import (
@@ -19,12 +22,10 @@ from lib.masks.rasterize import (
     draw_polygons,
     draw_roads,
     draw_weights,
-    ignore_edges,
     index_buildings,
     index_roads,
 )
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
-from lib.osm.layers import OsmLayers
 from lib.paths import write_whole
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
@@ -102,16 +103,13 @@ class Block:
 
     Attributes
     ----------
-    layers
-        Label source -> the vectors near the chips, where its masks are drawn; moved by `shift_m` already.
-    shift_m
-        Metres to the east and north by which the OSM vectors were moved.
+    vectors
+        Label source -> the roads or buildings near the chips, where its masks are drawn from such; moved already.
     """
 
     scene: Scene
     chips: tuple[Chip, ...]
-    layers: Mapping[str, OsmLayers]
-    shift_m: tuple[float, float]
+    vectors: Mapping[str, gpd.GeoDataFrame]
     options: ChipOptions
     profile: LaneProfile
     out_dir: Path
@@ -152,13 +150,12 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
     rows
         One row of the manifest a label, its paths relative to the folder of chips; none where all is no-data.
     """
-    scene, (width, height) = block.scene, chip.window[2:]
-    image, valid = read_scene(scene.path, scene.in_file(chip.window), (height, width))
+    scene, grid = block.scene, block.scene.grid.window(*chip.window)
+    image, valid = read_scene(scene.path, *scene.in_file(chip.window))
     if "nodata" in scene.source:
         valid &= ~nodata_area(image, scene.source["nodata"])
     if not valid.any():
         return []
-    grid = scene.grid.window(*chip.window)
     file = f"{chip.name}.png"
     shared = {
         "chip": chip.name,
@@ -168,8 +165,8 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         "gsd_m": block.options.gsd_m,
         "crs": grid.crs or "",
         "transform": " ".join(f"{v:.12g}" for v in grid.transform) if grid.crs else "",
-        "width": width,
-        "height": height,
+        "width": grid.width,
+        "height": grid.height,
         "footprint": grid.footprint_wkt(),
     }
     write_png(block.out_dir / shared["image"], image)
@@ -186,39 +183,28 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
 
 
 def _drawers(block: Block) -> dict[str, Callable[[Window], np.ndarray]]:
-    """Label source, and WEIGHTS where classes have them -> function from a window of the scene to its mask."""
-    draw = {}
+    """Label source, and WEIGHTS where classes have them -> function from a window of the scene to its pixels."""
+    scene, options, profile, draw = block.scene, block.options, block.profile, {}
     for label in {label for chip in block.chips for label in chip.labels}:
-        band_px = block.options.ignore_band_m / block.options.gsd_m if label == "osm" else 0.0
-        if label not in block.layers:
-            draw[label] = _image_reader(block, label, band_px)
-        elif block.options.task == "roads":
-            roads = index_roads(block.layers[label].roads, block.scene.grid, block.profile)
+        vectors = block.vectors.get(label)
+        band_px = options.ignore_band_m / options.gsd_m if label == "osm" else 0.0
+        if vectors is None:
+            draw[label] = mask_reader(scene, label, band_px)
+        elif options.task == "roads":
+            roads = index_roads(vectors, scene.grid, profile)
             draw[label] = partial(draw_roads, roads, ignore_band_px=band_px)
-            if label == "osm" and block.options.class_weights:
-                draw[WEIGHTS] = _weigher(block, roads)
+            if label == "osm" and options.class_weights:
+                check_classes(options.class_weights, profile, "class_weights")
+                draw[WEIGHTS] = partial(_draw_levels, roads, road_weights(vectors, options.class_weights))
         else:
-            buildings = index_buildings(block.layers[label].buildings, block.scene.grid, block.options.gap_m)
+            buildings = index_buildings(vectors, scene.grid, options.gap_m)
             draw[label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
     return draw
 
 
-def _image_reader(block: Block, label: str, band_px: float) -> Callable[[Window], np.ndarray]:
-    name = source_name(block.scene, label)
-    half = half_brightness(block.scene, name)
-
-    def read(window: Window) -> np.ndarray:
-        mask = read_mask_image(block.scene, name, half, window)
-        return ignore_edges(mask, band_px) if band_px else mask
-
-    return read
-
-
-def _weigher(block: Block, roads: RoadIndex) -> Callable[[Window], np.ndarray]:
-    """Function from a window to what its pixels count, as a chip's file of weights holds it."""
-    check_classes(block.options.class_weights, block.profile, "class_weights")
-    weights = road_weights(block.layers["osm"].roads, block.options.class_weights)
-    return lambda window: np.rint(draw_weights(roads, weights, window) * WEIGHT_ONE).astype(np.uint8)
+def _draw_levels(roads: RoadIndex, weights: np.ndarray, window: Window) -> np.ndarray:
+    """What the pixels of a window count, as a chip's file of weights holds it: uint8 (height, width)."""
+    return np.rint(draw_weights(roads, weights, window) * WEIGHT_ONE).astype(np.uint8)
 
 
 def read_record(out_dir: Path, chip: Chip) -> list[dict[str, Any]] | None:

@@ -3,18 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from itertools import groupby
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 
 from lib.chips.cut import Block, Chip, ChipOptions, cut_block, read_record
 from lib.chips.jobs import run_jobs
-from lib.chips.manifest import LABELS, PATHS, split_by_place, split_by_scene, write_manifest
-from lib.chips.sources import REACH_M, Scene, chosen_area, label_files, source_name, usable
+from lib.chips.manifest import PATHS, write_manifest
+from lib.chips.sources import REACH_M, Scene, chosen_area, usable
+from lib.chips.splits import split_by_place, split_by_scene
 from lib.errors import InputError, or_skip
 from lib.grid import Grid
 from lib.masks.offset import shift
@@ -71,81 +73,85 @@ def build_chips(
     OSError
         If a file can't be written, because the disk is full; run again, it goes on from there.
     """
-    shifts_m, bad = dict(shifts_m or {}), {} if skipped is None else skipped
+    shifts_m, bad = shifts_m or {}, {} if skipped is None else skipped
     scenes = usable(scenes, bad)
     if not scenes:
         raise InputError("there is no scene to cut" + "".join(f"\n  {reason}" for reason in bad.values()))
-    plan = _plan(scenes, layers, options, profile, shifts_m)
-    rows = {chip.name: found for _, chip in plan if (found := read_record(out_dir, chip)) is not None}
-    to_do = [(scene, chip) for scene, chip in plan if chip.name not in rows]
-    if to_do:
+    recipes = {s.name: _recipe(s, layers, options, profile, shifts_m.get(s.name)) for s in scenes}
+    plan = _plan(scenes, recipes, options)
+    rows = {c.name: found for _, chips in plan for c in chips if (found := read_record(out_dir, c)) is not None}
+    to_do = [(scene, [c for c in chips if c.name not in rows]) for scene, chips in plan]
+    total = sum(len(chips) for _, chips in to_do)
+    if total:
         (out_dir / "manifest.csv").unlink(missing_ok=True)
-        print(f"{len(to_do)} chips to cut, {len(rows)} are there already", flush=True)
-    groups = _groups(to_do)
-    blocks = _blocks(groups, layers, out_dir, options, profile, shifts_m, bad)
-    seen = tenth = 0
-    for block, result in run_jobs(cut_block, blocks, len(groups), scheduler):
+        print(f"{total} chips to cut, {len(rows)} are there already", flush=True)
+    blocks = (
+        Block(scene, chips, near, options, profile, out_dir)
+        for scene, chips, near in _parts(to_do, layers, options.task, shifts_m, bad)
+    )
+    count = sum(-(-len(chips) // BLOCK_CHIPS) for _, chips in to_do)
+    done = 0
+    for block, result in run_jobs(cut_block, blocks, count, scheduler):
         with or_skip(skipped, block.scene.path):
             if isinstance(result, InputError):
                 raise result
             rows |= result
-        seen += len(block.chips)
-        if 10 * seen // len(to_do) > tenth:
-            tenth = 10 * seen // len(to_do)
-            print(f"{seen} of {len(to_do)} chips cut", flush=True)
-    return _list_all([chip for scene, chip in plan if str(scene.path) not in bad], rows, out_dir, bad)
+        before, done = done, done + len(block.chips)
+        if 10 * done // total > 10 * before // total:
+            print(f"{done} of {total} chips cut", flush=True)
+    return _list_all([c for scene, chips in plan if str(scene.path) not in bad for c in chips], rows, out_dir, bad)
 
 
-def chip_windows(grid: Grid, chip_px: int) -> Iterator[tuple[int, int, int, int]]:
-    """(col, row, width, height) of the chips that tile a scene; a rest narrower than half a chip is left out."""
-    for row, height in _spans(grid.height, chip_px):
-        for col, width in _spans(grid.width, chip_px):
-            yield col, row, width, height
+def chip_windows(grid: Grid, chip_px: int, area: shapely.Geometry | None = None) -> list[Window]:
+    """
+    The chips that tile a scene, (col, row, width, height) in reading order; a rest below half a chip is left out.
+
+    Parameters
+    ----------
+    grid
+        Grid of the scene.
+    chip_px
+        Side of a chip; a shorter side of the scene is one chip's.
+    area
+        Polygon in degrees: only chips that lie in it wholly.
+    """
+    columns, rows = _spans(grid.width, chip_px), _spans(grid.height, chip_px)
+    windows = [(col, row, width, height) for row, height in rows for col, width in columns]
+    return [w for w in windows if area is None or area.covers(area_of_interest(grid.window(*w)))]
 
 
 def _spans(length: int, chip_px: int) -> list[tuple[int, int]]:
-    if length <= chip_px:
-        return [(0, length)]
-    spans = [(start, chip_px) for start in range(0, length - chip_px + 1, chip_px)]
-    rest = length - spans[-1][0] - chip_px
-    return [*spans, (length - rest, rest)] if rest >= chip_px / 2 else spans
+    """(start, length) of the chips along one side; the first is kept however narrow it is."""
+    spans = [(start, min(chip_px, length - start)) for start in range(0, length, chip_px)]
+    return [(start, span) for start, span in spans if start == 0 or span >= chip_px / 2]
 
 
 def _plan(
-    scenes: list[Scene],
-    layers: Mapping[str, OsmLayers],
-    options: ChipOptions,
-    profile: LaneProfile,
-    shifts_m: Mapping[str, tuple[float, float]],
-) -> list[tuple[Scene, Chip]]:
-    """All chips, scene by scene in reading order, with what decides their content."""
-    owners: dict[str, Scene] = {}
+    scenes: list[Scene], recipes: Mapping[str, dict[str, Any]], options: ChipOptions
+) -> list[tuple[Scene, list[Chip]]]:
+    """Each scene with its chips in reading order; `recipes` say by scene what decides the content of its chips."""
+    scene_of: dict[str, Scene] = {}
     for scene in scenes:
-        if (other := owners.setdefault(scene.name, scene)) is not scene:
+        if (other := scene_of.setdefault(scene.name, scene)) is not scene:
             raise InputError(f"{scene.path} and {other.path} have one name, and so would their chips; rename one")
-    frames = []
+    plan = []
     for source in {id(s.source): s.source for s in scenes}.values():
         own = [s for s in scenes if s.source is source]
-        windows = [(scene.name, *w) for scene in own for w in _windows_in_area(scene, options.chip_px)]
+        windows = [(s.name, *w) for s in own for w in chip_windows(s.grid, options.chip_px, chosen_area(s))]
         if not windows:
             raise InputError(f"no chip of {source['images']!r} lies in its area {source.get('area')}")
-        frames.append(_choose(_split(windows, owners, options), source, options))
-    recipes = {s.name: _recipe(s, layers, options, profile, shifts_m) for s in scenes}
-    plan = []
-    for row in pd.concat(frames, ignore_index=True).itertuples():
-        window = (row.col, row.row, row.width, row.height)
-        facts = json.dumps([recipes[row.scene], window, row.split, row.labels])
-        key = hashlib.sha1(facts.encode(), usedforsecurity=False).hexdigest()
-        name = f"{row.scene}_r{row.row:05d}_c{row.col:05d}"
-        plan.append((owners[row.scene], Chip(name, window, row.split, tuple(row.labels), key)))
+        frame = _choose(_split(windows, scene_of, options), source, options)
+        for name, rows in frame.groupby("scene", sort=False):
+            plan.append((scene_of[name], [_chip(row, recipes[name]) for row in rows.itertuples()]))
     return plan
 
 
-def _windows_in_area(scene: Scene, chip_px: int) -> Iterator[Window]:
-    area = chosen_area(scene)
-    for window in chip_windows(scene.grid, chip_px):
-        if area is None or area.covers(area_of_interest(scene.grid.window(*window))):
-            yield window
+def _chip(row: Any, recipe: dict[str, Any]) -> Chip:
+    """The chip of a row of `_choose`, with the digest of all that decides its files."""
+    window = (row.col, row.row, row.width, row.height)
+    facts = json.dumps([recipe, window, row.split, row.labels])
+    key = hashlib.sha1(facts.encode(), usedforsecurity=False).hexdigest()
+    return Chip(f"{row.scene}_r{row.row:05d}_c{row.col:05d}", window, row.split, tuple(row.labels), key)
 
 
 def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
@@ -168,19 +174,19 @@ def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOpt
 def _choose(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions) -> pd.DataFrame:
     """Label sources of each chip: OSM for all that train or validate, clean for the test and for a handful."""
     frame = frame[frame["split"] != ""].reset_index(drop=True)
-    rng = np.random.default_rng(options.seed)
-    clean = frame["split"] == "test" if "clean" in source else pd.Series(False, index=frame.index)
+    split = frame["split"].to_numpy()
+    osm = ("osm" in source) & ((split != "test") | ("clean" not in source))
+    clean = ("clean" in source) & (split == "test")
     if "clean" in source:
-        for split in ("train", "val"):
-            own = frame.index[frame["split"] == split].to_numpy()
-            few = min(options.clean_chips, len(own)) if options.clean_chips else len(own)
-            clean[rng.choice(own, few, replace=False)] = True
-    osm = (frame["split"] != "test") | ("clean" not in source)
+        rng = np.random.default_rng(options.seed)
+        for name in ("train", "val"):
+            own = np.flatnonzero(split == name)
+            clean[rng.choice(own, min(options.clean_chips or len(own), len(own)), replace=False)] = True
     frame["labels"] = [
-        [name for name, wanted in (("osm", o and "osm" in source), ("clean", c)) if wanted]
-        for o, c in zip(osm, clean, strict=True)
+        ["osm"] * has_osm + ["clean"] * has_clean
+        for has_osm, has_clean in zip(osm.tolist(), clean.tolist(), strict=True)
     ]
-    return frame[frame["labels"].map(len) > 0]
+    return frame[osm | clean]
 
 
 def _recipe(
@@ -188,63 +194,48 @@ def _recipe(
     layers: Mapping[str, OsmLayers],
     options: ChipOptions,
     profile: LaneProfile,
-    shifts_m: Mapping[str, tuple[float, float]],
+    shift_m: tuple[float, float] | None,
 ) -> dict[str, Any]:
     """What decides the content of a scene's chips: source, options, profile, shift, size and time of each file."""
-    names = {source_name(scene, label) for label in LABELS if label in scene.source}
-    files = [scene.path, *label_files(scene)]
-    stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
+    files = [path for path in (scene.path, *scene.label_files) if path.is_file()]
+    names = sorted(set(scene.label_sources.values()) & layers.keys())
     return {
         "source": {k: v for k, v in scene.source.items() if k not in CHOOSING},
         "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},
         "profile": profile_options(profile),
-        "shift_m": shifts_m.get(scene.name),
-        "files": stats,
-        "dates": {name: layers[name].date for name in sorted(names) if name in layers},
+        "shift_m": shift_m,
+        "files": [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+        "dates": {name: layers[name].date for name in names},
     }
 
 
-def _groups(chips: list[tuple[Scene, Chip]]) -> list[tuple[Scene, tuple[Chip, ...]]]:
-    """Chips of one scene each, BLOCK_CHIPS at a time."""
-    groups = []
-    for _, pairs in groupby(chips, key=lambda pair: pair[0].name):
-        scenes, own = zip(*pairs, strict=True)
-        groups += [(scenes[0], own[k : k + BLOCK_CHIPS]) for k in range(0, len(own), BLOCK_CHIPS)]
-    return groups
-
-
-def _blocks(
-    groups: list[tuple[Scene, tuple[Chip, ...]]],
+def _parts(
+    to_do: list[tuple[Scene, list[Chip]]],
     layers: Mapping[str, OsmLayers],
-    out_dir: Path,
-    options: ChipOptions,
-    profile: LaneProfile,
+    task: str,
     shifts_m: Mapping[str, tuple[float, float]],
     skipped: Mapping[str, str],
-) -> Iterator[Block]:
+) -> Iterator[tuple[Scene, tuple[Chip, ...], dict[str, gpd.GeoDataFrame]]]:
     """
-    The work, drawn a block at a time, each with the vectors near its chips; none of scenes skipped by then.
+    BLOCK_CHIPS chips of a scene at a time, with the vectors near them by label; none of scenes skipped by then.
 
     A vector travels with the blocks that it touches: a worker holds those in its hands, whatever the area's size.
     """
-
-    def cut_out(layer: OsmLayers, scene: Scene, windows: list[Window], shift_m: tuple[float, float]) -> OsmLayers:
-        near = near_windows(getattr(layer, options.task), scene.grid, windows, REACH_M)
-        return replace(layer, **{options.task: shift(near, *shift_m) if any(shift_m) else near})
-
-    for _, parts in groupby(groups, key=lambda group: group[0].name):
-        own = None
-        for scene, chips in parts:
-            if str(scene.path) in skipped:
+    for scene, chips in to_do:
+        if not chips or str(scene.path) in skipped:
+            continue
+        vectors, whole = {}, (0, 0, scene.grid.width, scene.grid.height)
+        for label, name in scene.label_sources.items():
+            if name in layers:
+                vectors[label] = near_windows(getattr(layers[name], task), scene.grid, [whole], REACH_M)
+        if "osm" in vectors:  # moved as a whole, so that a road has one place in all the blocks that it touches
+            vectors["osm"] = shift(vectors["osm"], *shifts_m.get(scene.name, (0.0, 0.0)))
+        for start in range(0, len(chips), BLOCK_CHIPS):
+            if str(scene.path) in skipped:  # since its first block came back
                 break
-            moved_m = {"osm": shifts_m.get(scene.name, (0.0, 0.0)), "clean": (0.0, 0.0)}
-            if own is None:  # moved as a whole, so that a road has one place in all the blocks that it touches
-                names = {label: source_name(scene, label) for label in LABELS if label in scene.source}
-                whole = [(0, 0, scene.grid.width, scene.grid.height)]
-                own = {k: cut_out(layers[n], scene, whole, moved_m[k]) for k, n in names.items() if n in layers}
-            windows = [chip.window for chip in chips]
-            near = {label: cut_out(layer, scene, windows, (0.0, 0.0)) for label, layer in own.items()}
-            yield Block(scene, chips, near, moved_m["osm"], options, profile, out_dir)
+            own = tuple(chips[start : start + BLOCK_CHIPS])
+            windows = [chip.window for chip in own]
+            yield scene, own, {k: near_windows(frame, scene.grid, windows, REACH_M) for k, frame in vectors.items()}
 
 
 def _list_all(
@@ -257,10 +248,11 @@ def _list_all(
         print(f"{len(skipped)} files skipped:", *(f"  {reason}" for reason in table["reason"]), sep="\n", flush=True)
     else:
         (out_dir / "skipped.csv").unlink(missing_ok=True)
-    manifest = pd.DataFrame([row for chip in chips for row in rows[chip.name]])
+    manifest = pd.DataFrame(
+        row | {column: str(out_dir / row[column]) for column in PATHS if column in row}
+        for chip in chips
+        for row in rows[chip.name]
+    )
     if manifest.empty:
         raise InputError(f"no chip is left for {out_dir}: all {len(chips)} are no-data, or all files were skipped")
-    for column in manifest.columns.intersection(PATHS):
-        manifest[column] = manifest[column].fillna("")  # only OSM-labelled chips have weights
-        manifest[column] = [str(out_dir / path) if path else "" for path in manifest[column]]
     return write_manifest(manifest, out_dir / "manifest.csv")

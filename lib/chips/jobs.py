@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -126,19 +125,17 @@ def _all_cores() -> distributed.SpecCluster:
     from dask.system import CPU_COUNT
     from distributed.deploy.subprocess import SubprocessCluster
 
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), path] if path else [str(ROOT)])
-    try:
-        return SubprocessCluster(
-            n_workers=CPU_COUNT,
-            threads_per_worker=1,
-            dashboard_address=None,
-            scheduler_kwargs={"idle_timeout": f"{ORPHANED_S} s"},
-            worker_kwargs={"silence_logs": logging.ERROR, "dashboard": False, "death_timeout": ORPHANED_S},
-            silence_logs=logging.ERROR,
-        )
-    finally:
-        if path is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = path
+    find_lib = [f"import sys; sys.path.insert(0, {str(ROOT)!r})"]  # of this checkout, wherever the run was started
+    return SubprocessCluster(
+        n_workers=CPU_COUNT,
+        threads_per_worker=1,
+        dashboard_address=None,
+        scheduler_kwargs={"idle_timeout": f"{ORPHANED_S} s", "preload": find_lib},
+        worker_kwargs={
+            "silence_logs": logging.ERROR,
+            "dashboard": False,
+            "death_timeout": ORPHANED_S,
+            "preload": find_lib,
+        },
+        silence_logs=logging.ERROR,
+    )

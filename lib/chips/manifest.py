@@ -103,8 +103,7 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
     A file that says the same already is left as it is: its date tells when the chips last changed.
     """
     optional = {name: manifest.get(name, "") for name in ("weight", "dropped")}
-    out = manifest.assign(**{name: pd.Series(v, index=manifest.index).fillna("") for name, v in optional.items()})
-    out = out[list(COLUMNS)]
+    out = manifest.assign(**optional)[list(COLUMNS)].fillna(dict.fromkeys(optional, ""))
     folder = path.parent.resolve()
     for column in PATHS:
         out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
@@ -135,12 +134,17 @@ def grid_of(chip: Any) -> Grid:
     return Grid(transform, chip.crs or None, int(chip.width), int(chip.height))
 
 
+def windows_of(chips: pd.DataFrame, scene_grid: Grid) -> list[tuple[int, int, int, int]]:
+    """Where chips of one scene, rows of a manifest, lie in it: (col, row, width, height) in pixels of its grid."""
+    grids = [grid_of(chip) for chip in chips.itertuples()]
+    corners = np.array([(grid.transform[2], grid.transform[5]) for grid in grids])  # (n, 2) x, y of their top left
+    corners_px = np.rint(scene_grid.world_to_pixel(corners)).astype(int).tolist()
+    return [(col, row, grid.width, grid.height) for (col, row), grid in zip(corners_px, grids, strict=True)]
+
+
 def read_image(path: str | Path) -> np.ndarray:
     """Image of a chip: uint8, (height, width, 3), RGB. Raises InputError if it can't be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"{path} is not an image that can be read; expected a PNG, JPEG or 8-bit TIFF")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR, "an image", "a PNG, JPEG or 8-bit TIFF"), cv2.COLOR_BGR2RGB)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -152,26 +156,31 @@ def read_mask(path: str | Path) -> np.ndarray:
     InputError
         If it can't be read or holds other values.
     """
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise InputError(f"{path} is not a mask that can be read; expected an 8-bit PNG or TIFF")
+    mask = _read(path, cv2.IMREAD_GRAYSCALE, "a mask", "an 8-bit PNG or TIFF")
     known = (mask == MASK_BACKGROUND) | (mask == MASK_FOREGROUND) | (mask == MASK_IGNORE)
     if not known.all():
         raise InputError(f"{path} holds the values {np.unique(mask)[:8]}; a mask has only 0, 127 (ignore) and 255")
     return mask
 
 
-def read_weights(path: str | Path) -> np.ndarray:
-    """What each pixel of a chip counts in training, float32 (height, width). Raises InputError if it can't be read."""
-    return read_weight_levels(path).astype(np.float32) / WEIGHT_ONE
-
-
 def read_weight_levels(path: str | Path) -> np.ndarray:
-    """Weights as they lie in the file, uint8 (height, width), WEIGHT_ONE for 1. Raises InputError as `read_weights`."""
-    levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if levels is None:
-        raise InputError(f"{path} is not an image of weights that can be read; expected an 8-bit PNG")
-    return levels
+    """
+    What each pixel of a chip counts in training, as it lies in the file: uint8 (height, width), WEIGHT_ONE for 1.
+
+    Raises
+    ------
+    InputError
+        If it can't be read.
+    """
+    return _read(path, cv2.IMREAD_GRAYSCALE, "an image of weights", "an 8-bit PNG")
+
+
+def _read(path: str | Path, flags: int, what: str, kinds: str) -> np.ndarray:
+    """Pixels as OpenCV reads them; an InputError, where OpenCV gives None."""
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise InputError(f"{path} is not {what} that can be read; expected {kinds}")
+    return pixels
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:
@@ -181,68 +190,3 @@ def write_png(path: Path, image: np.ndarray) -> Path:
     if not done:
         raise InputError(f"could not encode an array of shape {image.shape} and type {image.dtype} as PNG for {path}")
     return write_whole(path, data.tobytes())
-
-
-def split_by_place(
-    bounds: np.ndarray, val_share: float = 0.15, test_share: float = 0.2, gap: float = 0.0
-) -> np.ndarray:
-    """
-    Split chips by where they lie, so that no ground is shared: strips across the longer side of their extent.
-
-    The first strip trains, the next validates, the last tests. A chip that reaches over the line between two strips
-    (or nearer to it than half of `gap`) belongs to neither and gets no split.
-
-    Parameters
-    ----------
-    bounds
-        (n, 4): min x, min y, max x, max y of each chip in one coordinate system, any unit.
-    val_share, test_share
-        Share of the chips' ground that validates and that tests; the rest trains.
-    gap
-        Width of ground left unused between two strips, in the unit of `bounds`.
-
-    Returns
-    -------
-    splits
-        (n,) of "train", "val", "test" or "" (not used).
-    """
-    check_shares(val_share, test_share)
-    low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
-    axis = int(np.argmax(high - low))
-    near, far = bounds[:, axis], bounds[:, axis + 2]
-    edges = np.unique(np.concatenate([near, far]))
-    # The share of ground before each chip edge; a chip across the edge counts by its part. The lines lie on chip
-    # edges, since a line through a row of chips would lose that row.
-    part = np.clip((edges[:, None] - near) / np.maximum(far - near, np.finfo(float).tiny), 0, 1)
-    ground = part @ np.prod(bounds[:, 2:] - bounds[:, :2], axis=1)
-    wanted = np.array([1 - val_share - test_share, 1 - test_share]) * ground[-1]
-    lines = edges[np.abs(ground - wanted[:, None]).argmin(axis=1)]
-    tolerance = 1e-6 * (high - low)[axis]
-    splits = np.full(len(bounds), "", dtype=object)
-    splits[far <= lines[0] - gap / 2 + tolerance] = "train"
-    splits[(near >= lines[0] + gap / 2 - tolerance) & (far <= lines[1] - gap / 2 + tolerance)] = "val"
-    splits[near >= lines[1] + gap / 2 - tolerance] = "test"
-    return splits
-
-
-def split_by_scene(scenes: list[str], val_share: float, test_share: float, seed: int) -> dict[str, str]:
-    """
-    Split of each scene where nothing says how scenes lie to each other: whole scenes, drawn by a seeded shuffle.
-
-    Every split with a share above 0 gets at least one scene, as long as there are three.
-    """
-    check_shares(val_share, test_share)
-    names = sorted(set(scenes))
-    order = np.random.default_rng(seed).permutation(len(names))
-    counts = [max(1, round(len(names) * s)) if s > 0 and len(names) >= 3 else 0 for s in (test_share, val_share)]
-    splits = ["test"] * counts[0] + ["val"] * counts[1]
-    splits += ["train"] * (len(names) - len(splits))
-    return {names[i]: split for i, split in zip(order, splits, strict=True)}
-
-
-def check_shares(val_share: float, test_share: float) -> None:
-    """Raise InputError unless the shares are in [0, 1) and leave ground to train on."""
-    if not (0 <= val_share < 1 and 0 <= test_share < 1 and val_share + test_share < 1):
-        raise InputError(
-            f"val_share {val_share} and test_share {test_share} must be at least 0 and leave a rest to train on"
-        )

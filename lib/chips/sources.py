@@ -1,5 +1,5 @@
 """
-The scenes of an area and what lies over them: images on their grids, mask images, OSM vectors.
+The scenes of an area and the OSM vectors over them: which files there are, where they lie, what belongs together.
 
 A source is a mapping with the keys
 
@@ -19,27 +19,22 @@ overpass
     source is "overpass".
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
+
+Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask images in `lib.chips.mask_images`.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import rasterio
 import shapely
-from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.windows import Window
 
 from lib.chips.manifest import LABELS
 from lib.errors import InputError, ParameterError, or_skip
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid, read_grid
+from lib.grid import Grid, read_grid
+from lib.masks.rasterize import Window
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
 from lib.osm.overpass import overpass_options
 
@@ -47,43 +42,64 @@ SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
-CACHE_BYTES = 256 * 2**20  # of decoded image, in each process; GDAL's own 5 % of the memory is much on many cores
 LEAST_SIDE_PX = 32  # a network halves an image five times
-NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """
-    A raster file; opened again inside, it is the same one, with what has been decoded of it.
-
-    Without rasterio's warning of a missing georeference: `find_scenes` has dealt with that.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, sharing=True) as file:
-                yield file
-        except RasterioIOError as error:
-            raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image on its grid at the chips' GSD, with the file it comes from."""
+    """
+    An image on its grid at the chips' GSD, with the file it comes from.
 
-    name: str  # of the file without suffix; with its folders, where the files of a source are called alike
+    Attributes
+    ----------
+    name
+        Of the file without suffix; with its folders, where the files of a source are called alike.
+    path
+        The image file.
+    size_px
+        (width, height) of the file.
+    grid
+        The same ground cut into pixels of the chips' GSD. Windows of a scene are (col, row, width, height) in them.
+    data_dir, source
+        The folder and the mapping that the scene was found with.
+    """
+
+    name: str
     path: Path
-    size_px: tuple[int, int]  # (width, height) of the file
+    size_px: tuple[int, int]
     grid: Grid
     data_dir: Path
     source: Mapping[str, Any]
 
-    def in_file(self, window: tuple[int, int, int, int]) -> tuple[float, float, float, float]:
-        """A window (col, row, width, height) of the scene's grid in the file's own pixels."""
+    def in_file(self, window: Window) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
+        """
+        What to read for a window of the scene: where it lies in the file, and how many pixels it is to become.
+
+        Returns
+        -------
+        file_window
+            (col, row, width, height) in the file's own pixels, with fractions.
+        shape
+            (height, width) of the window.
+        """
         x_scale, y_scale = self.size_px[0] / self.grid.width, self.size_px[1] / self.grid.height
         col, row, width, height = window
-        return col * x_scale, row * y_scale, width * x_scale, height * y_scale
+        return (col * x_scale, row * y_scale, width * x_scale, height * y_scale), (height, width)
+
+    @property
+    def label_sources(self) -> dict[str, str]:
+        """Label -> name of this scene's vectors or mask image, for the labels that its source has."""
+        return {label: source_name(self, label) for label in LABELS if label in self.source}
+
+    @property
+    def label_files(self) -> list[Path]:
+        """Files that the scene's masks are read or drawn from."""
+        return [self.data_dir / name for name in self.label_sources.values() if name != "overpass"]
+
+
+def source_name(scene: Scene, label: str) -> str:
+    """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
+    return scene.source[label].replace("{stem}", scene.path.stem)
 
 
 def find_scenes(
@@ -121,119 +137,25 @@ def find_scenes(
     scenes = []
     for path in paths:
         with or_skip(skipped, path):
-            grid = read_grid(path, require_crs=False)
-            gsd_m = grid.gsd_m if grid.crs else source.get("gsd_m")
-            if not gsd_m:
-                raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
-            width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (grid.width, grid.height))
-            if min(width, height) < LEAST_SIDE_PX:
-                raise InputError(
-                    f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel; a chip has at least "
-                    f"{LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
-                )
             name = "-".join(path.relative_to(data_dir).with_suffix("").parts) if alike else path.stem
-            size_px = (grid.width, grid.height)
-            scenes.append(Scene(name, path, size_px, grid.resampled(width, height), data_dir, source))
+            file_grid = read_grid(path, require_crs=False)
+            grid = _at_gsd(file_grid, chip_gsd_m, source.get("gsd_m"), path)
+            scenes.append(Scene(name, path, (file_grid.width, file_grid.height), grid, data_dir, source))
     return scenes
 
 
-def read_scene(path: Path, window: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """
-    Part of an image file at a given size.
-
-    Parameters
-    ----------
-    window
-        (col, row, width, height) in the file's own pixels, fractions allowed.
-    shape
-        (height, width) of the result.
-
-    Returns
-    -------
-    image
-        uint8 (height, width, 3) RGB; one band is repeated, more than three keep the first three; other types are
-        stretched from the 1st to the 99th percentile of the whole scene.
-    valid
-        bool (height, width), False in areas of more than 400 px where the file says that there is no data. Tile
-        makers turn every black pixel transparent, deep shadows too: those specks are image.
-    """
-    with opened(path) as file:
-        where = Window(*window)
-        shrinks = window[2] > shape[1]
-        how = Resampling.average if shrinks else Resampling.bilinear
-        same = (round(window[3]), round(window[2])) == shape
-        how = Resampling.nearest if same else how
-        bands_read = file.read(_bands(file), window=where, out_shape=(3, *shape), resampling=how)
-        valid = ~large_areas(file.dataset_mask(window=where, out_shape=shape) == 0)
-    if bands_read.dtype != np.uint8:
-        low, high = _stretch(path, path.stat().st_mtime_ns)
-        bands_read = np.clip((bands_read.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    return np.moveaxis(bands_read, 0, -1).astype(np.uint8), valid
-
-
-def _bands(file: rasterio.DatasetReader) -> list[int]:
-    return [1, 2, 3] if file.count >= 3 else [1, 1, 1]
-
-
-@lru_cache(maxsize=64)
-def _stretch(path: Path, _changed_ns: int) -> tuple[float, float]:
-    """1st and 99th percentile of a scene, looked up once for all its chips, as long as the file stays the same."""
-    with opened(path) as file:
-        small = file.read(_bands(file), out_shape=(3, min(file.height, 1024), min(file.width, 1024)))
-    low, high = np.percentile(small[small > 0] if (small > 0).any() else small, (1, 99))
-    return float(low), float(high)
-
-
-def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:
-    """True (H, W) inside connected areas of white (all bands >= 250) or black (all <= 5) larger than 400 px."""
-    if colour not in ("white", "black"):
-        raise ParameterError(f"nodata is 'white' or 'black', got {colour!r}")
-    return large_areas((image >= 250).all(axis=-1) if colour == "white" else (image <= 5).all(axis=-1))
-
-
-def large_areas(blank: np.ndarray) -> np.ndarray:
-    """True (H, W) inside connected areas of `blank`, (H, W), of more than 400 px: a speck is no hole."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(blank.astype(np.uint8), connectivity=4)
-    large = stats[:, cv2.CC_STAT_AREA] > NODATA_AREA_PX
-    large[0] = False
-    return large[labels]
-
-
-def half_brightness(scene: Scene, name: str) -> float:
-    """
-    Value above which a pixel of a scene's mask image is foreground: half of the brightest that its kind has, 1 or 255.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or it is not as large as the scene's image.
-    """
-    path = scene.data_dir / name
-    if not path.is_file():
-        raise InputError(f"{scene.path.name} has no mask at {path}; check the pattern in its source")
-    size_px, brightest = _size_and_brightest(path, path.stat().st_mtime_ns)
-    if size_px != scene.size_px:
-        raise InputError(f"{path} has {size_px} px, its image {scene.path.name} {scene.size_px}")
-    return (1 if brightest <= 1 else 255) / 2
-
-
-@lru_cache(maxsize=64)
-def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
-    with opened(path) as file:
-        return (file.width, file.height), int(file.read(1).max())
-
-
-def read_mask_image(scene: Scene, name: str, half: float, window: tuple[int, int, int, int]) -> np.ndarray:
-    """Window of a scene's mask image on the scene's grid; lighter than `half` is foreground."""
-    with opened(scene.data_dir / name) as file:
-        grey = file.read(
-            1,
-            window=Window(*scene.in_file(window)),
-            out_shape=(window[3], window[2]),
-            resampling=Resampling.bilinear,
-            out_dtype=np.float32,
+def _at_gsd(file_grid: Grid, chip_gsd_m: float, stated_gsd_m: float | None, path: Path) -> Grid:
+    """The ground of an image in pixels of the chips' GSD; `stated_gsd_m` counts where the file knows no place."""
+    gsd_m = file_grid.gsd_m if file_grid.crs else stated_gsd_m
+    if not gsd_m:
+        raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
+    width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (file_grid.width, file_grid.height))
+    if min(width, height) < LEAST_SIDE_PX:
+        raise InputError(
+            f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel; a chip has at least "
+            f"{LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
         )
-    return np.where(grey > half, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
+    return file_grid.resampled(width, height)
 
 
 def chosen_area(scene: Scene) -> shapely.Geometry | None:
@@ -246,14 +168,7 @@ def chosen_area(scene: Scene) -> shapely.Geometry | None:
     return _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
 
 
-@lru_cache(maxsize=16)
-def _read_area(area: Path | tuple[float, ...]) -> shapely.Geometry:
-    return area_of_interest(area)
-
-
-def source_name(scene: Scene, label: str) -> str:
-    """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
-    return scene.source[label].replace("{stem}", scene.path.stem)
+_read_area = lru_cache(maxsize=16)(area_of_interest)  # one file for all scenes of a source
 
 
 def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None = None) -> dict[str, OsmLayers]:
@@ -276,27 +191,17 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
     DownloadError
         If Overpass fails; always, since an area that was not downloaded is no area without roads.
     """
-    serves: dict[str, list[Scene]] = {}
-    for scene in scenes:
-        for label in LABELS:
-            if label in scene.source and Path(scene.source[label]).suffix.lower() not in RASTER_SUFFIXES:
-                with or_skip(skipped, scene.path):
-                    if scene.grid.crs is None:
-                        raise InputError(
-                            f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks"
-                        )
-                    serves.setdefault(source_name(scene, label), []).append(scene)
     layers = {}
-    for name, own in serves.items():
-        if any(scene.source.get("overpass") != own[0].source.get("overpass") for scene in own):
+    for name, own in _by_vectors(scenes, skipped).items():
+        source, path = own[0].source, own[0].data_dir / name
+        if any(scene.source.get("overpass") != source.get("overpass") for scene in own):
             raise ParameterError("all sources ask Overpass alike: give them the same `overpass`")
-        path = own[0].data_dir / name
         with or_skip(skipped, path):
             ground = shapely.union_all([_ground(scene) for scene in own])
             if ground.is_empty:
-                raise InputError(f"no image lies in the area {own[0].source['area']} of its source")
+                raise InputError(f"no image lies in the area {source['area']} of its source")
             area = area_of_interest(ground, REACH_M)
-            options = overpass_options(own[0].source.get("overpass", {}))
+            options = overpass_options(source.get("overpass", {}))
             layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
             found = len(getattr(layers[name], task))
             print(f"read {found} {task} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
@@ -307,6 +212,21 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
     return layers
 
 
+def _by_vectors(scenes: list[Scene], skipped: dict[str, str] | None) -> dict[str, list[Scene]]:
+    """Name of a vector source -> the scenes that it serves."""
+    serves: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        for name in scene.label_sources.values():
+            if Path(name).suffix.lower() not in RASTER_SUFFIXES:
+                with or_skip(skipped, scene.path):
+                    if scene.grid.crs is None:
+                        raise InputError(
+                            f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks"
+                        )
+                    serves.setdefault(name, []).append(scene)
+    return serves
+
+
 def _ground(scene: Scene) -> shapely.Geometry:
     """Outline of a scene in degrees, as far as chips are cut from it."""
     outline, chosen = area_of_interest(scene.grid), chosen_area(scene)
@@ -315,10 +235,4 @@ def _ground(scene: Scene) -> shapely.Geometry:
 
 def usable(scenes: list[Scene], skipped: Mapping[str, str]) -> list[Scene]:
     """The scenes of which neither the image nor a file of masks or vectors is among the skipped."""
-    return [s for s in scenes if not {str(p) for p in (s.path, *label_files(s))} & set(skipped)]
-
-
-def label_files(scene: Scene) -> list[Path]:
-    """Files that a scene's masks are read or drawn from."""
-    names = [source_name(scene, label) for label in LABELS if label in scene.source]
-    return [scene.data_dir / name for name in names if name != "overpass"]
+    return [s for s in scenes if not {str(p) for p in (s.path, *s.label_files)} & set(skipped)]

@@ -1,51 +1,43 @@
-"""Where the map lies on the images of an area: the offset of each scene, measured, shown and undone."""
+"""Where the map lies on the images of an area: the offset of each scene, measured, looked at and undone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from lib.chips.sources import Scene, read_scene, source_name
+from lib.chips.imagery import read_scene
+from lib.chips.sources import Scene
 from lib.errors import InputError
+from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
 from lib.mapping.predict import predict_image
 from lib.masks.offset import LEAST_CONFIDENCE, WORKING_GSD_M, estimate_offset
-from lib.masks.rasterize import rasterize_buildings, rasterize_roads
+from lib.masks.rasterize import Window, rasterize_buildings, rasterize_roads
 from lib.networks.checkpoint import TrainedModel
 from lib.osm.lanes import LaneProfile
 from lib.osm.layers import OsmLayers
 
 SIDE_PX = 3072  # the middle of a scene tells its offset as well as all of it, and sooner
+CLOSE_UP_PX = 512  # side of the part that shows an offset
 LEAST_SIDE_M = 200.0  # a scene smaller than a few blocks holds too few roads to tell its offset
 OFFSET_COLUMNS = ("dx_m", "dy_m", "confidence", "error_m")
 GSD_TOLERANCE = 0.1  # share by which the pixels of a model's training may differ from those it is shown
 
 
-def scene_middle(scene: Scene, side_px: int = SIDE_PX) -> tuple[int, int, int, int]:
-    """(col, row, width, height) of the middle of a scene, at most `side_px` wide and high."""
+def scene_middle(scene: Scene, side_px: int = SIDE_PX) -> Window:
+    """Window of the middle of a scene, at most `side_px` wide and high."""
     width, height = min(scene.grid.width, side_px), min(scene.grid.height, side_px)
     return (scene.grid.width - width) // 2, (scene.grid.height - height) // 2, width, height
 
 
-def look_at(
-    scene: Scene,
-    window: tuple[int, int, int, int],
-    layers: Mapping[str, OsmLayers],
-    task: str,
-    profile: LaneProfile,
+def _image_and_mask(
+    scene: Scene, window: Window, layers: Mapping[str, OsmLayers], task: str, profile: LaneProfile
 ) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Image and OSM mask of a window of a scene.
-
-    Returns
-    -------
-    image
-        uint8 (H, W, 3) RGB.
-    mask
-        uint8 (H, W), drawn from the OSM vectors as they came.
-    """
-    image, _ = read_scene(scene.path, scene.in_file(window), (window[3], window[2]))
-    grid, vectors = scene.grid.window(*window), layers[source_name(scene, "osm")]
+    """A window's image, uint8 (H, W, 3) RGB, and its mask, uint8 (H, W), from the OSM vectors as they came."""
+    image, _ = read_scene(scene.path, *scene.in_file(window))
+    grid, vectors = scene.grid.window(*window), layers[scene.label_sources["osm"]]
     if task == "roads":
         return image, rasterize_roads(vectors.roads, grid, profile)
     return image, rasterize_buildings(vectors.buildings, grid)
@@ -87,23 +79,60 @@ def scene_offsets(
     for scene in with_vectors(scenes, layers):
         if min(scene.grid.width, scene.grid.height) * scene.grid.gsd_m < LEAST_SIDE_M:
             continue
-        views = {"image": fine(scene)} if model is None else {"prediction": scene, "image": fine(scene)}
+        views = {"image": _fine(scene)} if model is None else {"prediction": scene, "image": _fine(scene)}
         for by, view in views.items():
-            image, mask = look_at(view, scene_middle(view), layers, task, profile)
-            gsd_m = view.grid.gsd_m
+            image, mask = _image_and_mask(view, scene_middle(view), layers, task, profile)
             if by == "prediction":
-                check_gsd(model, gsd_m)
+                check_gsd(model, view.grid.gsd_m)
                 image = predict_image(model, image, tta="none")
-            found = estimate_offset(image, mask, gsd_m)
-            rows.append({"scene": scene.name, "by": by} | {k: float(getattr(found, k)) for k in OFFSET_COLUMNS})
+            found = estimate_offset(image, mask, view.grid.gsd_m)
+            rows.append({"scene": scene.name, "by": by} | asdict(found))
     return pd.DataFrame(rows, columns=["scene", "by", *OFFSET_COLUMNS])
 
 
-def fine(scene: Scene) -> Scene:
+def _fine(scene: Scene) -> Scene:
     """The scene on a grid of the file's own pixels, or of WORKING_GSD_M where those are finer."""
     own_gsd_m = scene.grid.gsd_m * scene.grid.width / scene.size_px[0]
     share = min(1.0, own_gsd_m / WORKING_GSD_M)
     return replace(scene, grid=scene.grid.resampled(*(max(1, round(n * share)) for n in scene.size_px)))
+
+
+class CloseUp(NamedTuple):
+    """A part of a scene: image, uint8 (H, W, 3) RGB; OSM mask as it came and moved, uint8 (H, W); metres a pixel."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    moved: np.ndarray
+    gsd_m: float
+
+
+def close_up(
+    scene: Scene,
+    layers: Mapping[str, OsmLayers],
+    task: str,
+    profile: LaneProfile,
+    shift_m: tuple[float, float],
+) -> CloseUp:
+    """
+    The busiest CLOSE_UP_PX in the middle of a scene with OSM vectors, at the file's own pixels.
+
+    Parameters
+    ----------
+    shift_m
+        Metres to the east and to the north by which the mask is moved.
+    """
+    scene = _fine(scene)
+    image, mask = _image_and_mask(scene, scene_middle(scene), layers, task, profile)
+    # (H, W): share of foreground in the square around each pixel, of which those that lie within the image compete
+    density = cv2.boxFilter((mask == MASK_FOREGROUND).astype(np.float32), -1, (CLOSE_UP_PX, CLOSE_UP_PX))
+    half = CLOSE_UP_PX // 2
+    inner = density[half : mask.shape[0] - half, half : mask.shape[1] - half]
+    row, col = np.unravel_index(inner.argmax(), inner.shape) if inner.size else (0, 0)
+    part = np.s_[row : row + CLOSE_UP_PX, col : col + CLOSE_UP_PX]
+    right_px, up_px = np.array(shift_m) / scene.grid.gsd_m
+    moved = cv2.warpAffine(mask, np.float32([[1, 0, right_px], [0, 1, -up_px]]), mask.shape[::-1])
+    moved = np.where(moved > MASK_FOREGROUND / 2, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
+    return CloseUp(image[part], mask[part], moved[part], scene.grid.gsd_m)
 
 
 def check_gsd(model: TrainedModel, gsd_m: float) -> None:
@@ -118,7 +147,7 @@ def check_gsd(model: TrainedModel, gsd_m: float) -> None:
 
 def with_vectors(scenes: list[Scene], layers: Mapping[str, OsmLayers]) -> list[Scene]:
     """The scenes whose OSM labels are drawn from vectors."""
-    return [s for s in scenes if "osm" in s.source and source_name(s, "osm") in layers]
+    return [scene for scene in scenes if scene.label_sources.get("osm") in layers]
 
 
 def certain(offsets: pd.DataFrame) -> pd.DataFrame:
@@ -134,6 +163,8 @@ def shifts(
 
     `dx_m` and `dy_m` move all; the scene's certain offset is added.
     """
-    own = {} if offsets is None else {row.Index: (row.dx_m, row.dy_m) for row in certain(offsets).itertuples()}
-    moved = {s.name: np.add((dx_m, dy_m), own.get(s.name, (0.0, 0.0))) for s in scenes}
-    return {name: (round(float(x), 3), round(float(y), 3)) for name, (x, y) in moved.items() if x or y}
+    own_m = {} if offsets is None else {row.Index: (row.dx_m, row.dy_m) for row in certain(offsets).itertuples()}
+    total_m = {s.name: np.add((dx_m, dy_m), own_m.get(s.name, (0.0, 0.0))).tolist() for s in scenes}
+    return {
+        name: (round(east_m, 3), round(north_m, 3)) for name, (east_m, north_m) in total_m.items() if east_m or north_m
+    }

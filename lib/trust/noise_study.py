@@ -7,7 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from lib import apls
+from lib.apls.scoring import score
 from lib.errors import InputError
 from lib.grid import Grid, crs_text
 from lib.masks.offset import estimate_offset, shift
@@ -22,7 +22,18 @@ GSD_M = 0.3  # of the masks that are compared
 
 @dataclass(frozen=True)
 class Pair:
-    """Masks of one place at GSD_M: surveyed, OSM as it came, OSM moved onto the survey; and its row of the table."""
+    """
+    One place: masks at GSD_M, uint8 (H, W), and its row of the table.
+
+    Attributes
+    ----------
+    name
+        Of its files, without suffix.
+    surveyed, osm, moved
+        Masks of the surveyed roads, of OSM's as they came, and of OSM's moved onto the surveyed ones.
+    row
+        Column of `table` -> value.
+    """
 
     name: str
     surveyed: np.ndarray
@@ -48,31 +59,32 @@ def study(folder: Path, profile: LaneProfile = METRIC) -> list[Pair]:
     InputError
         If the folder is not so, or holds no pair.
     """
-    others = (
-        sorted(p for p in Path(folder).iterdir() if p.is_dir() and p.name != "osm") if Path(folder).is_dir() else []
-    )
-    if len(others) != 1 or not (Path(folder) / "osm").is_dir():
+    others = sorted(path for path in folder.glob("*") if path.is_dir() and path.name != "osm")
+    if len(others) != 1 or not (folder / "osm").is_dir():
         raise InputError(f"{folder}: expected the folder `osm` and one other, of surveyed roads; got {others}")
-    paths = sorted(p for p in (Path(folder) / "osm").iterdir() if (others[0] / p.name).is_file())
+    paths = sorted(path for path in (folder / "osm").iterdir() if (others[0] / path.name).is_file())
     if not paths:
         raise InputError(f"{folder}: no file of osm/ has its namesake in {others[0].name}/")
     return [_pair(path, others[0] / path.name, profile) for path in paths]
 
 
 def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
+    """Masks and scores of two vector files of one place."""
     osm, surveyed = (read_osm(path, layers=("roads",)).roads for path in (osm_path, surveyed_path))
+    # one grid over all roads of both, in metres
     crs = surveyed.estimate_utm_crs()
     osm, surveyed = osm.to_crs(crs), surveyed.to_crs(crs)
     left, bottom, right, top = pd.concat([osm.geometry, surveyed.geometry]).total_bounds
-    size = int(np.ceil((right - left) / GSD_M)), int(np.ceil((top - bottom) / GSD_M))
-    grid = Grid((GSD_M, 0.0, left, 0.0, -GSD_M, top), crs_text(crs), *size)
+    width, height = (int(np.ceil(side_m / GSD_M)) for side_m in (right - left, top - bottom))
+    grid = Grid((GSD_M, 0.0, left, 0.0, -GSD_M, top), crs_text(crs), width, height)
+    # the surveyed mask takes the place of what a model would predict
     truth, before = rasterize_roads(surveyed, grid, profile), rasterize_roads(osm, grid, profile)
     found = estimate_offset(truth.astype(np.float32) / 255, before, GSD_M)
     moved = shift(osm, found.dx_m, found.dy_m)
     after = rasterize_roads(moved, grid, profile)
     scores = PixelScores()
-    scores.update(before, truth)
-    scores.update(after, truth)
+    for mask in (before, after):
+        scores.update(mask, truth)
     iou_before, iou_after = scores.table()["iou"]
     row = {
         "place": osm_path.stem,
@@ -91,11 +103,12 @@ def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
 
 
 def _apls(truth: gpd.GeoDataFrame, proposal: gpd.GeoDataFrame, grid: Grid) -> float:
+    """APLS (strict) between the lines themselves, in pixels of the grid."""
     lines = []
     for frame in (truth, proposal):
-        xy, starts = lines_in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid)
-        lines.append(np.split(xy, starts[1:-1]))
-    return apls.score(*lines, mode="strict", gsd_m=GSD_M).apls
+        xy_px, starts = lines_in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid)
+        lines.append(np.split(xy_px, starts[1:-1]))
+    return score(*lines, mode="strict", gsd_m=GSD_M).apls
 
 
 def table(pairs: list[Pair]) -> pd.DataFrame:

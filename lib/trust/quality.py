@@ -19,7 +19,6 @@ What is not known is empty, and no rule applies to it.
 """
 
 import difflib
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,8 +27,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.chips.manifest import grid_of, load_manifest, read_image, read_mask, write_manifest
-from lib.chips.sources import Scene, source_name
+from lib.chips.manifest import LABELS, load_manifest, read_image, read_mask, windows_of, write_manifest
+from lib.chips.sources import Scene
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.mapping.predict import predict_image
@@ -42,23 +41,15 @@ from lib.osm.lanes import LaneProfile
 from lib.osm.layers import OsmLayers
 from lib.paths import write_whole
 from lib.scores.evaluate import to_mask
-from lib.scores.metrics import PixelScores, count_pixels, pixel_scores
+from lib.scores.metrics import PixelScores, pixel_scores
 from lib.trust.alignment import certain, check_gsd, with_vectors
 
-MEASURES = (
-    *("road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean", "iou_predicted"),
-)
+MEASURES = ("road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean", "iou_predicted")
 TABLE_NAME = "quality.csv"  # beside the manifest
 DAYS_A_YEAR = 365.25
-RULE = re.compile(r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
-COMPARISONS = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+RULE = re.compile(rf"\s*(\w+)\s*({'|'.join(COMPARISONS)})\s*({NUMBER})\s*")
 
 
 def chip_table(
@@ -87,14 +78,14 @@ def chip_table(
     """
     chips = manifest[manifest["label"] == "osm"]
     table = chips[["chip", "scene", "split"]].assign(**dict.fromkeys(MEASURES, np.nan))
-    drawn = with_vectors(scenes, layers)
-    for scene in drawn:
-        own = chips.index[chips["scene"] == scene.name]
-        layer = layers[source_name(scene, "osm")]
-        table.loc[own, "osm_age_years"] = age_years(layer.date)
+    for scene in with_vectors(scenes, layers):
+        own = chips[chips["scene"] == scene.name]
+        layer = layers[scene.label_sources["osm"]]
+        table.loc[own.index, "osm_age_years"] = age_years(layer.date)
         if task == "roads" and len(own):
             roads = shift(layer.roads, *shifts_m.get(scene.name, (0.0, 0.0)))
-            table.loc[own, "road_m"] = _road_m(chips.loc[own], scene, roads, profile)
+            table.loc[own.index, "road_m"] = _road_m(own, scene, roads, profile)
+    # the certain offset of each scene, or else the first
     known = pd.concat([certain(offsets), offsets.drop_duplicates("scene").set_index("scene")])
     known = known[~known.index.duplicated()]
     table["offset_m"] = table["scene"].map(np.hypot(known["dx_m"], known["dy_m"])).astype(float)
@@ -102,6 +93,7 @@ def chip_table(
     agreement = label_agreement(manifest)
     if len(agreement):
         table["iou_clean"] = table["chip"].map(agreement.set_index("chip")["iou"])
+    predicted = PixelScores()
     for chip in chips.itertuples():
         mask = read_mask(chip.mask)
         lost = np.count_nonzero(mask == MASK_IGNORE)
@@ -110,20 +102,18 @@ def chip_table(
         if model is not None:
             check_gsd(model, chip.gsd_m)
             probability = predict_image(model, read_image(chip.image), tta="none")
-            counts = count_pixels(to_mask(probability, model.info.threshold), mask)
-            union = counts["tp"] + counts["fp"] + counts["fn"]
-            table.loc[chip.Index, "iou_predicted"] = counts["tp"] / union if union else 1.0
+            predicted.update(to_mask(probability, model.info.threshold), mask)
+    if model is not None and len(chips):
+        table["iou_predicted"] = predicted.table()["iou"].to_numpy()
     return table.reset_index(drop=True)
 
 
 def _road_m(chips: pd.DataFrame, scene: Scene, roads: pd.DataFrame, profile: LaneProfile) -> np.ndarray:
-    """Metres of the centrelines that are drawn on each chip of a scene."""
+    """Metres of the centrelines that are drawn on each chip of a scene, (chips,)."""
     index = index_roads(roads, scene.grid, profile)
-    grids = [grid_of(chip) for chip in chips.itertuples()]
-    origins = np.rint(scene.grid.world_to_pixel(np.array([(g.transform[2], g.transform[5]) for g in grids])))
-    windows = np.column_stack([origins, [(g.width, g.height) for g in grids]])
-    window, _, length_px = lengths_in_windows(index.xy / SUBPIXELS, index.starts, windows)
-    return np.bincount(window, length_px, len(chips)) * scene.grid.gsd_m
+    # one entry a piece of line in a chip: number of the chip, and length
+    chip, _, length_px = lengths_in_windows(index.xy / SUBPIXELS, index.starts, windows_of(chips, scene.grid))
+    return np.bincount(chip, length_px, len(chips)) * scene.grid.gsd_m
 
 
 def age_years(date: str | None) -> float:
@@ -149,11 +139,11 @@ def meets(table: pd.DataFrame, rule: str) -> pd.Series:
         raise ParameterError(
             f"a rule is a measure, one of {' '.join(COMPARISONS)}, and a number, such as 'road_m < 50'; got {rule!r}"
         )
-    name, sign, number = match.groups()
+    name, comparison, number = match.groups()
     if name not in MEASURES:
         near = difflib.get_close_matches(name, MEASURES, n=1, cutoff=0)[0]
         raise ParameterError(f"rule {rule!r}: no measure {name!r}; the nearest is {near!r}, all are {list(MEASURES)}")
-    return COMPARISONS[sign](table[name], float(number)) & table[name].notna()
+    return table.eval(f"{name} {comparison} @number", local_dict={"number": float(number)}) & table[name].notna()
 
 
 def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
@@ -206,25 +196,32 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
 
 def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
     """
-    OSM-labelled training chips that deserve a look first: the least agreement, else the least on them;
-    with a `title`.
+    OSM-labelled training chips that deserve a look first: those that agree least, or else have the least drawn on them.
 
     Parameters
     ----------
     table, manifest
         From `chip_table` and `lib.chips.manifest.load_manifest`.
+    count
+        How many chips at most.
+
+    Returns
+    -------
+    chips
+        Rows of the manifest, the worst first, with a `title` that states the measure.
     """
     train = table[table["split"] == "train"]
-    texts = {
+    titles = {
         "iou_clean": "IoU with the clean mask {:.2f}",
         "iou_predicted": "IoU with the prediction {:.2f}",
         "road_m": "{:.0f} m of road",
         "foreground": "{:.1%} foreground",
     }
-    name = next((name for name in texts if train[name].min() < train[name].max()), "foreground")
-    rows = train[train[name].notna()].nsmallest(count, name)
-    rows = rows.assign(title=[texts[name].format(value) for value in rows[name]])[["chip", "title"]]
-    return rows.merge(manifest[manifest["label"] == "osm"], on="chip")
+    # the first measure by which chips differ; a comparison with NaN is False, so that unknown ones are passed over
+    measure = next((name for name in titles if train[name].min() < train[name].max()), "foreground")
+    worst = train[train[measure].notna()].nsmallest(count, measure)
+    worst = worst.assign(title=worst[measure].map(titles[measure].format))[["chip", "title"]]
+    return worst.merge(manifest[manifest["label"] == "osm"], on="chip")
 
 
 def summary(agreement: pd.DataFrame) -> dict[str, float] | None:
@@ -243,12 +240,10 @@ def label_agreement(manifest: pd.DataFrame) -> pd.DataFrame:
     table
         One row a chip: `chip`, counts and scores of `lib.scores.metrics.PixelScores`; empty if no chip has both.
     """
-    paths = manifest.pivot_table(index="chip", columns="label", values="mask", aggfunc="first")
-    if not {"osm", "clean"} <= set(paths.columns):
-        return pd.DataFrame()
+    masks = manifest.pivot(index="chip", columns="label", values="mask").reindex(columns=list(LABELS)).dropna()
     scores = PixelScores()
-    for chip, row in paths.dropna().iterrows():
-        osm, clean = read_mask(row["osm"]), read_mask(row["clean"])
+    for chip in masks.itertuples():
+        osm, clean = read_mask(chip.osm), read_mask(chip.clean)
         clean[osm == MASK_IGNORE] = MASK_IGNORE
-        scores.update(osm, clean, chip=chip)
+        scores.update(osm, clean, chip=chip.Index)
     return scores.table()

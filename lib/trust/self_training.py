@@ -86,6 +86,7 @@ def relabel(
     paths = predict_chips(model, chosen, out_dir, tta="none", progress=progress)
     drawn = erased = 0
     for scene, chips in chosen.groupby("scene", sort=False):
+        # one offset for all chips of a scene, then each chip for itself
         masks = [read_mask(path) for path in chips["mask"]]
         probabilities = [read_probability(path) for path in paths[chips.index]]
         shift_m = scene_offset(probabilities, masks, chips["gsd_m"].iloc[0], options.max_offset_m)
@@ -139,6 +140,7 @@ def move(mask: np.ndarray, right_px: float, up_px: float) -> np.ndarray:
 
 
 def _moved(levels: np.ndarray, right_px: float, up_px: float, beyond: int) -> np.ndarray:
+    """Levels, uint8 (H, W), moved by whole pixels; `beyond` enters from outside."""
     matrix = np.array([[1, 0, round(right_px)], [0, 1, -round(up_px)]], np.float32)
     return cv2.warpAffine(levels, matrix, levels.shape[::-1], flags=cv2.INTER_NEAREST, borderValue=beyond)
 
@@ -156,8 +158,8 @@ def mend(mask: np.ndarray, probability: np.ndarray, threshold: float, options: R
     threshold
         From which the network's validation takes a pixel for foreground.
     """
-    p = np.clip(probability, SURE, 1 - SURE)
-    odds = p / (1 - p) / (threshold / (1 - threshold))
+    probability = np.clip(probability, SURE, 1 - SURE)
+    odds = probability / (1 - probability) / (threshold / (1 - threshold))  # (H, W), 1 at the threshold
     mended = mask.copy()
     mended[(mask == MASK_BACKGROUND) & (odds >= options.add_odds)] = MASK_FOREGROUND
     mended[(mask == MASK_FOREGROUND) & (odds * options.drop_odds <= 1)] = MASK_BACKGROUND

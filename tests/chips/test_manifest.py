@@ -1,24 +1,22 @@
-"""Chips: manifest, reading, and splits that share no ground."""
+"""The manifest of chips, and reading and writing what it lists."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lib.chips.manifest import (
     COLUMNS,
     load_manifest,
     read_image,
     read_mask,
-    read_weights,
+    read_weight_levels,
     select,
-    split_by_place,
-    split_by_scene,
+    windows_of,
     write_manifest,
     write_png,
 )
 from lib.errors import InputError
+from lib.grid import Grid
 
 
 @pytest.fixture
@@ -55,9 +53,9 @@ def test_weights_are_optional_and_64_counts_once(folder):
     write_manifest(manifest, folder / "manifest.csv")
     again = load_manifest(folder)
     assert list(again["weight"].map(bool)) == [True, False, False, False]
-    assert (read_weights(again["weight"][0]) == 0.5).all()
+    assert (read_weight_levels(again["weight"][0]) == 32).all()
     with pytest.raises(InputError, match="weights"):
-        read_weights(folder / "nowhere.png")
+        read_weight_levels(folder / "nowhere.png")
 
 
 def test_manifest_errors_say_what_to_do(tmp_path, folder):
@@ -90,47 +88,16 @@ def test_bad_files_are_named(tmp_path):
         read_mask(grey)
 
 
-boxes = st.lists(
-    st.tuples(st.floats(0, 1000), st.floats(0, 300), st.floats(1, 80), st.floats(1, 80)), min_size=1, max_size=60
-)
-
-
-@given(boxes, st.floats(0, 0.4), st.floats(0, 0.4), st.floats(0, 50))
-def test_splits_never_share_ground(rows, val_share, test_share, gap):
-    x, y, w, h = np.array(rows).T
-    bounds = np.column_stack([x, y, x + w, y + h])
-    splits = split_by_place(bounds, val_share, test_share, gap)
-    axis = int(np.argmax(bounds[:, 2:].max(0) - bounds[:, :2].min(0)))
-    order = [bounds[splits == s] for s in ("train", "val", "test")]
-    for i, first in enumerate(order):
-        for second in order[i + 1 :]:
-            if len(first) and len(second):
-                assert first[:, axis + 2].max() <= second[:, axis].min() - gap + 1e-2
-
-
-def test_a_grid_of_chips_loses_none_to_the_lines_between_splits():
-    x, y = np.meshgrid(np.arange(10) * 256.0, np.arange(6) * 256.0)
-    bounds = np.column_stack([x.ravel(), y.ravel(), x.ravel() + 256, y.ravel() + 256])
-    splits = split_by_place(bounds, 0.15, 0.25)
-    assert dict(pd.Series(splits).value_counts()) == {"train": 36, "val": 6, "test": 18}
-
-
-def test_scales_of_one_place_are_split_by_place_not_by_file():
-    """A small chip that lies inside a large one is always in the same split, or in none."""
-    large = np.array([[i * 100.0, 0, i * 100.0 + 100, 100] for i in range(7)])
-    small = np.array([[i * 25.0, 0, i * 25.0 + 25, 25] for i in range(28)])
-    splits = split_by_place(np.vstack([large, small]), 0.2, 0.2)
-    for i in range(28):
-        assert splits[7 + i] == splits[i // 4] or splits[i // 4] == ""
-
-
-@given(st.integers(3, 60), st.integers(0, 10))
-def test_scenes_split_whole_and_every_split_has_one(count, seed):
-    split = split_by_scene([f"s{i:02d}" for i in range(count)] * 2, 0.1, 0.2, seed)
-    assert len(split) == count and set(split.values()) == {"train", "val", "test"}
-    assert split == split_by_scene([f"s{i:02d}" for i in reversed(range(count))], 0.1, 0.2, seed)
-
-
-def test_shares_that_leave_nothing_to_train_on_are_refused():
-    with pytest.raises(InputError, match="leave a rest"):
-        split_by_scene(["a", "b"], 0.5, 0.5, 0)
+def test_chips_are_found_again_in_their_scene():
+    scene = Grid((0.5, 0, 500_000.0, 0, -0.5, 6_700_000.0), "EPSG:32635", 400, 300)
+    windows = [(0, 0, 64, 64), (336, 200, 64, 50)]
+    grids = [scene.window(*window) for window in windows]
+    chips = pd.DataFrame(
+        {
+            "transform": [" ".join(f"{v:.12g}" for v in grid.transform) for grid in grids],
+            "crs": [grid.crs for grid in grids],
+            "width": [grid.width for grid in grids],
+            "height": [grid.height for grid in grids],
+        }
+    )
+    assert windows_of(chips, scene) == windows

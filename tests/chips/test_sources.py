@@ -4,6 +4,7 @@ import errno
 import subprocess
 from pathlib import Path
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -198,3 +199,31 @@ def test_areas_of_interest_from_files(folder):
     gpd.GeoDataFrame(geometry=[shapely.Point(24, 60)], crs="EPSG:4326").to_file(folder / "point.gpkg")
     with pytest.raises(InputError, match=r"point\.gpkg: expected the polygons"):
         area_of_interest(folder / "point.gpkg")
+
+
+def test_sources_that_cannot_work_say_why(folder):
+    with pytest.raises(ParameterError, match="knows the keys"):
+        find_scenes({"images": "*.tif", "osmm": "x"}, folder, 0.5)
+    with pytest.raises(ParameterError, match="needs `images`"):
+        find_scenes({"images": "*.tif"}, folder, 0.5)
+    with pytest.raises(InputError, match="is data_dir right"):
+        find_scenes(SOURCE | {"images": "*.jp2"}, folder, 0.5)
+    cv2.imwrite(str(folder / "bare.png"), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(InputError, match="give its source a `gsd_m`"):
+        find_scenes(SOURCE | {"images": "*.png"}, folder, 0.5)
+    bare = find_scenes(SOURCE | {"images": "*.png", "gsd_m": 1.0}, folder, 0.5)
+    with pytest.raises(InputError, match="not georeferenced"):
+        read_vectors(bare, "roads")
+    (folder / "text.tif").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.tif"):
+        find_scenes(SOURCE, folder, 0.5)
+
+
+def test_scenes_that_are_called_alike(folder):
+    for x in (299_000, 299_001):
+        path = folder / "19" / str(x) / "151000.png"
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), np.full((256, 256, 3), 90, np.uint8))
+    tiles = find_scenes(SOURCE | {"images": "19/*/*.png"}, folder, 0.5)
+    assert [s.name for s in tiles] == ["19-299000-151000", "19-299001-151000"]
+    assert tiles[0].grid.crs == "EPSG:3857"

@@ -4,28 +4,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.chips.manifest import load_manifest, read_mask, read_weights, write_manifest, write_png
+from lib.chips.manifest import load_manifest, read_mask, read_weight_levels, write_manifest, write_png
 from lib.errors import ParameterError
-from lib.networks.checkpoint import CheckpointInfo, TrainedModel
-from lib.networks.models import ModelConfig
 from lib.trust.self_training import RelabelOptions, mend, move, relabel
 
 SIDE_PX = 128
-
-
-class Brightness(torch.nn.Module):
-    """Sees a street wherever the image is bright."""
-
-    def __init__(self):
-        super().__init__()
-        self.gain = torch.nn.Parameter(torch.tensor(8.0))
-
-    def forward(self, x):
-        return self.gain * (x.mean(dim=1, keepdim=True) - 0.5)
 
 
 def streets(seed: int) -> np.ndarray:
@@ -63,11 +49,10 @@ def town(tmp_path):
     return write_manifest(pd.DataFrame(rows), tmp_path / "manifest.csv"), truths
 
 
-def test_masks_come_nearer_to_the_truth(town, tmp_path):
+def test_masks_come_nearer_to_the_truth(town, bright_model, tmp_path):
     path, truths = town
-    info = CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.4)
     lines = []
-    found = relabel(TrainedModel(Brightness().eval(), info, "x"), path, tmp_path / "p", progress=lines.append)
+    found = relabel(bright_model(threshold=0.4), path, tmp_path / "p", progress=lines.append)
     assert "masks moved by 3.0 m to the east, 2.0 m to the north" in " ".join(lines)
     before, after = load_manifest(path), load_manifest(found)
     train = after["split"] == "train"
@@ -75,16 +60,15 @@ def test_masks_come_nearer_to_the_truth(town, tmp_path):
     for chip, old in zip(after[train].itertuples(), before[train].itertuples(), strict=True):
         assert iou(read_mask(old.mask), truths[chip.chip]) < 0.6
         assert iou(read_mask(chip.mask), truths[chip.chip]) > 0.95
-        moved = np.roll(read_weights(old.weight), (-2, 3), axis=(0, 1))
-        np.testing.assert_array_equal(read_weights(chip.weight)[:-2, 3:], moved[:-2, 3:])
+        moved = np.roll(read_weight_levels(old.weight), (-2, 3), axis=(0, 1))
+        np.testing.assert_array_equal(read_weight_levels(chip.weight)[:-2, 3:], moved[:-2, 3:])
 
 
-def test_a_network_that_sees_nothing_moves_nothing(town, tmp_path):
+def test_a_network_that_sees_nothing_moves_nothing(town, bright_model, tmp_path):
     path, _ = town
-    blind = Brightness().eval()
-    blind.gain.data.zero_()
-    info = CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.5)
-    found = load_manifest(relabel(TrainedModel(blind, info, "x"), path, tmp_path / "p", progress=lambda _: None))
+    blind = bright_model(threshold=0.5)
+    blind.network.gain.data.zero_()
+    found = load_manifest(relabel(blind, path, tmp_path / "p", progress=lambda _: None))
     for old, new in zip(load_manifest(path)["mask"], found["mask"], strict=True):
         np.testing.assert_array_equal(read_mask(old), read_mask(new))
 

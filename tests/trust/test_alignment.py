@@ -1,0 +1,49 @@
+"""Offsets of scenes: measured where there is enough to see, and believed where certain."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.chips.sources import find_scenes, read_vectors
+from lib.masks.offset import LEAST_CONFIDENCE
+from lib.osm.lanes import METRIC
+from lib.sample.places import TRUE_OFFSETS_M, make_sample
+from lib.trust.alignment import OFFSET_COLUMNS, certain, close_up, scene_offsets, shifts
+
+
+def test_offsets_are_measured_for_large_scenes_with_vectors_only(built):
+    _, scenes, layers = built
+    found = scene_offsets(scenes, layers, "roads", METRIC)
+    assert list(found["scene"]) == ["scene"]
+    assert scene_offsets(scenes, {}, "roads", METRIC).empty
+    found["confidence"] = 0.1
+    assert shifts(scenes, found) == {}
+    assert shifts(scenes, found.assign(confidence=1.0, dx_m=1.0, dy_m=2.0), 0.5) == {"scene": (1.5, 2.0)}
+
+
+def test_a_close_up_shows_the_mask_before_and_after_the_move(built):
+    _, scenes, layers = built
+    seen = close_up(scenes[0], layers, "roads", METRIC, (0.0, 5.0))
+    assert seen.image.shape == (*seen.mask.shape, 3) and seen.mask.shape == seen.moved.shape and seen.gsd_m == 0.5
+    assert np.array_equal(seen.moved[:-10], seen.mask[10:])  # 5 m north, at 0.5 m
+
+
+@pytest.mark.slow
+def test_offsets_of_the_sample_are_right_within_a_pixel_though_chips_are_coarser(tmp_path):
+    make_sample(tmp_path)
+    source = {"images": "images/*.tif", "osm": "vectors/{stem}_osm.gpkg"}
+    scenes = find_scenes(source, tmp_path, 1.0)  # chips of 1 m: the offset is measured in the file's pixels, 0.5 m
+    found = scene_offsets(scenes, read_vectors(scenes, "roads"), "roads", METRIC)
+    assert len(found) == len(scenes) == 2
+    for row in found.itertuples():
+        east_m, north_m = TRUE_OFFSETS_M[row.scene]
+        assert np.hypot(row.dx_m + east_m, row.dy_m + north_m) < 0.5
+        assert row.confidence > LEAST_CONFIDENCE
+
+
+def test_predictions_are_believed_before_the_image_and_only_where_certain():
+    columns = ["scene", "by", *OFFSET_COLUMNS]
+    rows = [["a", "prediction", 1, 2, 0.9, 0], ["a", "image", 3, 4, 0.9, 0]]
+    rows += [["b", "prediction", 1, 2, 0.1, 0], ["b", "image", 3, 4, 0.9, 0], ["c", "image", 1, 1, 0.2, 0]]
+    found = certain(pd.DataFrame(rows, columns=columns))
+    assert found["dx_m"].to_dict() == {"a": 1, "b": 3}
