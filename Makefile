@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 
-.PHONY: help demo test setup lab report results lint sync lock clean
+.PHONY: help demo test setup lab report results findings lint sync lock clean
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -45,6 +45,9 @@ lab: $(READY)  ## JupyterLab on the notebooks
 
 results: $(READY)  ## two stages against one, over seeds and clean chips: results/clean_chips.csv
 	$(BIN)/python -m benchmarks.experiments clean-chips
+
+findings:  ## what libraries of this field do against expectation: runs each script of findings/, installing its packages
+	@for script in findings/*.sh; do echo "== $$script"; bash "$$script" || exit 1; done
 
 lint: $(READY)  ## style of the code
 	$(BIN)/ruff check .
