@@ -55,10 +55,9 @@ def peer(mask: np.ndarray) -> nx.MultiGraph:
 
 def ours_bare(mask: np.ndarray) -> tuple[np.ndarray, ...]:
     """Skeleton and traced graph only: what the peer does, without the repairs and measures of mask_to_graph."""
-    state, stride = thinning.padded(mask, 128)
-    points, code = thinning.thin(state, stride)
-    nodes, pixels, edges, first, chain = thinning.trace(points, state, code, stride)
-    return nodes, edges, *linework.polylines(nodes, edges, first, chain, stride)
+    flags, stride = thinning.padded(mask, 128)
+    chains = thinning.trace(*thinning.thin(flags, stride))
+    return chains.nodes, chains.edges, *linework.polylines(chains, stride)
 
 
 def topology(nodes: int, edges: np.ndarray) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import shapely
 
 IOU_THRESHOLD = 0.5  # from which a proposal is the building: SpaceNet 1, 2 and 4
+NEXT, CHILD, PARENT = 0, 2, 3  # columns of OpenCV's hierarchy of contours: numbers of other contours, -1 for none
 LEAST_AGREEMENT = 0.8  # IoU with its outline below which a right-angled polygon is given up: the house is round
 
 
@@ -84,9 +85,7 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     ParameterError
         If gsd_m is not a positive number.
     """
-    if not gsd_m > 0:
-        raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
-    at_least = least_foreground(mask, options.threshold)
+    at_least = least_foreground(mask, gsd_m, options.threshold)
     built = (mask >= at_least).astype(np.uint8)
     parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
     outlines = [polygon for part, x, y in parts for polygon in _outlines(part, x, y)]
@@ -133,12 +132,12 @@ def _outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
     rings = [(contour[:, 0] + 1) // 2 + np.array([x, y]) for contour in contours]
     polygons = []
     for i, ring in enumerate(rings):
-        if hierarchy[0, i, 3] >= 0:
-            continue
-        holes, child = [], hierarchy[0, i, 2]
+        if hierarchy[0, i, PARENT] >= 0:
+            continue  # a hole
+        holes, child = [], hierarchy[0, i, CHILD]
         while child >= 0:
             holes.append(rings[child])
-            child = hierarchy[0, child, 0]
+            child = hierarchy[0, child, NEXT]
         whole = shapely.make_valid(shapely.Polygon(ring, holes)).simplify(0)
         polygons += [part for part in getattr(whole, "geoms", [whole]) if part.geom_type == "Polygon"]
     return polygons
@@ -167,7 +166,8 @@ def right_angled(polygon: shapely.Polygon) -> shapely.Polygon:
     import shapely
 
     vertices = np.asarray(polygon.exterior.coords)[:-1]
-    walls = np.roll(vertices, -1, axis=0) - vertices
+    walls = np.roll(vertices, -1, axis=0) - vertices  # (walls, 2) x, y from a corner to the next
+    # four times the angle is the same for all four directions of a right-angled house: so they can be averaged
     turn = np.angle(np.sum(np.hypot(*walls.T) * np.exp(4j * np.arctan2(walls[:, 1], walls[:, 0])))) / 4
     to_axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])  # rows x, y: times from the right
     rings = [np.asarray(ring.coords)[:-1] @ to_axes for ring in (polygon.exterior, *polygon.interiors)]
@@ -182,20 +182,27 @@ def right_angled(polygon: shapely.Polygon) -> shapely.Polygon:
 
 
 def _axis_aligned(ring: np.ndarray) -> np.ndarray | None:
-    """Corners of a ring whose walls are made horizontal and vertical in turn; None if fewer than four remain."""
+    """
+    Corners of a ring whose walls are made horizontal and vertical in turn; None if fewer than four remain.
+
+    Ring and result are (corners, 2) x, y without the first corner again at the end.
+    """
     walls = np.roll(ring, -1, axis=0) - ring
-    across = np.abs(walls[:, 1]) > np.abs(walls[:, 0])  # vertical walls
-    changes = np.flatnonzero(across != np.roll(across, 1))
-    if len(changes) < 4:
+    is_vertical = np.abs(walls[:, 1]) > np.abs(walls[:, 0])
+    is_change = is_vertical != np.roll(is_vertical, 1)
+    if is_change.sum() < 4:
         return None
-    order = (np.arange(len(ring)) + changes[0]) % len(ring)
-    run = np.cumsum(np.isin(order, changes)) - 1
-    length, middle = np.hypot(*walls[order].T), ring[order] + 0.5 * walls[order]
-    axis = np.where(across[order], 0, 1)
-    place = np.bincount(run, length * middle[np.arange(len(order)), axis]) / np.bincount(run, length)
-    before = np.roll(place, 1)
-    vertical = across[order][np.flatnonzero(np.diff(run, prepend=-1))]
-    return np.column_stack([np.where(vertical, place, before), np.where(vertical, before, place)])
+    # from the first change on, walls of one kind that follow each other are one side
+    ring, walls, is_vertical, is_change = (
+        np.roll(array, -is_change.argmax(), axis=0) for array in (ring, walls, is_vertical, is_change)
+    )
+    side = np.cumsum(is_change) - 1
+    # a vertical side has one x, a horizontal one y: the mean of its walls' middles, weighted by their lengths
+    length, middle = np.hypot(*walls.T), ring + 0.5 * walls
+    place = np.bincount(side, length * np.where(is_vertical, *middle.T)) / np.bincount(side, length)
+    # a side starts where the one before it ends
+    before, is_vertical = np.roll(place, 1), is_vertical[is_change]
+    return np.column_stack([np.where(is_vertical, place, before), np.where(is_vertical, before, place)])
 
 
 @dataclass(frozen=True)
@@ -209,15 +216,12 @@ class BuildingScore:
         Counts.
     matches
         For each proposal the number of its true building, or -1.
-    ious
-        For each proposal the best IoU with a building that was still free; 0 where it met none.
     """
 
     tp: int
     fp: int
     fn: int
     matches: np.ndarray
-    ious: np.ndarray
 
     @property
     def precision(self) -> float:
@@ -273,25 +277,24 @@ def building_f1(
     if confidence is not None and len(confidence) != len(proposed):
         raise InputError(f"Expected a confidence for each of {len(proposed)} proposals, got {len(confidence)}.")
     true, said = shapely.make_valid(np.array(truth, object)), shapely.make_valid(np.array(proposed, object))
-    matches, ious = np.full(len(said), -1), np.zeros(len(said))
+    matches = np.full(len(said), -1)
     if len(true) and len(said):
-        i, j = shapely.STRtree(true).query(said, predicate="intersects")
-        shared = shapely.area(shapely.intersection(said[i], true[j]))
-        whole = shapely.area(said[i]) + shapely.area(true[j]) - shared
+        # pairs that meet, (pairs,) each, by rising proposal: those of proposal k are first[k]:first[k + 1]
+        proposal, building = shapely.STRtree(true).query(said, predicate="intersects")
+        first = np.searchsorted(proposal, np.arange(len(said) + 1))
+        shared = shapely.area(shapely.intersection(said[proposal], true[building]))
+        whole = shapely.area(said[proposal]) + shapely.area(true[building]) - shared
         iou = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-        first, free = np.searchsorted(i, np.arange(len(said) + 1)), np.ones(len(true), bool)
+        is_free = np.ones(len(true), bool)
         order = np.arange(len(said)) if confidence is None else np.argsort(-np.asarray(confidence), kind="stable")
         for k in order:
-            candidates = j[first[k] : first[k + 1]]
-            overlaps = np.where(free[candidates], iou[first[k] : first[k + 1]], 0.0)
-            if len(overlaps) and overlaps.max() > 0:
-                best = int(overlaps.argmax())
-                ious[k] = overlaps[best]
-                if ious[k] >= iou_threshold:
-                    matches[k] = candidates[best]
-                    free[candidates[best]] = False
+            candidates = building[first[k] : first[k + 1]]
+            overlaps = np.where(is_free[candidates], iou[first[k] : first[k + 1]], 0.0)
+            if overlaps.max(initial=0) >= iou_threshold:
+                matches[k] = candidates[overlaps.argmax()]
+                is_free[matches[k]] = False
     tp = int((matches >= 0).sum())
-    return BuildingScore(tp, len(said) - tp, len(true) - tp, matches, ious)
+    return BuildingScore(tp, len(said) - tp, len(true) - tp, matches)
 
 
 def score_buildings(

@@ -1,53 +1,110 @@
 """
 Polylines of a skeleton, compiled: measured, straightened at junctions, carried to the true ends of roads.
 
-Lines are one flat (P, 2) float64 array of x, y and the (m + 1,) offsets `at`: line k is xy[at[k]:at[k + 1]].
-Coordinates are the project's: x right, y down, px, (0, 0) the outer corner of the first pixel.
+Coordinates are the project's: x right, y down, px, (0, 0) the outer corner of the mask's first pixel. Vertices are
+dropped by Douglas and Peucker's rule, here and not by shapely.simplify: that takes twice as long as all of
+`shape_lines`, and where two vertices lie off by the same it keeps the other one.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from lib.mapping.thinning import MARGIN, MASK, radius
+from lib.mapping.thinning import MARGIN, MASK, Chains, Skeleton, radius
 
-THROUGH, END, JUNCTION = 0, 1, 2  # kinds of a node: passed through (also a ring's start), dead end, junction
 SMOOTHING_PASSES = 4  # of the weights 1/4 1/2 1/4: enough to level the stairs of a pixel line, 1 px high
 SAMPLES = 25  # places at which the width of a line is measured
 MARCH_STEP_PX = 0.5  # step at which a dead end is followed to the mask's edge
 
 
+class Polylines(NamedTuple):
+    """Lines as flat arrays: line k is xy[starts[k]:starts[k + 1]]; xy (P, 2) float64, px, starts (m + 1,) int64."""
+
+    xy: np.ndarray
+    starts: np.ndarray
+
+
+class EndRules(NamedTuple):
+    """Size of the image (width, height), how near to its border a road goes on, px, and whether caps are round."""
+
+    size_px: tuple[int, int]
+    border_px: float
+    is_round: bool
+
+
+class DeadEnds(NamedTuple):
+    """
+    Ends of lines that stop in the open, an entry each in all arrays.
+
+    Attributes
+    ----------
+    line, side
+        (E,) int64: number of the line; 0 for its first vertex, 1 for its last.
+    xy
+        (E, 2) float64: that vertex, px.
+    tip
+        (E, 2) float64: the mask's edge straight ahead of it, px.
+    direction
+        (E, 2) float64: unit vector that leads there.
+    """
+
+    line: np.ndarray
+    side: np.ndarray
+    xy: np.ndarray
+    tip: np.ndarray
+    direction: np.ndarray
+
+
+class Ahead(NamedTuple):
+    """
+    What lies across the gap ahead of each dead end, an entry each in all arrays.
+
+    Attributes
+    ----------
+    partner
+        (E,) int64: the dead end that it is to be joined with, or -1.
+    line
+        (E,) int64: the line that it meets, or -1.
+    segment, share
+        (E,) int64 and float64: where it meets the line: this share of the way from vertex `segment` to the next one.
+    """
+
+    partner: np.ndarray
+    line: np.ndarray
+    segment: np.ndarray
+    share: np.ndarray
+
+
 @njit(cache=True)
-def polylines(nodes, edges, first, chain, stride):
-    """Flat lines from traced chains: node u, the chain's pixel centres, node v; and each line's length, px."""
-    m, shift = len(edges), 0.5 - MARGIN
-    xy, at, lengths = np.empty((chain.size + 2 * m, 2)), np.zeros(m + 1, np.int64), np.zeros(m)
-    n = 0
-    for k in range(m):
-        u, v = edges[k, 0], edges[k, 1]
-        xy[n, 0], xy[n, 1] = nodes[u, 0] + shift, nodes[u, 1] + shift
-        for i in range(first[k], first[k + 1]):
-            n += 1
-            xy[n, 0], xy[n, 1] = chain[i] % stride + shift, chain[i] // stride + shift
-        n += 1
-        xy[n, 0], xy[n, 1] = nodes[v, 0] + shift, nodes[v, 1] + shift
-        n += 1
-        at[k + 1] = n
-        for i in range(at[k], n - 1):
+def polylines(chains: Chains, stride: int) -> tuple[Polylines, np.ndarray]:
+    """A line a chain, node u, the chain's pixel centres, node v; and each line's length, px."""
+    count, shift = len(chains.edges), 0.5 - MARGIN
+    starts = chains.starts + 2 * np.arange(count + 1)
+    xy, lengths = np.empty((starts[count], 2)), np.zeros(count)
+    for k in range(count):
+        first, last = starts[k], starts[k + 1] - 1
+        pixels = chains.pixels[chains.starts[k] : chains.starts[k + 1]]
+        xy[first] = chains.nodes[chains.edges[k, 0]] + shift
+        xy[first + 1 : last, 0] = pixels % stride + shift
+        xy[first + 1 : last, 1] = pixels // stride + shift
+        xy[last] = chains.nodes[chains.edges[k, 1]] + shift
+        for i in range(first, last):
             lengths[k] += np.hypot(xy[i + 1, 0] - xy[i, 0], xy[i + 1, 1] - xy[i, 1])
-    return xy, at, lengths
+    return Polylines(xy, starts), lengths
 
 
 @njit(cache=True)
-def radii(pixels, state, stride):
+def radii(pixels: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Distance of each pixel to the mask's edge, px."""
     result = np.empty(pixels.size)
     for i in range(pixels.size):
-        result[i] = radius(state, stride, pixels[i])
+        result[i] = radius(skeleton.flags, skeleton.stride, pixels[i])
     return result
 
 
 @njit(cache=True)
-def widths(first, chain, state, stride):
+def widths(chains: Chains, skeleton: Skeleton) -> np.ndarray:
     """
     Width of the mask along each chain, px: from the median distance to the mask's edge.
 
@@ -55,210 +112,226 @@ def widths(first, chain, state, stride):
     even w; the mean of both, solved for w, is 2 d - 1/2. At most SAMPLES pixels of a chain are measured, all of its
     middle half: its ends lie in junctions. 0 where a chain has no pixel.
     """
-    result, ranked = np.zeros(first.size - 1, np.float32), np.empty(SAMPLES)
+    result = np.zeros(len(chains.edges), np.float32)
     for k in range(result.size):
-        n = first[k + 1] - first[k]
-        count = min(SAMPLES, (n + 1) // 2)
-        for i in range(count):
-            value = radius(state, stride, chain[first[k] + n // 4 + i * ((n + 1) // 2) // count])
-            j = i
-            while j and ranked[j - 1] > value:
-                ranked[j] = ranked[j - 1]
-                j -= 1
-            ranked[j] = value
+        pixels = chains.pixels[chains.starts[k] : chains.starts[k + 1]]
+        half = (pixels.size + 1) // 2
+        count = min(SAMPLES, half)
         if count:
-            result[k] = 2 * ranked[count // 2] - 0.5
+            sampled = pixels[pixels.size // 4 + np.arange(count) * half // count]
+            result[k] = 2 * np.sort(radii(sampled, skeleton))[count // 2] - 0.5
     return result
 
 
 @njit(cache=True)
-def _smooth(line, n):
+def _smooth(line: np.ndarray) -> None:
+    """Level a line in place, its ends apart; whole-array arithmetic takes longer here than all the rest."""
     for _ in range(SMOOTHING_PASSES):
-        x, y = line[0, 0], line[0, 1]
-        for i in range(1, n - 1):
-            here_x, here_y = line[i, 0], line[i, 1]
-            line[i, 0] = 0.25 * (x + 2 * here_x + line[i + 1, 0])
-            line[i, 1] = 0.25 * (y + 2 * here_y + line[i + 1, 1])
-            x, y = here_x, here_y
+        before_x, before_y = line[0, 0], line[0, 1]
+        for i in range(1, len(line) - 1):
+            x, y = line[i, 0], line[i, 1]
+            line[i, 0] = 0.25 * (before_x + 2 * x + line[i + 1, 0])
+            line[i, 1] = 0.25 * (before_y + 2 * y + line[i + 1, 1])
+            before_x, before_y = x, y
 
 
 @njit(cache=True)
-def _keep_vertices(line, first, last, tolerance_px, keep, stack):
-    """Douglas and Peucker (1973): the fewest vertices found such that no dropped one lies off by more, px."""
-    keep[first : last + 1] = False
-    keep[first] = keep[last] = True
-    stack[0], stack[1], top = first, last, 2
-    while top:
-        top -= 2
-        a, b = stack[top], stack[top + 1]
+def _keeps_vertex(line: np.ndarray, tolerance_px: float) -> np.ndarray:
+    """Douglas and Peucker (1973): the fewest vertices found such that no dropped one lies off by more; (N,) bool."""
+    keeps = np.zeros(len(line), np.bool_)
+    keeps[0] = keeps[-1] = True
+    stretches = [(0, len(line) - 1)]  # first and last vertex of what is not simplified yet; both are kept
+    while stretches:
+        a, b = stretches.pop()
         dx, dy = line[b, 0] - line[a, 0], line[b, 1] - line[a, 1]
-        square, worst, far = dx * dx + dy * dy, tolerance_px**2, -1
+        square, worst, farthest = dx * dx + dy * dy, tolerance_px**2, -1
         for i in range(a + 1, b):
             px, py = line[i, 0] - line[a, 0], line[i, 1] - line[a, 1]
-            t = min(1.0, max(0.0, (px * dx + py * dy) / square)) if square > 0 else 0.0
-            off = (px - t * dx) ** 2 + (py - t * dy) ** 2
+            share = min(1.0, max(0.0, (px * dx + py * dy) / square)) if square > 0 else 0.0
+            off = (px - share * dx) ** 2 + (py - share * dy) ** 2  # square of the distance from a-b
             if off > worst:
-                worst, far = off, i
-        if far > 0:
-            keep[far] = True
-            stack[top], stack[top + 1], stack[top + 2], stack[top + 3] = a, far, far, b
-            top += 4
+                worst, farthest = off, i
+        if farthest > 0:
+            keeps[farthest] = True
+            stretches += [(a, farthest), (farthest, b)]
+    return keeps
 
 
 @njit(cache=True)
-def _index_at(line, first, last, distance_px):
-    """First vertex, after the first, at or beyond a distance along the line."""
-    walked, i = 0.0, first
-    while i < last and (walked < distance_px or i == first):
+def _vertex_at(line: np.ndarray, start: int, distance_px: float) -> int:
+    """First vertex, after `start`, at or beyond a distance along the line from there."""
+    walked, i = 0.0, start
+    while i < len(line) - 1 and (walked < distance_px or i == start):
         walked += np.hypot(line[i + 1, 0] - line[i, 0], line[i + 1, 1] - line[i, 1])
         i += 1
     return i
 
 
 @njit(cache=True)
-def _to_border(x, y, dx, dy, width, height):
+def _to_border(x: float, y: float, dx: float, dy: float, size_px: tuple[int, int]) -> float:
     """Distance from a point of the image to its border along a unit vector."""
+    width, height = size_px
     across = (width - x) / dx if dx > 0 else (-x / dx if dx < 0 else np.inf)
     down = (height - y) / dy if dy > 0 else (-y / dy if dy < 0 else np.inf)
     return min(across, down)
 
 
 @njit(cache=True)
-def _true_end(line, first, last, cut_px, state, stride, size, border_px, round_cap, tip, direction):
+def _to_true_end(
+    line: np.ndarray, cut_px: float, skeleton: Skeleton, rules: EndRules, tip: np.ndarray, direction: np.ndarray
+) -> np.ndarray:
     """
-    Put the line's first vertex where the road ends; return its number: vertices before it are dropped.
+    The line from where the road ends; fills in `tip` and `direction`, see `shape_lines`.
 
     The last stretch of a skeleton bends into a corner or stops half a width short. It is cut off, and the
     direction before it is followed to the mask's edge, the tip. A round cap, as every line drawn with a width
     has, lies half a width around the line's end: the end is half a width before the tip. A flat one ends at the tip.
     Near the image's border the road goes on: it ends on the border itself, and has no tip.
     """
-    cut = _index_at(line, first, last, cut_px)
-    behind = _index_at(line, cut, last, max(1.5 * cut_px, 6.0))
+    flags, _, stride = skeleton
+    cut = _vertex_at(line, 0, cut_px)
+    behind = _vertex_at(line, cut, max(1.5 * cut_px, 6.0))
     x, y = line[cut, 0], line[cut, 1]
     dx, dy = x - line[behind, 0], y - line[behind, 1]
     if behind == cut:
-        dx, dy = line[first, 0] - x, line[first, 1] - y
+        dx, dy = line[0, 0] - x, line[0, 1] - y
     norm = max(np.hypot(dx, dy), 1e-9)
     dx, dy = dx / norm, dy / norm
-    half = radius(state, stride, int(y + MARGIN) * stride + int(x + MARGIN)) - 0.25
-    leaves = _to_border(x, y, dx, dy, size[0], size[1])
-    reach, most = 0.0, min(leaves, 2 * cut_px + 2 * half + 3)
+    half_width = radius(flags, stride, int(y + MARGIN) * stride + int(x + MARGIN)) - 0.25
+    to_border = _to_border(x, y, dx, dy, rules.size_px)
+    # march from the cut to the mask's edge
+    reach, most = 0.0, min(to_border, 2 * cut_px + 2 * half_width + 3)
     while reach < most:
         px, py = x + (reach + MARCH_STEP_PX) * dx, y + (reach + MARCH_STEP_PX) * dy
-        if not state[int(py + MARGIN) * stride + int(px + MARGIN)] & MASK:
+        if not flags[int(py + MARGIN) * stride + int(px + MARGIN)] & MASK:
             break
         reach += MARCH_STEP_PX
-    if leaves <= reach + max(border_px, MARCH_STEP_PX):
-        end = leaves
+    if to_border <= reach + max(rules.border_px, MARCH_STEP_PX):
+        end = to_border
     elif reach < 0.75 * cut_px:
         # the road bends before it ends, and the straight way leaves it: the skeleton's own end is nearer the truth
-        x, y, end = line[first, 0], line[first, 1], 0.0
-        cut = first + 1
+        return line
     else:
-        end = max(reach - half, 0.0) if round_cap else reach
+        end = max(reach - half_width, 0.0) if rules.is_round else reach
         tip[0], tip[1] = x + reach * dx, y + reach * dy
         direction[0], direction[1] = dx, dy
     line[cut - 1, 0], line[cut - 1, 1] = x + end * dx, y + end * dy
-    return cut - 1
+    return line[cut - 1 :]
 
 
 @njit(cache=True)
 def shape_lines(
-    which,
-    xy,
-    at,
-    lengths,
-    half_widths,
-    edges,
-    kinds,
-    places,
-    node_radii,
-    state,
-    stride,
-    size,
-    tolerance_px,
-    border_px,
-    round_cap,
-):
+    which: np.ndarray,
+    lines: Polylines,
+    cut_px: np.ndarray,
+    is_dead_end: np.ndarray,
+    places: np.ndarray,
+    skeleton: Skeleton,
+    rules: EndRules,
+    tolerance_px: float,
+) -> tuple[Polylines, np.ndarray, np.ndarray]:
     """
     Final lines: stairs levelled, straight through junctions, dead ends carried to the road's true end, simplified.
 
-    Within a junction the skeleton follows the junction's outline, not the roads: there, inside the largest
-    circle that fits, each line is replaced by a straight one to the node's place (at most a third of the line).
+    Within a junction the skeleton follows the junction's outline, not the roads: there each line is replaced by a
+    straight one to the node's place.
 
     Parameters
     ----------
     which
-        Lines that are kept.
-    half_widths
-        Half the width of each line, px.
-    edges, kinds, places, node_radii
-        Nodes of each line; kind, x, y (px) and radius (px) of each node.
-    size
-        Width and height of the image, px.
+        Numbers of the lines that are kept.
+    cut_px, is_dead_end
+        (m, 2): for the first and the last vertex of each line: the length there that does not follow the road, px, and
+        whether it is a dead end.
+    places
+        (m, 2, 2) float64: x, y of the node that each line starts, and ends, at, px.
 
     Returns
     -------
-    xy, at
-        Lines.
+    lines
+        Those in `which`.
     tips, directions
-        (m, 2, 2): for the first and the last vertex of each line, where it is a dead end that points somewhere:
-        the mask's edge ahead, and the unit vector that leads there. NaN elsewhere, and on the image's border.
+        (kept, 2, 2): for the first and the last vertex of each line, where it is a dead end that points somewhere:
+        x, y of the mask's edge ahead, and the unit vector that leads there. NaN elsewhere, and on the image's border.
     """
-    m = which.size
-    out, out_at = np.empty(xy.shape), np.zeros(m + 1, np.int64)
-    tips, directions = np.full((m, 2, 2), np.nan), np.full((m, 2, 2), np.nan)
-    line, keep, stack = np.empty(xy.shape), np.empty(len(xy), np.bool_), np.empty(2 * len(xy) + 4, np.int64)
-    written = 0
-    for i in range(m):
+    tips, directions = np.full((which.size, 2, 2), np.nan), np.full((which.size, 2, 2), np.nan)
+    shaped, starts = np.empty(lines.xy.shape), np.zeros(which.size + 1, np.int64)
+    for i in range(which.size):
         k = which[i]
-        n = at[k + 1] - at[k]
-        for j in range(n):
-            line[j, 0], line[j, 1] = xy[at[k] + j, 0], xy[at[k] + j, 1]
-        _smooth(line, n)
-        first = 0
+        line = lines.xy[lines.starts[k] : lines.starts[k + 1]].copy()
+        _smooth(line)
         for side in range(2):
-            node = edges[k, side]
-            most = lengths[k] / 3
-            if kinds[node] == END:
-                cut_px = min(max(2 * half_widths[k], node_radii[node]), most)
-                tip, direction = tips[i, side], directions[i, side]
-                first = _true_end(line, first, n - 1, cut_px, state, stride, size, border_px, round_cap, tip, direction)
+            if is_dead_end[k, side]:
+                line = _to_true_end(line, cut_px[k, side], skeleton, rules, tips[i, side], directions[i, side])
             else:
-                reach = min(node_radii[node], most) if kinds[node] == JUNCTION else 0.0
-                first = _index_at(line, first, n - 1, reach) - 1
-                line[first, 0], line[first, 1] = places[node, 0], places[node, 1]
-            # the other way round: the far end comes first, then the original order again
-            for j in range((n - first) // 2):
-                a, b = first + j, n - 1 - j
-                line[a, 0], line[b, 0] = line[b, 0], line[a, 0]
-                line[a, 1], line[b, 1] = line[b, 1], line[a, 1]
-        _keep_vertices(line, first, n - 1, tolerance_px, keep, stack)
-        for j in range(first, n):
-            if keep[j]:
-                out[written, 0], out[written, 1] = line[j, 0], line[j, 1]
-                written += 1
-        out_at[i + 1] = written
-    return out[:written], out_at, tips, directions
+                line = line[_vertex_at(line, 0, cut_px[k, side]) - 1 :]
+                line[0] = places[k, side]
+            line = line[::-1].copy()  # the far end comes first, then the original order again
+        vertices = line[_keeps_vertex(line, tolerance_px)]
+        starts[i + 1] = starts[i] + len(vertices)
+        shaped[starts[i] : starts[i + 1]] = vertices
+    return Polylines(shaped[: starts[-1]], starts), tips, directions
 
 
 @njit(cache=True)
-def _crossing(ax, ay, dx, dy, reach, px, py, qx, qy, least_sine):
+def _partners(ends: DeadEnds, max_gap_px: float, max_angle: float) -> np.ndarray:
+    """For each dead end the nearest one, if each points at the other and is the other's nearest; else -1."""
+    count = len(ends.xy)
+    nearest_end, partners = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    for i in range(count):
+        nearest = max_gap_px
+        for j in range(count):
+            gap = np.hypot(ends.tip[j, 0] - ends.tip[i, 0], ends.tip[j, 1] - ends.tip[i, 1])
+            if i == j or gap > nearest:
+                continue
+            # both look along the way from one end to the other
+            way_x, way_y = ends.xy[j, 0] - ends.xy[i, 0], ends.xy[j, 1] - ends.xy[i, 1]
+            least = np.cos(max_angle) * np.hypot(way_x, way_y)
+            ahead = ends.direction[i, 0] * way_x + ends.direction[i, 1] * way_y
+            back = -ends.direction[j, 0] * way_x - ends.direction[j, 1] * way_y
+            if ahead >= least and back >= least:
+                nearest, nearest_end[i] = gap, j
+    for i in range(count):
+        if nearest_end[i] >= 0 and nearest_end[nearest_end[i]] == i:
+            partners[i] = nearest_end[i]
+    return partners
+
+
+@njit(cache=True)
+def _crossing(
+    ax: float,
+    ay: float,
+    dx: float,
+    dy: float,
+    reach: float,
+    px: float,
+    py: float,
+    qx: float,
+    qy: float,
+    min_sine: float,
+) -> tuple[float, float]:
     """Distance along the ray from a (unit vector d) to the segment p-q, and the share of the segment; or infinity."""
     sx, sy = qx - px, qy - py
     cross = dx * sy - dy * sx
-    if abs(cross) < least_sine * np.hypot(sx, sy) or cross == 0:
+    if abs(cross) < min_sine * np.hypot(sx, sy) or cross == 0:
         return np.inf, 0.0
-    t = ((px - ax) * sy - (py - ay) * sx) / cross
+    distance = ((px - ax) * sy - (py - ay) * sx) / cross
     share = ((px - ax) * dy - (py - ay) * dx) / cross
-    if 0 <= t <= reach and 0 <= share <= 1:
-        return t, share
+    if 0 <= distance <= reach and 0 <= share <= 1:
+        return distance, share
     return np.inf, 0.0
 
 
 @njit(cache=True)
-def find_gaps(ends, tips, directions, owners, xy, at, boxes, half_widths, max_gap_px, max_meet_px, max_angle):
+def find_gaps(
+    ends: DeadEnds,
+    lines: Polylines,
+    boxes: np.ndarray,
+    half_widths: np.ndarray,
+    max_gap_px: float,
+    max_meet_px: float,
+    max_angle: float,
+) -> Ahead:
     """
     What lies straight ahead of each dead end, across a gap of background.
 
@@ -268,50 +341,30 @@ def find_gaps(ends, tips, directions, owners, xy, at, boxes, half_widths, max_ga
 
     Parameters
     ----------
-    ends, tips, directions, owners
-        (E, 2) position, the mask's edge ahead, unit vector; (E,) line of each dead end.
-    xy, at, boxes, half_widths
-        Lines, least and greatest x, y of each ((m, 4): x, y, x, y), and half the width of each, px.
-
-    Returns
-    -------
-    partners
-        (E,) index of the dead end that belongs to each, or -1.
-    hits
-        (E, 3): line, segment of it, and share of the segment that is met; the line is -1 where there is none.
+    boxes, half_widths
+        Of each line: (m, 4) least x, y and greatest x, y; (m,) half its width, px.
     """
-    count, m = len(ends), len(at) - 1
-    partners, hits = np.full(count, -1, np.int64), np.full((count, 3), -1.0)
-    least_cosine, least_sine = np.cos(max_angle), np.sin(max_angle)
+    count = len(ends.xy)
+    ahead = Ahead(
+        _partners(ends, max_gap_px, max_angle), np.full(count, -1), np.zeros(count, np.int64), np.zeros(count)
+    )
     for i in range(count):
-        nearest = max_gap_px
-        for j in range(count):
-            gap = np.hypot(tips[j, 0] - tips[i, 0], tips[j, 1] - tips[i, 1])
-            if i == j or gap > nearest:
-                continue
-            vx, vy = ends[j, 0] - ends[i, 0], ends[j, 1] - ends[i, 1]
-            limit = least_cosine * np.hypot(vx, vy)
-            ahead = directions[i, 0] * vx + directions[i, 1] * vy
-            back = -directions[j, 0] * vx - directions[j, 1] * vy
-            if ahead >= limit and back >= limit:
-                nearest, partners[i] = gap, j
-    for i in range(count):
-        if partners[i] >= 0 and partners[partners[i]] == i:
+        if ahead.partner[i] >= 0:
             continue
-        partners[i] = -1
         nearest = np.inf
-        ax, ay, dx, dy = tips[i, 0], tips[i, 1], directions[i, 0], directions[i, 1]
-        for k in range(m):
+        ax, ay, dx, dy = ends.tip[i, 0], ends.tip[i, 1], ends.direction[i, 0], ends.direction[i, 1]
+        for k in range(len(boxes)):
+            # the ray a-b over the background and half the road ahead; most boxes lie beside it
             reach = max_meet_px + half_widths[k]
             bx, by = ax + reach * dx, ay + reach * dy
-            if k == owners[i] or max(ax, bx) < boxes[k, 0] or max(ay, by) < boxes[k, 1]:
+            if k == ends.line[i] or max(ax, bx) < boxes[k, 0] or max(ay, by) < boxes[k, 1]:
                 continue
             if min(ax, bx) > boxes[k, 2] or min(ay, by) > boxes[k, 3]:
                 continue
-            for s in range(at[k], at[k + 1] - 1):
-                px, py, qx, qy = xy[s, 0], xy[s, 1], xy[s + 1, 0], xy[s + 1, 1]
-                t, share = _crossing(ax, ay, dx, dy, reach, px, py, qx, qy, least_sine)
-                if t < nearest:
-                    nearest = t
-                    hits[i, 0], hits[i, 1], hits[i, 2] = k, s - at[k], share
-    return partners, hits
+            for s in range(lines.starts[k], lines.starts[k + 1] - 1):
+                px, py, qx, qy = lines.xy[s, 0], lines.xy[s, 1], lines.xy[s + 1, 0], lines.xy[s + 1, 1]
+                distance, share = _crossing(ax, ay, dx, dy, reach, px, py, qx, qy, np.sin(max_angle))
+                if distance < nearest:
+                    nearest = distance
+                    ahead.line[i], ahead.segment[i], ahead.share[i] = k, s - lines.starts[k], share
+    return ahead

@@ -100,16 +100,17 @@ def _blend_weight(shape: tuple[int, int], overlap_px: int) -> np.ndarray:
 
 
 def _predict_window(model: TrainedModel, image: np.ndarray, tta: str, batch_size: int) -> np.ndarray:
+    """Probabilities (H, W) float32 of one window (H, W, 3); the network sees it mirrored up to multiples of 32 px."""
     height, width = image.shape[:2]
     padding = [(0, -height % INPUT_MULTIPLE_PX), (0, -width % INPUT_MULTIPLE_PX), (0, 0)]
     # "symmetric" mirrors the edge pixel too: it reaches further than "reflect" where a window is smaller than its rim
-    modes = ("reflect", "symmetric")
-    mode = modes[padding[0][1] >= height or padding[1][1] >= width]
+    mode = "symmetric" if padding[0][1] >= height or padding[1][1] >= width else "reflect"
     padded = torch.from_numpy(np.pad(image, padding, mode)).permute(2, 0, 1)[None]
     device = next(model.network.parameters()).device
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (model.info.mean, model.info.std))
-    normalised = (padded.to(device).float() / 255 - mean) / std
+    normalised = (padded.to(device).float() / 255 - mean) / std  # (1, 3, H, W)
     probability = torch.zeros_like(normalised[:, :1])
+    # a view: rows and columns change places or not, then some of the dimensions 2 (rows), 3 (columns) are mirrored
     turns = (False, True) if tta == "d4" else (False,)
     flips = ((), (2,), (3,), (2, 3)) if tta == "d4" else ((),)
     with torch.inference_mode(), _autocast(device):

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND
-from lib.mapping import linework, specks, thinning
-from lib.mapping import repair as roadrepair
+from lib.mapping import linework, repair, specks, thinning
+from lib.mapping.repair import Edge
 from lib.masks.scanline import fill_lines, quantized
 
 if TYPE_CHECKING:
@@ -133,53 +134,54 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     ParameterError
         If gsd_m is not a positive number.
     """
-    if not gsd_m > 0:
-        raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
-    at_least = least_foreground(mask, options.threshold)
+    at_least = least_foreground(mask, gsd_m, options.threshold)
     height, width = mask.shape
-    state, stride = thinning.padded(mask, at_least)
-    blob_px, hole_px = options.min_blob_m2 / gsd_m**2, options.min_hole_m2 / gsd_m**2
-    specks.clean(state, stride, blob_px, hole_px)
-    points, code = thinning.thin(state, stride)
+    flags, stride = thinning.padded(mask, at_least)
+    specks.clean(flags, stride, options.min_blob_m2 / gsd_m**2, options.min_hole_m2 / gsd_m**2)
+    pixels, skeleton = thinning.thin(flags, stride)
 
+    # without its spurs a junction may be none, and what it joined a spur in turn
     while True:
-        nodes, node_pixel, edges, first, chain = thinning.trace(points, state, code, stride)
-        xy, at, lengths = linework.polylines(nodes, edges, first, chain, stride)
-        nodes += 0.5 - thinning.MARGIN
-        degree = np.bincount(edges.ravel(), minlength=len(nodes))
-        node_radii = linework.radii(node_pixel, state, stride)
-        beside = np.minimum(nodes, [width, height] - nodes).min(axis=1) < 1.5 * node_radii + 2
-        spurs = roadrepair.spurs(edges, lengths, degree, node_radii, beside, options.min_spur_m / gsd_m)
+        chains = thinning.trace(pixels, skeleton)
+        lines, lengths = linework.polylines(chains, stride)
+        uv, places = chains.edges, chains.nodes + (0.5 - thinning.MARGIN)
+        degree = np.bincount(uv.ravel(), minlength=len(places))
+        node_radii = linework.radii(chains.node_pixels, skeleton)
+        beside = np.minimum(places, [width, height] - places).min(axis=1) < 1.5 * node_radii + 2
+        spurs = repair.spurs(uv, lengths, degree, node_radii, beside, options.min_spur_m / gsd_m)
         if not spurs:
             break
-        thinning.erase_chains(np.array(spurs), edges, node_pixel, degree, first, chain, state, code, stride)
-        points = thinning.tidy(points, state, code, stride)
+        thinning.erase_chains(np.array(spurs), chains, degree, skeleton)
+        pixels = thinning.tidy(pixels, skeleton)
 
-    kinds = np.select([degree == 1, degree > 2], [linework.END, linework.JUNCTION], linework.THROUGH)
-    merge_px = options.junction_merge_m / gsd_m
-    is_junction = kinds == linework.JUNCTION
-    group, which = roadrepair.merge_junctions(nodes, edges, lengths, is_junction, node_radii, merge_px)
-    places, node_radii = roadrepair.places(nodes, node_radii, group)
-    edges = group[edges]
-    widths_px = linework.widths(first, chain, state, stride)
+    # junctions that are one
+    is_junction, merge_px = degree > 2, options.junction_merge_m / gsd_m
+    group, kept = repair.merge_junctions(places, uv, lengths, is_junction, node_radii, merge_px)
+    places, node_radii = repair.places(places, node_radii, group)
+    uv = group[uv]
+
+    # the lines of the roads; at a dead end, and in a junction's circle, a third of a line at most is no guide to them
+    widths_px = linework.widths(chains, skeleton)
+    is_dead_end = degree[uv] == 1
+    cut_px = np.where(is_dead_end, np.maximum(widths_px[:, None], node_radii[uv]), is_junction[uv] * node_radii[uv])
+    cut_px = np.minimum(cut_px, lengths[:, None] / 3)
+    rules = linework.EndRules((width, height), options.border_snap_m / gsd_m, options.end_cap == "round")
     tolerance_px = max(options.tolerance_m / gsd_m, LEAST_TOLERANCE_PX)
-    border_px, round_cap = options.border_snap_m / gsd_m, options.end_cap == "round"
-    nodes_of = (edges, kinds, places, node_radii)
-    image = (state, stride, (width, height))
-    xy, at, tips, directions = linework.shape_lines(
-        which, xy, at, lengths, 0.5 * widths_px, *nodes_of, *image, tolerance_px, border_px, round_cap
+    lines, tips, directions = linework.shape_lines(
+        kept, lines, cut_px, is_dead_end, places[uv], skeleton, rules, tolerance_px
     )
-    edges, widths_px = edges[which].astype(np.int64), widths_px[which]
-    lines = [xy[a:b] for a, b in zip(at, at[1:], strict=False)]
+    widths_px = widths_px[kept]
+    parts = [lines.xy[a:b] for a, b in pairwise(lines.starts)]
+    edges = repair.as_edges(uv[kept], parts, widths_px)
+
+    # the gaps between them
     if max(options.max_gap_m, options.max_meet_m) and np.isfinite(tips).any():
-        angle = np.radians(options.max_gap_angle_deg)
-        limits = (options.max_gap_m / gsd_m, options.max_meet_m / gsd_m, angle)
-        gaps = roadrepair.gaps(tips, directions, xy, at, widths_px, *limits)
-        lines, edges, widths_px = roadrepair.bridged(lines, edges, widths_px, len(nodes), *gaps)
-    return RoadGraph(*roadrepair.compact(lines, edges, widths_px))
+        limits = (options.max_gap_m / gsd_m, options.max_meet_m / gsd_m, np.radians(options.max_gap_angle_deg))
+        edges = repair.bridged(edges, len(places), *repair.gaps(lines, widths_px, tips, directions, *limits))
+    return RoadGraph(*repair.compact(edges))
 
 
-def least_foreground(mask: np.ndarray, probability: float) -> float:
+def least_foreground(mask: np.ndarray, gsd_m: float, probability: float) -> float:
     """
     Value from which a pixel of a mask is foreground: `probability` for float arrays, else by its brightest value.
 
@@ -187,7 +189,11 @@ def least_foreground(mask: np.ndarray, probability: float) -> float:
     ------
     InputError
         If the mask is not a two-dimensional array of numbers or bool.
+    ParameterError
+        If gsd_m, metres a pixel, is not a positive number.
     """
+    if not gsd_m > 0:
+        raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
     if mask.ndim != 2 or mask.dtype.kind not in "buif":
         raise InputError(f"Expected a mask or probabilities of shape (H, W), got {mask.dtype} of shape {mask.shape}.")
     if mask.dtype.kind == "f":
@@ -214,22 +220,18 @@ def from_lines(lines: Sequence[np.ndarray], widths_px: Sequence[float] | None = 
     for i, line in enumerate(lines):
         if np.ndim(line) != 2 or np.shape(line)[0] < 2 or np.shape(line)[1] != 2:
             raise InputError(f"Line {i}: expected (N >= 2, 2) coordinates x, y, got shape {np.shape(line)}.")
-    widths = np.zeros(len(lines)) if widths_px is None else widths_px
     if not len(lines):
-        return RoadGraph(*roadrepair.compact([], np.zeros((0, 2), np.int64), np.zeros(0, np.float32)))
+        return RoadGraph(*repair.compact([]))
     vertices = np.vstack(lines).astype(float)
-    _, number, count = np.unique(np.round(vertices, 6), axis=0, return_inverse=True, return_counts=True)
-    pieces, edges, piece_widths, offset = [], [], [], 0
-    for line, width in zip(lines, widths, strict=True):
-        numbers = number.ravel()[offset : offset + len(line)]
-        line = vertices[offset : offset + len(line)]
-        offset += len(line)
-        cuts = [0, *(i for i in range(1, len(line) - 1) if count[numbers[i]] > 1), len(line) - 1]
-        for a, b in zip(cuts, cuts[1:], strict=False):
-            pieces.append(line[a : b + 1])
-            edges.append([numbers[a], numbers[b]])
-            piece_widths.append(width)
-    return RoadGraph(*roadrepair.compact(pieces, np.array(edges, np.int64), np.array(piece_widths, np.float32)))
+    _, numbers, count = np.unique(np.round(vertices, 6), axis=0, return_inverse=True, return_counts=True)
+    starts = np.cumsum([len(line) for line in lines])[:-1]
+    widths = np.zeros(len(lines)) if widths_px is None else widths_px
+    edges = []
+    parts = (np.split(vertices, starts), np.split(numbers.ravel(), starts), np.asarray(widths, np.float32))
+    for line, node, width_px in zip(*parts, strict=True):
+        cuts = [0, *(1 + np.flatnonzero(count[node[1:-1]] > 1)), len(line) - 1]
+        edges += [Edge(node[a], node[b], line[a : b + 1], width_px) for a, b in pairwise(cuts)]
+    return RoadGraph(*repair.compact(edges))
 
 
 def merge_graphs(
@@ -258,26 +260,27 @@ def merge_graphs(
     from scipy.spatial import cKDTree
 
     lines = [line + offset for graph, offset in zip(graphs, offsets_px, strict=True) for line in graph.lines]
-    start = np.cumsum([0, *(len(graph.nodes) for graph in graphs)])
     if not lines:
         return from_lines([])
-    edges = np.vstack([graph.edges + n for graph, n in zip(graphs, start, strict=False)])
-    nodes = np.vstack([graph.nodes + o for graph, o in zip(graphs, offsets_px, strict=True)])
-    chip = np.repeat(np.arange(len(graphs)), np.diff(start))
-    ends = np.flatnonzero(np.bincount(edges.ravel(), minlength=len(nodes)) == 1)
-    pairs = cKDTree(nodes[ends]).query_pairs(snap_m / gsd_m, output_type="ndarray")
-    u, v = ends[pairs].T
-    gap = np.hypot(*(nodes[u] - nodes[v]).T)
+    sizes = [len(graph.nodes) for graph in graphs]
+    chip = np.repeat(np.arange(len(graphs)), sizes)  # of each node
+    nodes = np.vstack([graph.nodes + offset for graph, offset in zip(graphs, offsets_px, strict=True)])
+    uv = np.vstack([graph.edges + n for graph, n in zip(graphs, np.cumsum([0, *sizes[:-1]]), strict=True)])
+    ends = np.flatnonzero(np.bincount(uv.ravel(), minlength=len(nodes)) == 1)
+    near = ends[cKDTree(nodes[ends]).query_pairs(snap_m / gsd_m, output_type="ndarray")]  # (pairs, 2) nodes
+    near = near[chip[near[:, 0]] != chip[near[:, 1]]]
+    gap = np.hypot(*(nodes[near[:, 0]] - nodes[near[:, 1]]).T)
+    # the nearest pair first; an end is joined once
     stands_for, taken = np.arange(len(nodes)), set()
-    for k in np.argsort(gap, kind="stable"):
-        if chip[u[k]] != chip[v[k]] and not {u[k], v[k]} & taken:
-            taken |= {u[k], v[k]}
-            stands_for[v[k]] = u[k]
-            nodes[[u[k], v[k]]] = nodes[[u[k], v[k]]].mean(axis=0)
-    for line, (a, b) in zip(lines, edges, strict=True):
-        line[0], line[-1] = nodes[a], nodes[b]
+    for pair in near[np.argsort(gap, kind="stable")]:
+        if taken.isdisjoint(pair):
+            taken.update(pair)
+            stands_for[pair[1]] = pair[0]
+            nodes[pair] = nodes[pair].mean(axis=0)
+    for line, (u, v) in zip(lines, uv, strict=True):
+        line[0], line[-1] = nodes[u], nodes[v]
     widths_px = np.concatenate([graph.widths_px for graph in graphs])
-    return RoadGraph(*roadrepair.compact(lines, stands_for[edges], widths_px))
+    return RoadGraph(*repair.compact(repair.as_edges(stands_for[uv], lines, widths_px)))
 
 
 def graph_to_mask(
@@ -329,7 +332,7 @@ def to_networkx(graph: RoadGraph) -> "nx.MultiGraph":
     for n, (x, y) in enumerate(graph.nodes.tolist()):
         result.add_node(n, x=x, y=y)
     for (u, v), line, width in zip(graph.edges.tolist(), graph.lines, graph.widths_px.tolist(), strict=True):
-        result.add_edge(u, v, line=line, length_px=roadrepair.length(line), width_px=width)
+        result.add_edge(u, v, line=line, length_px=repair.length(line), width_px=width)
     return result
 
 
@@ -341,7 +344,7 @@ def to_geodataframe(graph: RoadGraph, grid: "Grid") -> "gpd.GeoDataFrame":
     table = {
         "u": graph.edges[:, 0],
         "v": graph.edges[:, 1],
-        "length_m": np.array([roadrepair.length(line) for line in graph.lines]) * grid.gsd_m,
+        "length_m": np.array([repair.length(line) for line in graph.lines]) * grid.gsd_m,
         "width_m": np.where(graph.widths_px > 0, graph.widths_px, np.nan) * grid.gsd_m,
     }
     geometry = [shapely.LineString(grid.pixel_to_world(line)) for line in graph.lines]

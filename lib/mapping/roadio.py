@@ -4,12 +4,14 @@ import gzip
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.errors import InputError
+from lib.paths import write_whole
 
 if TYPE_CHECKING:
     from lib.grid import Grid
@@ -18,7 +20,8 @@ Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands
 
 SHORTEST_STEP_PX = 0.01  # the challenge refuses consecutive points closer than this
 REPEATS_SHOWN = 5  # repeated sections named in an error
-VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".parquet")
+DRIVERS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".fgb": "FlatGeobuf"}  # of what is written
+VECTOR_SUFFIXES = (*DRIVERS, ".shp", ".parquet")  # of what is read
 
 _SPACE = "".join(map(chr, range(33)))  # what Java's trim takes away
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(E[+-]?\d+)?[DF]?")
@@ -65,19 +68,25 @@ def parse_wkt(text: str) -> np.ndarray:
     return line
 
 
-def _hashes(xy: np.ndarray) -> np.ndarray:
-    """The scorer's signed 32-bit hash of each point: cells of 0.1 px, far ones may collide."""
-    low = np.floor(10.0 * xy)
-    cell = low.astype(np.int64) + (10.0 * xy - low >= 0.5)
-    return (100000 * cell[:, 0] + cell[:, 1]).astype(np.int32).astype(np.int64)
+def _section_keys(points: np.ndarray) -> np.ndarray:
+    """
+    Keys of the sections between consecutive points (n, 2), forwards and backwards, (n - 1, 2) int64.
+
+    As the scorer makes them: each point has a signed 32-bit hash of its cell of 0.1 px (far ones may collide), and a
+    section the sum of two of them in 64 bits, which wraps.
+    """
+    low = np.floor(10.0 * points)
+    cell = low.astype(np.int64) + (10.0 * points - low >= 0.5)
+    hashes = (100000 * cell[:, 0] + cell[:, 1]).astype(np.int32).astype(np.int64)
+    one, two = hashes[:-1], hashes[1:]
+    return np.column_stack([one * 10**10 + two, two * 10**10 + one])
 
 
-def _section_keys(xy: np.ndarray, begin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys of the sections from each point `begin` to the next, forwards and backwards; 64-bit sums that wrap."""
-    h = _hashes(xy)
-    one, two = h[begin], h[begin + 1]
-    with np.errstate(over="ignore"):
-        return one * 10**10 + two, two * 10**10 + one
+def _is_repeat(keys: np.ndarray) -> np.ndarray:
+    """Whether a section before it has one of its keys, for each of the sections (n, 2); (n,) bool."""
+    # flat, the keys of section k lie at 2 k and 2 k + 1: so half of where a key lies first is the section that has it
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    return (first[number.reshape(-1, 2)] // 2 < np.arange(len(keys))[:, None]).any(axis=1)
 
 
 def check_roads(roads: Roads, where: Sequence[str] | None = None) -> None:
@@ -120,18 +129,12 @@ def check_roads(roads: Roads, where: Sequence[str] | None = None) -> None:
             f"{name(owner[close[0]])}: expected consecutive points at least {SHORTEST_STEP_PX} px apart, found two "
             f"together at ({x:g} {y:g}); remove one of them."
         )
-    keys = np.column_stack(_section_keys(xy, begin))
-    distinct = np.concatenate([keys[:, 0], keys[keys[:, 0] != keys[:, 1], 1]])
-    if len(np.unique(distinct)) == len(distinct):
-        return
-    seen: set[int] = set()
-    repeats = []
-    for i, (key, back) in zip(begin.tolist(), keys.tolist(), strict=True):
-        if key in seen or back in seen:
-            (x0, y0), (x1, y1) = xy[i : i + 2]
-            repeats.append(f"{name(owner[i])}: ({x0:g} {y0:g}) - ({x1:g} {y1:g})")
-        seen.update((key, back))
-    if repeats:
+    is_repeat = _is_repeat(_section_keys(xy)[begin])
+    if is_repeat.any():
+        repeats = [
+            f"{name(owner[i])}: ({xy[i, 0]:g} {xy[i, 1]:g}) - ({xy[i + 1, 0]:g} {xy[i + 1, 1]:g})"
+            for i in begin[is_repeat]
+        ]
         more = f" and {len(repeats) - REPEATS_SHOWN} more" if len(repeats) > REPEATS_SHOWN else ""
         raise InputError(
             f"{'; '.join(repeats[:REPEATS_SHOWN])}{more}: expected every section drawn once, found it again "
@@ -141,28 +144,22 @@ def check_roads(roads: Roads, where: Sequence[str] | None = None) -> None:
 
 def without_repeats(roads: Roads) -> Roads:
     """Roads cut and thinned so that `check_roads` accepts them: no section twice, no point on top of the last."""
-    seen: set[int] = set()
-    out = []
-    for road in roads:
-        kept: list[np.ndarray] = []
-        for point in np.asarray(road, float):
-            if not kept:
-                kept = [point]
-                continue
-            step = np.array([kept[-1], point])
-            if np.hypot(*(step[1] - step[0])) < SHORTEST_STEP_PX:
-                continue
-            key, back = (int(k[0]) for k in _section_keys(step, np.array([0])))
-            if key in seen or back in seen:
-                if len(kept) > 1:
-                    out.append(np.array(kept))
-                kept = [point]
-                continue
-            seen.update((key, back))
+    spaced = [_spaced(np.asarray(road, float)) for road in roads]
+    keys = [_section_keys(road) for road in spaced]
+    is_repeat = _is_repeat(np.concatenate([np.empty((0, 2), np.int64), *keys]))
+    pieces = []
+    for road, repeats in zip(spaced, np.split(is_repeat, np.cumsum([len(k) for k in keys])[:-1]), strict=False):
+        pieces += np.split(road, np.flatnonzero(repeats) + 1)
+    return [piece for piece in pieces if len(piece) > 1]
+
+
+def _spaced(road: np.ndarray) -> np.ndarray:
+    """The road (n, 2) without points closer than SHORTEST_STEP_PX to the one before that stays."""
+    kept = list(road[:1])
+    for point in road[1:]:
+        if np.hypot(*(point - kept[-1])) >= SHORTEST_STEP_PX:
             kept.append(point)
-        if len(kept) > 1:
-            out.append(np.array(kept))
-    return out
+    return np.array(kept).reshape(-1, 2)
 
 
 def read_challenge_csv(paths: str | Path | Iterable[str | Path], check: bool = True) -> dict[str, Roads]:
@@ -199,10 +196,8 @@ def read_challenge_lines(paths: str | Path | Iterable[str | Path]) -> tuple[dict
         try:
             data = Path(path).read_bytes()
             text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-        except OSError as error:
-            raise InputError(f"{path}: expected a readable CSV file ({error}); check the path.") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: expected UTF-8 text, found other bytes ({error}); is it a CSV file?") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a readable CSV file in UTF-8 ({error}); check the path.") from error
         for number, line in enumerate(text.split("\n"), 1):
             line = line.strip(_SPACE)
             if not line or line.startswith("#") or line.lower().startswith("imageid"):
@@ -231,13 +226,11 @@ def write_challenge_csv(path: str | Path, roads: dict[str, Roads]) -> None:
             rows.append(f'{image},"LINESTRING ({", ".join(f"{float(x)!r} {float(y)!r}" for x, y in line)})"')
         if not lines:
             rows.append(f"{image},LINESTRING EMPTY")
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(Path(path), "\n".join(rows) + "\n")
 
 
 def _to_pixels(lines: Iterable[np.ndarray], grid: "Grid | None") -> Roads:
+    """Lines (n, 2 or more), without their heights, in the grid's pixels; without a grid as they are."""
     lines = [np.asarray(line, float)[:, :2] for line in lines]
     return lines if grid is None else [np.asarray(grid.world_to_pixel(line)) for line in lines]
 
@@ -284,27 +277,37 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
 
 
 def write_vector(path: str | Path, roads: Roads, grid: "Grid | None" = None) -> None:
-    """Write roads as GeoJSON or GeoPackage (by the suffix), in world coordinates where a grid is given."""
+    """
+    Write roads as GeoJSON, GeoPackage or FlatGeobuf (by the suffix), whole or not at all.
+
+    In world coordinates where a grid is given.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another one: a Shapefile is several files, and cannot be written whole.
+    """
     import geopandas as gpd
     from shapely import LineString
 
+    path = Path(path)
+    if path.suffix not in DRIVERS:
+        raise InputError(f"{path}: expected a name that ends in {', '.join(DRIVERS)}; choose another name.")
     lines = [line for line in roads if len(line) > 1]
     if grid is not None:
         lines = [np.asarray(grid.pixel_to_world(line)) for line in lines]
     frame = gpd.GeoDataFrame(geometry=[LineString(line) for line in lines], crs=grid.crs if grid else None)
-    path = Path(path)
-    part = path.with_name(f"part-{path.name}")
-    driver = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}.get(path.suffix, "GeoJSON")
+    content = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # pixels have none
-        frame.to_file(part, driver=driver, layer="roads")
-    part.replace(path)
+        frame.to_file(content, driver=DRIVERS[path.suffix], layer="roads")
+    write_whole(path, content.getvalue())
 
 
 def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
     """
     Roads of a networkx or osmnx graph: nodes with `x` and `y`, edges straight, with a `geometry`, or
-    with `points` as `to_networkx` gives them.
+    with a `line` as `lib.mapping.roadgraph.to_networkx` gives them.
 
     The two directions of a street, and geometries drawn twice, are one road.
 
@@ -315,8 +318,8 @@ def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
     """
     seen, lines = set(), []
     for u, v, data in graph.edges(data=True):
-        if data.get("points") is not None:
-            line = np.asarray(data["points"], float)
+        if data.get("line") is not None:
+            line = np.asarray(data["line"], float)
         elif data.get("geometry") is not None:
             line = np.array(data["geometry"].coords)[:, :2]
         else:
@@ -329,21 +332,3 @@ def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
             seen.add(key)
             lines.append(line)
     return _to_pixels(lines, grid)
-
-
-def to_networkx(roads: Roads) -> Any:
-    """MultiGraph of roads: a node at every end (`x`, `y`), an edge a road with `points` (n, 2) and `length_px`."""
-    import networkx as nx
-
-    graph = nx.MultiGraph()
-    index: dict[tuple[float, float], int] = {}
-    for line in roads:
-        if len(line) < 2:
-            continue
-        ends = []
-        for x, y in (line[0], line[-1]):
-            node = index.setdefault((float(x), float(y)), len(index))
-            graph.add_node(node, x=float(x), y=float(y))
-            ends.append(node)
-        graph.add_edge(*ends, points=line, length_px=float(np.hypot(*np.diff(line, axis=0).T).sum()))
-    return graph

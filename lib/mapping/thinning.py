@@ -1,37 +1,83 @@
 """
-Binary mask -> cleaned mask -> one-pixel skeleton -> chains of pixels, compiled, over flat arrays.
+Binary mask -> one-pixel skeleton -> nodes and chains of pixels, compiled, over flat arrays.
 
-Every array here is one padded image laid flat: `stride` pixels a row, MARGIN background pixels around the mask,
-so that a pixel is one integer and its neighbours are constant offsets. Work follows runs, words of 64
-pixels or lists of pixels, never the whole image a pixel at a time.
+An image here is laid flat with a margin: `stride` pixels a row, MARGIN background pixels around the mask. Pixel (row,
+column) of the mask is number (row + MARGIN) * stride + column + MARGIN, and its neighbours are constant offsets away.
+Work follows words of 64 pixels or lists of pixels, never the whole image a pixel at a time: scikit-image's
+skeletonize, which does that, takes five times as long.
 """
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-NONE, ONE, LAST = np.uint64(0), np.uint64(1), np.uint64(63)
+NONE, ONE, LAST = np.uint64(0), np.uint64(1), np.uint64(63)  # no pixel of a word; the first; the last one's shift
 EVEN_COLUMNS = np.uint64(0x5555555555555555)
 MARGIN = 1  # background pixels around the mask, px: every pixel of the mask then has eight neighbours
 
 MASK, SKELETON, NODE, SEEN = 1, 2, 4, 8  # flags of a pixel: what it is part of; SEEN: its chain is traced
 
 
+class Skeleton(NamedTuple):
+    """
+    A mask and its skeleton, as flat images with a margin; both are changed in place as pixels go.
+
+    Attributes
+    ----------
+    flags
+        (rows * stride,) uint8: MASK, SKELETON, NODE and SEEN of each pixel.
+    neighbourhoods
+        (rows * stride,) uint8: bit k says that neighbour k is in the skeleton; k runs clockwise from north.
+    stride
+        Pixels a row, with the margins.
+    """
+
+    flags: np.ndarray
+    neighbourhoods: np.ndarray
+    stride: int
+
+
+class Chains(NamedTuple):
+    """
+    Nodes of a skeleton, and the chains of pixels between them.
+
+    Attributes
+    ----------
+    nodes
+        (n, 2) float64: mean column and row of each node's pixels, in the image with its margin.
+    node_pixels
+        (n,) int32: one pixel of each node.
+    edges
+        (m, 2) int32: the nodes u, v that each chain joins.
+    starts, pixels
+        (m + 1,) and (p,) int32: chain k is pixels[starts[k]:starts[k + 1]], from u to v without the nodes' own.
+    """
+
+    nodes: np.ndarray
+    node_pixels: np.ndarray
+    edges: np.ndarray
+    starts: np.ndarray
+    pixels: np.ndarray
+
+
 def _rules() -> tuple[np.ndarray, np.ndarray]:
     """
     In which turn of `tidy` a pixel may go, and how many neighbours it has, for each of its 256 neighbourhoods.
 
-    Bit k of a neighbourhood says that neighbour k is foreground; k runs clockwise from north. A pixel may go if it
-    is simple (Yokoi's number for an 8-connected foreground is 1: without it there are as many components and holes)
-    and not the end of a line: in turn 1 the inner corners of stairs, in turn 2 all others. 0: it stays.
+    A pixel may go if it is simple (Yokoi's number for an 8-connected foreground is 1: without it there are as many
+    components and holes) and not the end of a line: in turn 1 the inner corners of stairs, in turn 2 all others.
+    0: it stays.
     """
     turns, counts = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
-    for code in range(256):
-        ring = [code >> k & 1 for k in range(8)]
-        counts[code] = sum(ring)
+    for neighbourhood in range(256):
+        ring = [neighbourhood >> k & 1 for k in range(8)]
+        counts[neighbourhood] = sum(ring)
         yokoi = sum(not ring[k] and (ring[k + 1] or ring[(k + 2) % 8]) for k in (0, 2, 4, 6))
-        corner = any(ring[k] and ring[(k + 2) % 8] for k in (0, 2, 4, 6))
-        if yokoi == 1 and counts[code] >= 2:
-            turns[code] = 1 if corner else 2
+        is_corner = any(ring[k] and ring[(k + 2) % 8] for k in (0, 2, 4, 6))
+        if yokoi == 1 and sum(ring) >= 2:
+            turns[neighbourhood] = 1 if is_corner else 2
     return turns, counts
 
 
@@ -49,32 +95,46 @@ def padded(image: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
 
 
 @njit(cache=True)
-def _ring(stride):
+def _ring(stride: int) -> np.ndarray:
+    """Offsets of a pixel's eight neighbours, clockwise from north."""
     return np.array([-stride, 1 - stride, 1, stride + 1, stride, stride - 1, -1, -stride - 1], np.int32)
 
 
 @njit(cache=True)
-def radius(state, stride, p):
-    """Euclidean distance from a foreground pixel to the nearest background pixel, px; squares growing around it."""
-    y, x, rows = p // stride, p % stride, state.size // stride
-    best, reach = np.int64(1) << 60, 0
-    while reach * reach < best:
+def radius(flags: np.ndarray, stride: int, pixel: int) -> float:
+    """
+    Euclidean distance from a foreground pixel to the nearest background pixel, px.
+
+    Searched on squares that grow around the pixel: few pixels are asked for, and a distance transform takes all. The
+    margin is background, so that no square leaves the image.
+    """
+    nearest, reach = np.int64(1) << 60, 0  # squared distance; half the side of the square
+    while reach * reach < nearest:
         reach += 1
-        for dy in (-reach, reach):
-            if 0 <= y + dy < rows:
-                for dx in range(max(-reach, -x), min(reach, stride - 1 - x) + 1):
-                    if not state[p + dy * stride + dx] & MASK:
-                        best = min(best, dx * dx + dy * dy)
-        for dx in (-reach, reach):
-            if 0 <= x + dx < stride:
-                for dy in range(max(1 - reach, -y), min(reach - 1, rows - 1 - y) + 1):
-                    if not state[p + dy * stride + dx] & MASK:
-                        best = min(best, dx * dx + dy * dy)
-    return np.sqrt(best)
+        for along in range(-reach, reach + 1):
+            for offset in (
+                along - reach * stride,
+                along + reach * stride,
+                along * stride - reach,
+                along * stride + reach,
+            ):
+                if not flags[pixel + offset] & MASK:
+                    nearest = min(nearest, reach * reach + along * along)
+    return np.sqrt(nearest)
 
 
 @njit(cache=True)
-def _ring_of(above, here, below, i):
+def _once_and_twice(words: Iterable[np.uint64]) -> tuple[np.uint64, np.uint64]:
+    """Bits that are set in at least one, and in at least two of these words."""
+    once, twice = NONE, NONE
+    for word in words:
+        twice |= once & word
+        once |= word
+    return once, twice
+
+
+@njit(cache=True)
+def _ring_of(above: np.ndarray, here: np.ndarray, below: np.ndarray, i: int) -> tuple[np.uint64, ...]:
     """
     Eight neighbours of the 64 pixels of a word, clockwise from north, a word each; bit x is pixel x.
 
@@ -94,37 +154,30 @@ def _ring_of(above, here, below, i):
 
 
 @njit(cache=True)
-def _mark(above, here, below, marks, second):
+def _mark(above: np.ndarray, here: np.ndarray, below: np.ndarray, marks: np.ndarray, is_second: bool) -> None:
     """What Zhang and Suen's first or second pass takes off, 64 pixels at a time; a loop without any branch."""
     for i in range(marks.size):
         n, ne, e, se, s, sw, w, nw = _ring_of(above, here, below, i)
-        # rises: from background to foreground on the way round; one is wanted, and no second
-        one, two = ~n & ne, NONE
-        for rise in (~ne & e, ~e & se, ~se & s, ~s & sw, ~sw & w, ~w & nw, ~nw & n):
-            two |= one & rise
-            one |= rise
+        # rises, from background to foreground on the way round: there is one, and no second
+        rises = (~n & ne, ~ne & e, ~e & se, ~se & s, ~s & sw, ~sw & w, ~w & nw, ~nw & n)
+        rise, second_rise = _once_and_twice(rises)
         # with one rise, 3 to 6 neighbours are: three foreground ones in a row, and two background ones in a row
         many = n & ne & e | ne & e & se | e & se & s | se & s & sw | s & sw & w | sw & w & nw | w & nw & n | nw & n & ne
         full = (n | ne) & (ne | e) & (e | se) & (se | s) & (s | sw) & (sw | w) & (w | nw) & (nw | n)
-        inner = n & w & (e | s) if second else e & s & (n | w)
-        marks[i] = here[i + 1] & one & ~two & many & ~full & ~inner
+        inner = n & w & (e | s) if is_second else e & s & (n | w)
+        marks[i] = here[i + 1] & rise & ~second_rise & many & ~full & ~inner
 
 
 @njit(cache=True)
-def _take(above, here, below, marks, gone, columns):
+def _take(
+    above: np.ndarray, here: np.ndarray, below: np.ndarray, marks: np.ndarray, gone: np.ndarray, columns: np.uint64
+) -> bool:
     """Remove the marked pixels of these columns of one row that may still go (see `_rules`); whether any went."""
     for i in range(gone.size):
         n, ne, e, se, s, sw, w, nw = _ring_of(above, here, below, i)
-        one, two = n, NONE
-        for other in (ne, e, se, s, sw, w, nw):
-            two |= one & other
-            one |= other
-        inner = two
-        one, two = ~n & (ne | e), NONE
-        for border in (~e & (se | s), ~s & (sw | w), ~w & (nw | n)):
-            two |= one & border
-            one |= border
-        gone[i] = here[i + 1] & marks[i] & columns & one & ~two & inner
+        _, has_two = _once_and_twice((n, ne, e, se, s, sw, w, nw))
+        crossing, second_crossing = _once_and_twice((~n & (ne | e), ~e & (se | s), ~s & (sw | w), ~w & (nw | n)))
+        gone[i] = here[i + 1] & marks[i] & columns & crossing & ~second_crossing & has_two
     some = NONE
     for i in range(gone.size):
         here[i + 1] &= ~gone[i]
@@ -133,49 +186,47 @@ def _take(above, here, below, marks, gone, columns):
 
 
 @njit(cache=True)
-def _peel(bits, rows, stride):
+def _peel(words: np.ndarray, rows: int, row_words: int) -> None:
     """Both passes in turn until neither removes anything, in place; one word of margin before and after the rows."""
-    size = (rows - 2) * stride
-    above, here, below = bits[: size + 2], bits[stride : stride + size + 2], bits[2 * stride :]
-    marks, gone = np.zeros(size, np.uint64), np.zeros(stride, np.uint64)
-    idle, second = 0, False
-    while idle < 2:
-        idle += 1
-        _mark(above, here, below, marks, second)
+    size = (rows - 2) * row_words  # of the rows that have one above and one below
+    above, here, below = words[: size + 2], words[row_words : row_words + size + 2], words[2 * row_words :]
+    marks, gone = np.zeros(size, np.uint64), np.zeros(row_words, np.uint64)
+    idle_passes, is_second = 0, False
+    while idle_passes < 2:
+        idle_passes += 1
+        _mark(above, here, below, marks, is_second)
         for parity in range(2):
             for y in range(parity, rows - 2, 2):
-                a, b = y * stride, (y + 1) * stride
-                some = NONE
-                for mark in marks[a:b]:
-                    some |= mark
-                if some == NONE:
+                a, b = y * row_words, (y + 1) * row_words
+                marked, _ = _once_and_twice(marks[a:b])
+                if marked == NONE:
                     continue
                 row = (above[a : b + 2], here[a : b + 2], below[a : b + 2], marks[a:b], gone)
                 for columns in (EVEN_COLUMNS, ~EVEN_COLUMNS):
                     if _take(*row, columns):
-                        idle = 0
-        second = not second
+                        idle_passes = 0
+        is_second = not is_second
 
 
 @njit(cache=True)
-def _listed(octets, count, state, code, stride):
-    """The pixels of a packed skeleton in raster order; flags and neighbourhoods of each, in place."""
-    points, ring, n = np.empty(count, np.int32), _ring(stride), 0
+def _listed(octets: np.ndarray, count: int, skeleton: Skeleton) -> np.ndarray:
+    """The `count` pixels of a skeleton packed in bytes, in raster order; fills in its flags and neighbourhoods."""
+    pixels, ring, n = np.empty(count, np.int32), _ring(skeleton.stride), 0
     for i in range(octets.size):
         octet = octets[i]
         if octet:
             for k in range(8):
                 if octet >> k & 1:
-                    points[n] = 8 * i + k
-                    state[8 * i + k] |= SKELETON
+                    pixels[n] = 8 * i + k
+                    skeleton.flags[8 * i + k] |= SKELETON
                     n += 1
-    for p in points:
+    for p in pixels:
         for k in range(8):
-            code[p] |= (state[p + ring[k]] >> 1 & 1) << k
-    return points
+            skeleton.neighbourhoods[p] |= (skeleton.flags[p + ring[k]] >> 1 & 1) << k
+    return pixels
 
 
-def thin(state: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+def thin(flags: np.ndarray, stride: int) -> tuple[np.ndarray, Skeleton]:
     """
     Skeleton of a mask: one pixel wide, 8-connected, with the mask's components and holes.
 
@@ -186,156 +237,141 @@ def thin(state: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    state
-        Flat padded uint8 mask; SKELETON is set where it is, in place.
+    flags, stride
+        Mask as `padded` makes it; SKELETON is set where the skeleton is, in place.
 
     Returns
     -------
-    points, code
-        Pixels of the skeleton in raster order; the neighbourhood of each, in a flat image.
+    pixels, skeleton
+        Numbers of the skeleton's pixels, int32, in raster order; its images.
     """
-    rows, words = state.size // stride, stride // 64
-    bits = np.zeros(rows * words + 2, np.uint64)
-    bits[1:-1] = np.packbits(state, bitorder="little").view(np.uint64)
-    _peel(bits, rows, words)
-    code = np.zeros_like(state)
-    points = _listed(bits[1:-1].view(np.uint8), int(np.bitwise_count(bits).sum()), state, code, stride)
-    return tidy(points, state, code, stride), code
+    rows, row_words = flags.size // stride, stride // 64
+    words = np.zeros(rows * row_words + 2, np.uint64)
+    words[1:-1] = np.packbits(flags, bitorder="little").view(np.uint64)
+    _peel(words, rows, row_words)
+    skeleton = Skeleton(flags, np.zeros_like(flags), stride)
+    pixels = _listed(words[1:-1].view(np.uint8), int(np.bitwise_count(words).sum()), skeleton)
+    return tidy(pixels, skeleton), skeleton
 
 
 @njit(cache=True)
-def erase(p, state, code, ring):
+def _erase(pixel: int, skeleton: Skeleton, ring: np.ndarray) -> None:
     """Take a pixel out of the skeleton."""
-    state[p] = MASK
+    skeleton.flags[pixel] = MASK
     for k in range(8):
-        code[p + ring[k]] &= ~np.uint8(1 << ((k + 4) & 7))
+        skeleton.neighbourhoods[pixel + ring[k]] &= ~np.uint8(1 << ((k + 4) & 7))
 
 
 @njit(cache=True)
-def erase_chains(which, edges, node_pixel, degree, first, chain, state, code, stride):
-    """Take chains and their dead ends out of the skeleton."""
-    ring = _ring(stride)
+def erase_chains(which: np.ndarray, chains: Chains, degree: np.ndarray, skeleton: Skeleton) -> None:
+    """Take the chains numbered in `which`, and their dead ends, out of the skeleton; degree: chains at each node."""
+    ring = _ring(skeleton.stride)
     for k in which:
-        for i in range(first[k], first[k + 1]):
-            erase(chain[i], state, code, ring)
-        for node in edges[k]:
+        for i in range(chains.starts[k], chains.starts[k + 1]):
+            _erase(chains.pixels[i], skeleton, ring)
+        for node in chains.edges[k]:
             if degree[node] == 1:
-                erase(node_pixel[node], state, code, ring)
+                _erase(chains.node_pixels[node], skeleton, ring)
 
 
 @njit(cache=True)
-def tidy(points, state, code, stride):
+def tidy(pixels: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Remove what the skeleton can lose without losing topology or ends; return the pixels that remain."""
-    ring = _ring(stride)
+    ring = _ring(skeleton.stride)
     changed = True
     while changed:
         changed = False
         for turn in (1, 2):
-            n = 0
-            for p in points:
-                if not state[p] & SKELETON:
+            n = 0  # pixels[:n] are those of this turn that stay
+            for p in pixels:
+                if not skeleton.flags[p] & SKELETON:
                     continue
-                if TURNS[code[p]] == turn:
-                    erase(p, state, code, ring)
+                if TURNS[skeleton.neighbourhoods[p]] == turn:
+                    _erase(p, skeleton, ring)
                     changed = True
                 else:
-                    points[n] = p
+                    pixels[n] = p
                     n += 1
-            points = points[:n]
-    return points
+            pixels = pixels[:n]
+    return pixels
 
 
-def trace(points: np.ndarray, state: np.ndarray, code: np.ndarray, stride: int) -> tuple[np.ndarray, ...]:
+@njit(cache=True)
+def trace(pixels: np.ndarray, skeleton: Skeleton) -> Chains:
     """
-    Nodes and chains of a skeleton.
+    Nodes and chains of a skeleton, `pixels` in raster order.
 
     A pixel with two neighbours is part of a chain. Any other pixel is a node: alone where it is an end, together
     with the touching ones where lines meet. A ring without a node gets one at its first pixel. An isolated pixel
     has no length and is left out.
-
-    Returns
-    -------
-    nodes
-        (n, 2) float64: mean column and row of each node's pixels, in the padded image.
-    node_pixel
-        (n,) int32: one pixel of each node.
-    edges
-        (m, 2) int32: the nodes u, v that each chain joins.
-    first, chain
-        Pixels of chain k, from u to v without the nodes' own: chain[first[k]:first[k + 1]].
     """
-    nodes, node_pixel, members, owner, edges, first, chain = _trace(points, state, code, stride)
-    order = np.argsort(members)
-    edges[:, 1] = owner[order[np.searchsorted(members, edges[:, 1], sorter=order)]]
-    return nodes, node_pixel, edges, first, chain
-
-
-@njit(cache=True)
-def _trace(points, state, code, stride):
-    """As `trace`, but each edge ends in a pixel: a member of the node that owns it."""
+    flags, neighbourhoods, stride = skeleton
     ring = _ring(stride)
-    for p in points:
-        state[p] = MASK | SKELETON
-    size = points.size
-    nodes, node_pixel = np.zeros((size, 2)), np.empty(size, np.int32)
-    members, owner, stack = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
-    n = total = 0
-    for p in points:
-        if NEIGHBOURS[code[p]] in (0, 2) or state[p] & NODE:
+    for p in pixels:
+        flags[p] = MASK | SKELETON
+    size = pixels.size
+    nodes, node_pixels = np.zeros((size, 2)), np.empty(size, np.int32)
+    # pixels of nodes, node after node; the node of pixels[i], where it has one; pixels of a node still to look at
+    members, owners, stack = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
+    node_count = member_count = 0
+    for p in pixels:
+        if NEIGHBOURS[neighbourhoods[p]] in (0, 2) or flags[p] & NODE:
             continue
-        state[p] |= NODE
-        stack[0], top, begin = p, 1, total
-        while top:
-            top -= 1
-            q = stack[top]
-            members[total], owner[total] = q, n
-            total += 1
+        # a new node: the pixel, and those where lines meet that touch it, directly or through others
+        flags[p] |= NODE
+        stack[0], waiting, begin = p, 1, member_count
+        while waiting:
+            waiting -= 1
+            q = stack[waiting]
+            members[member_count], owners[np.searchsorted(pixels, q)] = q, node_count
+            member_count += 1
             for k in range(8):
                 r = q + ring[k]
-                meet = code[q] >> k & 1 and NEIGHBOURS[code[q]] > 2 and NEIGHBOURS[code[r]] > 2
-                if meet and not state[r] & NODE:
-                    state[r] |= NODE
-                    stack[top] = r
-                    top += 1
-        for i in range(begin, total):
-            nodes[n, 0] += members[i] % stride / (total - begin)
-            nodes[n, 1] += members[i] // stride / (total - begin)
-        node_pixel[n] = p
-        n += 1
-    inner = total
+                both_meet = NEIGHBOURS[neighbourhoods[q]] > 2 and NEIGHBOURS[neighbourhoods[r]] > 2
+                if neighbourhoods[q] >> k & 1 and both_meet and not flags[r] & NODE:
+                    flags[r] |= NODE
+                    stack[waiting] = r
+                    waiting += 1
+        for i in range(begin, member_count):
+            nodes[node_count, 0] += members[i] % stride / (member_count - begin)
+            nodes[node_count, 1] += members[i] // stride / (member_count - begin)
+        node_pixels[node_count] = p
+        node_count += 1
     edges = np.empty((2 * size, 2), np.int32)
-    first, chain = np.zeros(2 * size + 1, np.int32), np.empty(size, np.int32)
-    m = filled = 0
-    for i in range(inner + size):
-        if i < inner:
-            p, u = members[i], owner[i]
-        else:
-            p = points[i - inner]
-            if state[p] & (NODE | SEEN) or NEIGHBOURS[code[p]] != 2:
+    starts, chain = np.zeros(2 * size + 1, np.int32), np.empty(size, np.int32)
+    edge_count = filled = 0
+    for i in range(member_count + size):
+        # from the pixels of nodes first: then only rings are left, whose first pixel becomes their node
+        p = members[i] if i < member_count else pixels[i - member_count]
+        if i >= member_count:
+            if flags[p] & (NODE | SEEN) or NEIGHBOURS[neighbourhoods[p]] != 2:
                 continue
-            # only rings are left: the first pixel that is met becomes the node
-            nodes[n, 0], nodes[n, 1], node_pixel[n] = p % stride, p // stride, p
-            state[p] |= NODE
-            members[total], owner[total], u = p, n, n
-            n, total = n + 1, total + 1
+            flags[p] |= NODE
+            nodes[node_count, 0], nodes[node_count, 1], node_pixels[node_count] = p % stride, p // stride, p
+            owners[i - member_count] = node_count
+            node_count += 1
         for k in range(8):
             q = p + ring[k]
-            if not code[p] >> k & 1 or state[q] & SEEN:
+            if not neighbourhoods[p] >> k & 1 or flags[q] & SEEN:
                 continue
             # an end beside a node has no pixel between them: it is taken from the end, once
-            if state[q] & NODE and (NEIGHBOURS[code[p]] > 1 or (NEIGHBOURS[code[q]] == 1 and q < p)):
+            is_single = NEIGHBOURS[neighbourhoods[q]] == 1
+            if flags[q] & NODE and (NEIGHBOURS[neighbourhoods[p]] > 1 or (is_single and q < p)):
                 continue
             before = p
-            while not state[q] & NODE:
-                state[q] |= SEEN
+            while not flags[q] & NODE:
+                flags[q] |= SEEN
                 chain[filled] = q
                 filled += 1
                 after = q
                 for j in range(8):
-                    if code[q] >> j & 1 and q + ring[j] != before:
+                    if neighbourhoods[q] >> j & 1 and q + ring[j] != before:
                         after = q + ring[j]
                 before, q = q, after
-            edges[m, 0], edges[m, 1] = u, q
-            m += 1
-            first[m] = filled
-    return nodes[:n], node_pixel[:n], members[:total], owner[:total], edges[:m], first[: m + 1], chain[:filled]
+            edges[edge_count, 0] = owners[np.searchsorted(pixels, p)]
+            edges[edge_count, 1] = owners[np.searchsorted(pixels, q)]
+            edge_count += 1
+            starts[edge_count] = filled
+    return Chains(
+        nodes[:node_count], node_pixels[:node_count], edges[:edge_count], starts[: edge_count + 1], chain[:filled]
+    )

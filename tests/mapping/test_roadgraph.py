@@ -1,3 +1,5 @@
+"""Masks become graphs and graphs masks."""
+
 import numpy as np
 import pytest
 import shapely
@@ -5,13 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lib import apls, sample
+from lib import apls
 from lib.errors import InputError, ParameterError
 from lib.grid import Grid
-from lib.mapping import specks, thinning
 from lib.mapping.roadgraph import (
     GraphOptions,
-    RoadGraph,
     from_lines,
     graph_to_mask,
     mask_to_graph,
@@ -20,6 +20,7 @@ from lib.mapping.roadgraph import (
     to_networkx,
 )
 from lib.sample.degraded import Degradation
+from lib.sample.places import PLACES, place_vectors
 
 GSD_M = 0.5
 SHAPE = (200, 240)
@@ -31,82 +32,7 @@ def lines_of(points) -> list[np.ndarray]:
     return [np.array(line, float) for line in points]
 
 
-def drawn(points, width_px: float = 10.0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
-    return graph_to_mask(lines_of(points), shape, width_px)
-
-
-def topology(graph: RoadGraph) -> tuple[int, int, int]:
-    """Components, independent cycles, dead ends."""
-    import networkx as nx
-
-    network = to_networkx(graph)
-    components = nx.number_connected_components(network)
-    cycles = network.number_of_edges() - network.number_of_nodes() + components
-    return components, cycles, sum(degree == 1 for _, degree in network.degree)
-
-
-def degrees(graph: RoadGraph) -> list[int]:
-    return sorted(np.bincount(graph.edges.ravel()).tolist())
-
-
-def skeleton(mask: np.ndarray) -> np.ndarray:
-    state, stride = thinning.padded(mask, 1)
-    thinning.thin(state, stride)
-    inner = state.reshape(-1, stride)[thinning.MARGIN :, thinning.MARGIN :]
-    return (inner[: mask.shape[0], : mask.shape[1]] & thinning.SKELETON) > 0
-
-
-def euler(mask: np.ndarray) -> tuple[int, int]:
-    """8-connected components and 4-connected holes."""
-    return ndimage.label(mask, np.ones((3, 3)))[1], ndimage.label(~np.pad(mask, 1))[1] - 1
-
-
-def blobs(seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    noise = rng.random(rng.integers(3, 90, 2))
-    return ndimage.gaussian_filter(noise, rng.choice([0, 0.7, 1.5])) > rng.choice([0.4, 0.5, 0.55])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_skeleton_keeps_components_and_holes_and_is_thin(seed):
-    mask = blobs(seed)
-    thin = skeleton(mask.astype(np.uint8))
-    assert euler(thin) == euler(mask)
-    assert not (thin & ~mask).any()
-    squares = thin[1:, 1:] & thin[:-1, 1:] & thin[1:, :-1] & thin[:-1, :-1]
-    assert not squares.any() or euler(thin)[1] or thin.sum() > 4
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(0, 30))
-def test_cleaning_is_labelling_and_dropping_the_small(seed, min_blob_px, min_hole_px):
-    mask = blobs(seed)
-    state, stride = thinning.padded(mask, 1)
-    specks.clean(state, stride, min_blob_px, min_hole_px)
-    labels = ndimage.label(mask, np.ones((3, 3)))[0]
-    holes = ndimage.label(~np.pad(mask, 1))[0]
-    small = np.bincount(labels.ravel())[labels] < min_blob_px
-    filled = (np.bincount(holes.ravel())[holes] < min_hole_px) & (holes > 0) & (holes != holes[0, 0])
-    expected = np.where(mask, ~small, filled[1:-1, 1:-1])
-    assert (state.reshape(-1, stride)[1:, 1:][: mask.shape[0], : mask.shape[1]] == expected).all()
-
-
-@pytest.mark.parametrize("turn", range(4))
-def test_diagonals_of_two_pixels_keep_their_length(turn):
-    mask = np.eye(60, dtype=np.uint8) | np.eye(60, k=1, dtype=np.uint8)
-    assert skeleton(np.ascontiguousarray(np.rot90(mask, turn))).sum() >= 58
-
-
-def test_radius_is_the_distance_to_the_edge():
-    mask = blobs(5)
-    state, stride = thinning.padded(mask, 1)
-    exact = ndimage.distance_transform_edt(np.pad(mask, 1))
-    for y, x in np.argwhere(mask):
-        assert thinning.radius(state, stride, (y + 1) * stride + x + 1) == exact[y + 1, x + 1]
-
-
-def test_cross():
+def test_cross(drawn, degrees):
     graph = mask_to_graph(drawn(CROSS), GSD_M)
     assert degrees(graph) == [1, 1, 1, 1, 4]
     centre = graph.nodes[np.bincount(graph.edges.ravel()) == 4][0]
@@ -116,7 +42,7 @@ def test_cross():
     assert np.abs(graph.widths_px - 10).max() < 1
 
 
-def test_lines_join_their_nodes():
+def test_lines_join_their_nodes(drawn):
     graph = mask_to_graph(drawn([*CROSS, *TEE]), GSD_M)
     for (u, v), line in zip(graph.edges, graph.lines, strict=True):
         assert (line[0] == graph.nodes[u]).all() and (line[-1] == graph.nodes[v]).all()
@@ -124,45 +50,14 @@ def test_lines_join_their_nodes():
     assert graph.edges.dtype == np.int64 and graph.widths_px.dtype == np.float32
 
 
-def test_tee():
+def test_tee(drawn, degrees):
     graph = mask_to_graph(drawn(TEE), GSD_M)
     assert degrees(graph) == [1, 1, 1, 3]
     junction = graph.nodes[np.bincount(graph.edges.ravel()) == 3][0]
     assert np.hypot(*(junction - (120, 60))) < 2.5
 
 
-def test_ring_without_a_junction_stays():
-    angle = np.linspace(0, 2 * np.pi, 60)
-    ring = np.column_stack([120 + 60 * np.cos(angle), 100 + 60 * np.sin(angle)])
-    graph = mask_to_graph(drawn([ring], 7), GSD_M)
-    assert topology(graph) == (1, 1, 0)
-    assert graph.edges.tolist() == [[0, 0]]
-    radius = np.hypot(*(graph.lines[0] - (120, 100)).T)
-    assert np.abs(radius - 60).max() < 2.5
-    assert len(graph.lines[0]) < 30
-
-
-def test_parallel_streets_stay_apart_and_reach_the_border():
-    graph = mask_to_graph(drawn([[(-9, 80), (250, 80)], [(-9, 96), (250, 96)]], 9), GSD_M)
-    assert topology(graph) == (2, 0, 4)
-    assert sorted(graph.nodes[:, 0]) == [0, 0, 240, 240]
-
-
-def test_gap_is_closed_where_both_ends_point_at_each_other():
-    broken = drawn([[(0, 80), (100, 80)], [(125, 83), (240, 90)]], 9)
-    assert topology(mask_to_graph(broken, GSD_M)) == (1, 0, 2)
-    assert topology(mask_to_graph(broken, GSD_M, GraphOptions(max_gap_m=5))) == (2, 0, 4)
-    aside = drawn([[(0, 80), (100, 80)], [(112, 95), (112, 190)]], 9)
-    assert topology(mask_to_graph(aside, GSD_M)) == (2, 0, 4)
-
-
-def test_dead_end_meets_the_road_just_ahead():
-    almost = drawn([[(0, 60), (240, 60)], [(120, 75), (124, 180)]], 9)
-    assert degrees(mask_to_graph(almost, GSD_M)) == [1, 1, 1, 3]
-    assert topology(mask_to_graph(almost, GSD_M, GraphOptions(max_meet_m=0))) == (2, 0, 4)
-
-
-def test_noise_leaves_one_line():
+def test_noise_leaves_one_line(drawn, topology):
     rng = np.random.default_rng(0)
     mask = drawn([[(-9, 100), (250, 120)]], 11)
     mask[rng.random(SHAPE) < 0.02] = 255
@@ -170,29 +65,6 @@ def test_noise_leaves_one_line():
     graph = mask_to_graph(mask, GSD_M)
     assert topology(graph) == (1, 0, 2)
     assert np.abs(np.interp(graph.lines[0][:, 0], [-9, 250], [100, 120]) - graph.lines[0][:, 1]).max() < 3
-
-
-def test_spurs_go_and_side_streets_stay():
-    main = [(-9, 100), (250, 100)]
-    assert topology(mask_to_graph(drawn([main, [(120, 100), (120, 112)]]), GSD_M)) == (1, 0, 2)
-    assert topology(mask_to_graph(drawn([main, [(120, 100), (120, 140)]]), GSD_M)) == (1, 0, 3)
-
-
-def test_round_and_flat_ends():
-    mask = np.zeros(SHAPE, np.uint8)
-    mask[95:105, 30:200] = 255
-    ends = {cap: mask_to_graph(mask, GSD_M, GraphOptions(end_cap=cap)).nodes for cap in ("round", "flat")}
-    assert np.abs(np.sort(ends["flat"][:, 0]) - (30, 200)).max() < 1.5
-    assert np.abs(np.sort(ends["round"][:, 0]) - (35, 195)).max() < 1.5
-
-
-@pytest.mark.parametrize("width_px", [3, 4, 6.5, 9, 15])
-@pytest.mark.parametrize("degrees_turned", [0, 20, 45])
-def test_width_is_read_from_the_mask(width_px, degrees_turned):
-    way = np.array([np.cos(np.radians(degrees_turned)), np.sin(np.radians(degrees_turned))])
-    mask = drawn([[(100, 100) - 70 * way, (100, 100) + 70 * way]], width_px)
-    (width,) = mask_to_graph(mask, GSD_M, GraphOptions(min_blob_m2=0)).widths_px
-    assert width == pytest.approx(width_px, abs=1.1)
 
 
 def town(seed: int, size: int = 700) -> list[np.ndarray]:
@@ -224,8 +96,8 @@ def test_round_trip_of_a_town(seed):
 
 def test_round_trip_of_the_sample_town():
     """Its true roads, noded where they cross: a mask cannot show which of two roads passes above the other."""
-    grid = sample.PLACES["town"].grid()
-    vectors, _ = sample.place_vectors("town", 0, Degradation())
+    grid = PLACES["town"].grid()
+    vectors, _ = place_vectors("town", 0, Degradation())
     lines = [grid.world_to_pixel(np.asarray(line.coords)) for line in vectors.roads.geometry]
     widths_px = vectors.roads["width_m"].to_numpy() / GSD_M
     mask = graph_to_mask(from_lines(lines, widths_px), (grid.height, grid.width))
@@ -239,7 +111,7 @@ def test_round_trip_of_the_sample_town():
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 40), st.integers(0, 40))
 @example(1, 0, 0, 0)
-def test_topology_does_not_depend_on_place_or_direction(seed, symmetry, dx, dy):
+def test_topology_does_not_depend_on_place_or_direction(euler, topology, seed, symmetry, dx, dy):
     mask = graph_to_mask(town(seed, 400), (400, 400), 9)
     around = ndimage.generate_binary_structure(2, 1) & (np.arange(9).reshape(3, 3) != 4)
     mask[ndimage.binary_erosion(mask, around)] = 255  # a hole of one pixel may lie within a single junction
@@ -252,7 +124,7 @@ def test_topology_does_not_depend_on_place_or_direction(seed, symmetry, dx, dy):
     assert abs(topology(graphs[0])[2] - topology(graphs[1])[2]) <= 1
 
 
-def test_neighbouring_chips_meet():
+def test_neighbouring_chips_meet(drawn, topology):
     roads = [[(-9, 50), (500, 90)], [(120, -9), (140, 300)], [(300, 20), (310, 280)]]
     whole = drawn(roads, 9, (256, 480))
     chips = [np.ascontiguousarray(whole[:, x : x + 160]) for x in (0, 160, 320)]
@@ -262,7 +134,7 @@ def test_neighbouring_chips_meet():
     assert len(merged.nodes) == len(mask_to_graph(whole, GSD_M).nodes)
 
 
-def test_probabilities_bytes_and_bools_are_one_thing():
+def test_probabilities_bytes_and_bools_are_one_thing(drawn):
     mask = drawn(CROSS)
     expected = mask_to_graph(mask, GSD_M)
     unknown = np.where(mask == 0, 127, mask).astype(np.uint8)
@@ -280,7 +152,7 @@ def test_nothing_gives_an_empty_graph_and_everything_none_that_breaks(shape):
     assert to_networkx(graph).number_of_nodes() == 0
 
 
-def test_lines_become_a_graph_where_vertices_coincide():
+def test_lines_become_a_graph_where_vertices_coincide(degrees):
     graph = from_lines(lines_of([[(0, 0), (5, 5), (10, 0)], [(5, 5), (5, 20)], [(10, 0), (20, 0)]]), [3, 2, 3])
     assert degrees(graph) == [1, 1, 1, 3]
     assert sorted(len(line) for line in graph.lines) == [2, 2, 3]

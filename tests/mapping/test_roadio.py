@@ -9,6 +9,7 @@ from shapely.geometry import LineString
 
 from lib.errors import InputError
 from lib.mapping import roadio
+from lib.mapping.roadgraph import from_lines, to_networkx
 
 
 def road(*numbers):
@@ -136,6 +137,12 @@ def test_vector_files_are_checked(tmp_path):
     assert len(roadio.read_vector(tmp_path / "multi.gpkg")) == 2
 
 
+def test_only_one_file_is_written_whole(tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.geojson"):
+        roadio.write_vector(tmp_path / "roads.shp", [road(0, 0, 9, 9)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_graphs_of_osmnx_are_read_once_a_street():
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
@@ -153,8 +160,8 @@ def test_graphs_of_osmnx_are_read_once_a_street():
 
 
 def test_networkx_round_trip():
-    roads = [road(0, 0, 5, 5, 10, 0), road(10, 0, 20, 0), road(0, 0, 10, 0)]
-    graph = roadio.to_networkx(roads)
-    assert (graph.number_of_nodes(), graph.number_of_edges()) == (3, 3)
+    roads = [road(0, 0, 5, 5, 10, 0), road(10, 0, 20, 0), road(0, 0, 10, 0), road(0, 0, 0, 9)]
+    graph = to_networkx(from_lines(roads))
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (4, 4)
     back = {line.tobytes() for line in roadio.from_networkx(graph)}
     assert back == {line.tobytes() for line in roads}
