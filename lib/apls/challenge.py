@@ -1,13 +1,20 @@
-"""The literal rules of the SpaceNet road challenge's Java scorer: graph from roads, midpoints, injection, costs."""
+"""
+The literal rules of the SpaceNet road challenge's Java scorer.
+
+One side of a pair goes through these steps, in the original's order and with its names of things: a node for every
+hash of a road's points and an edge for every stretch; chains of nodes with two edges merged into one edge
+("simplify"); midpoints on long edges; a copy into which the other side's nodes are injected (`lib.apls.inject`); and
+Dijkstra from every node on both, which `lib.apls.rows` does at once for all.
+
+The order in which Java lists its hash sets decides which of two near points is kept, and so the score; `lib.apls.net`
+keeps that order. Where the original's own answer changes from run to run, this one lies within what it was seen to say.
+"""
 
 import math
 
 import numpy as np
 from numba import njit
 
-from lib.apls import paths
-from lib.apls import routes as apls_routes
-from lib.apls import rows as apls_rows
 from lib.apls.inject import inject_nodes
 from lib.apls.net import (
     POINTS,
@@ -16,155 +23,139 @@ from lib.apls.net import (
     add_entry,
     add_member,
     add_point,
-    attach,
+    append_entry,
     cell_hashes,
     detach,
+    distance,
+    edges_at,
     edges_of,
     empty_net,
+    first_point,
     forget_members,
     iteration_order,
+    last_point,
+    length_from,
     near,
     other_end,
+    points_of,
 )
-from lib.apls.paths import hypot
+from lib.apls.paths import NOWHERE, Contracted, ControlGraph, Places, contract
+from lib.apls.routes import Direction
+from lib.apls.rows import DistanceRows
 from lib.apls.stale import stale_costs
 from lib.errors import InputError
 
 
 @njit(cache=True, nogil=True)
-def _add_roads(net, xy, node, first):
-    """The nodes, and an edge for every stretch of a road."""
+def _add_roads(net: Net, xy: np.ndarray, node: np.ndarray, first: np.ndarray) -> None:
+    """The nodes `xy`, and an edge for every stretch of a road; node[first[road]:first[road + 1]] are a road's nodes."""
     for p in range(len(xy)):
         add_member(net, add_point(net, xy[p, 0], xy[p, 1]))
     for road in range(len(first) - 1):
         for i in range(first[road] + 1, first[road + 1]):
             last = add_entry(net, node[i], -1)
-            attach(net, add_edge(net, add_entry(net, node[i - 1], last), last), node[i - 1], node[i])
+            add_edge(net, add_entry(net, node[i - 1], last), last, node[i - 1], node[i])
 
 
 @njit(cache=True, nogil=True)
-def _degree(net, p):
-    count = 0
-    j = net.first_link[p]
-    while j >= 0:
-        count += 1
-        j = net.link_next[j]
-    return count
+def _merge_chain(net: Net, p: int, q: int, simple: np.ndarray, removed: np.ndarray) -> tuple[int, int, int]:
+    """
+    Walk from the node p over simple nodes, the first of them q, to the next node that is not simple.
+
+    Marks the nodes passed as removed. Returns the first and the last entry of the walk, and the node that it ends at:
+    -1 where it comes to a node without a way on.
+    """
+    first = last = add_entry(net, p, -1)
+    before, here = p, q
+    while True:
+        last = append_entry(net, last, here)
+        removed[here] = True
+        simple[here] = False
+        ahead = -1
+        for e in edges_at(net, here):
+            neighbour = other_end(net, e, here)
+            if neighbour != before:
+                ahead = neighbour
+                break
+        if ahead < 0:
+            return first, last, ahead
+        if not simple[ahead]:
+            return first, append_entry(net, last, ahead), ahead
+        before, here = here, ahead
 
 
 @njit(cache=True, nogil=True)
-def _simplify(net, order):
+def _simplify(net: Net, order: np.ndarray) -> bool:
     """Merge chains of nodes with two edges into one edge each; False where the original dies of a dead end."""
-    n = net.count[POINTS]
-    simple = np.zeros(n, np.bool_)
-    removed = np.zeros(n, np.bool_)
+    simple = np.zeros(net.count[POINTS], np.bool_)  # exactly two edges, counted before anything changes
+    removed = np.zeros(net.count[POINTS], np.bool_)
     for p in order:
-        simple[p] = _degree(net, p) == 2
+        simple[p] = len(edges_at(net, p)) == 2
     for p in order:
         if simple[p]:
             continue
-        snapshot = np.empty(_degree(net, p), np.int64)
-        j = net.first_link[p]
-        for i in range(len(snapshot)):
-            snapshot[i] = net.link_edge[j]
-            j = net.link_next[j]
-        for e in snapshot:
+        for e in edges_at(net, p):
             q = other_end(net, e, p)
-            if removed[q]:
+            if removed[q]:  # the last stretch of a chain that was walked from its other end
                 detach(net, p, e)
-                continue
-            if not simple[q]:
-                continue
-            start = add_entry(net, p, -1)
-            last = start
-            before = p
-            while True:
-                net.entry_next[last] = add_entry(net, q, -1)
-                last = net.entry_next[last]
-                removed[q] = True
-                simple[q] = False
-                r = -1
-                j = net.first_link[q]
-                while j >= 0:
-                    f = other_end(net, net.link_edge[j], q)
-                    if f != before:
-                        r = f
-                        break
-                    j = net.link_next[j]
+            elif simple[q]:
+                first, last, r = _merge_chain(net, p, q, simple, removed)
                 if r < 0:
                     return False
-                if simple[r]:
-                    before = q
-                    q = r
-                    continue
-                net.entry_next[last] = add_entry(net, r, -1)
-                last = net.entry_next[last]
                 detach(net, p, e)
                 detach(net, r, e)
-                attach(net, add_edge(net, start, last), p, r)
-                break
+                add_edge(net, first, last, p, r)
     forget_members(net, removed)
     return True
 
 
 @njit(cache=True, nogil=True)
-def _add_midpoints(net, order, spacing):
-    """Cut every edge of 0.75 spacings or more into equal pieces; a midpoint equal to a node stays outside the set."""
-    for e in edges_of(net, order):
-        if net.length[e] < 0.75 * spacing:
-            continue
-        pieces = 2 if net.length[e] < spacing else math.floor(net.length[e] / spacing) + 1
-        step = net.length[e] / pieces
-        start = net.entry_point[net.first_entry[e]]
-        end = net.entry_point[net.last_entry[e]]
-        last = net.last_entry[e]
-        detach(net, start, e)
-        detach(net, end, e)
-        rest = net.first_entry[e]
-        rest_length = net.length[e]
-        for _ in range(pieces - 1):
-            at = min(step, rest_length)
-            total = 0.0
-            v = rest
-            while True:
-                w = net.entry_next[v]
-                p = net.entry_point[v]
-                q = net.entry_point[w]
-                part = hypot(net.x[q] - net.x[p], net.y[q] - net.y[p])
-                if total + part >= at or net.entry_next[w] < 0:
-                    break
-                total += part
-                v = w
-            if total + part == at:
-                m = q
-                tail = w
-                after = net.entry_next[w]
-                net.entry_next[w] = -1
-            else:
-                r = (at - total) / part
-                m = add_point(net, net.x[p] + r * (net.x[q] - net.x[p]), net.y[p] + r * (net.y[q] - net.y[p]))
-                tail = add_entry(net, m, -1)
-                after = w
-                net.entry_next[v] = tail
-            add_member(net, m)
-            attach(net, add_edge(net, rest, tail), start, m)
-            start = m
-            rest = add_entry(net, m, after)
-            rest_length = _length(net, rest)
-        attach(net, add_edge(net, rest, last), start, end)
+def _cut(net: Net, first: int, cut_px: float) -> tuple[int, int, int]:
+    """
+    Cut a list of entries at a distance from its first entry.
+
+    Returns the point cut at (an existing one where the distance ends there exactly), the last entry of the part
+    before it, and the entry after it.
+    """
+    walked = 0.0
+    v, w = first, net.entry_next[first]
+    part = distance(net, net.entry_point[v], net.entry_point[w])
+    while walked + part < cut_px and net.entry_next[w] >= 0:
+        walked += part
+        v, w = w, net.entry_next[w]
+        part = distance(net, net.entry_point[v], net.entry_point[w])
+    p, q = net.entry_point[v], net.entry_point[w]
+    if walked + part == cut_px:
+        after = net.entry_next[w]
+        net.entry_next[w] = -1
+        return q, w, after
+    r = (cut_px - walked) / part
+    m = add_point(net, net.x[p] + r * (net.x[q] - net.x[p]), net.y[p] + r * (net.y[q] - net.y[p]))
+    return m, append_entry(net, v, m), w
 
 
 @njit(cache=True, nogil=True)
-def _length(net, v):
-    total = 0.0
-    w = net.entry_next[v]
-    while w >= 0:
-        p = net.entry_point[v]
-        q = net.entry_point[w]
-        total += hypot(net.x[q] - net.x[p], net.y[q] - net.y[p])
-        v = w
-        w = net.entry_next[w]
-    return total
+def _add_midpoints(net: Net, order: np.ndarray, spacing: float) -> None:
+    """Cut every edge of 0.75 spacings or more into equal pieces; a midpoint equal to a node stays outside the set."""
+    for e in edges_of(net, order):
+        length = net.length[e]
+        if length < 0.75 * spacing:
+            continue
+        pieces = 2 if length < spacing else math.floor(length / spacing) + 1
+        step = length / pieces
+        start, end = first_point(net, e), last_point(net, e)
+        detach(net, start, e)
+        detach(net, end, e)
+        # what is not yet cut off: its list, which keeps the edge's last entry, and its length
+        rest, rest_px = net.first_entry[e], length
+        for _ in range(pieces - 1):
+            midpoint, tail, after = _cut(net, rest, min(step, rest_px))
+            add_member(net, midpoint)
+            add_edge(net, rest, tail, start, midpoint)
+            start = midpoint
+            rest = add_entry(net, midpoint, after)
+            rest_px = length_from(net, rest)
+        add_edge(net, rest, net.last_entry[e], start, end)
 
 
 def build_net(lines: list[np.ndarray], spacing_px: float) -> tuple[Net, np.ndarray]:
@@ -185,8 +176,10 @@ def build_net(lines: list[np.ndarray], spacing_px: float) -> tuple[Net, np.ndarr
     nodes, node = xy[np.sort(seen)], rank[node]
     steps = np.diff(nodes[node], axis=0)
     steps[first[1:-1] - 1] = 0.0  # from one road to the next
-    v, mid = len(xy), 8 + int(np.hypot(steps[:, 0], steps[:, 1]).sum() / (0.75 * spacing_px) * (1 + 1e-9))
-    net = empty_net(v + mid + 1, 2 * v + 2 * mid + 16, 6 * v + 4 * mid + 16)
+    # room: pieces are longer than 0.375 spacings, and every stretch may be listed again by a merged edge
+    points = len(xy)
+    midpoints = 8 + int(np.hypot(steps[:, 0], steps[:, 1]).sum() / (0.75 * spacing_px) * (1 + 1e-9))
+    net = empty_net(points + midpoints + 1, 2 * points + 2 * midpoints + 16, 6 * points + 4 * midpoints + 16)
     _add_roads(net, nodes, node, first)
     if not _simplify(net, iteration_order(net)):
         raise InputError(
@@ -198,107 +191,107 @@ def build_net(lines: list[np.ndarray], spacing_px: float) -> tuple[Net, np.ndarr
 
 
 @njit(cache=True, nogil=True)
-def _arcs(net, order):
-    """Edges that can be walked both ways, arcs that go one way only, and whether a stale point can be passed."""
+def _arcs(net: Net, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """
+    Ways between members: (n, 2) points, lengths, which are walked from first to second only; can others be passed?
+
+    The last is whether an edge leads from a member to a point outside the set that has a distance to pass below.
+    """
     edges = edges_of(net, order)
-    ends = np.empty((len(edges), 2), np.int64)
-    px = np.empty(len(edges))
-    arcs = np.empty((2 * len(edges), 2), np.int64)
-    arcs_px = np.empty(2 * len(edges))
-    m = 0
-    k = 0
+    ends = np.empty((2 * len(edges), 2), np.int64)
+    px = np.empty(2 * len(edges))
+    one_way = np.zeros(2 * len(edges), np.bool_)
+    size = 0
     stale = False
     for e in edges:
-        p = net.entry_point[net.first_entry[e]]
-        q = net.entry_point[net.last_entry[e]]
+        p, q = first_point(net, e), last_point(net, e)
         g, h = net.holder[e, 0], net.holder[e, 1]
-        if (
-            net.member[p]
-            and net.member[q]
-            and ((p == g and q == h) or (p == h and q == g))
-            and (p == q or not near(net, p, q))
-        ):
-            ends[m, 0] = p
-            ends[m, 1] = q
-            px[m] = net.length[e]
-            m += p != q
+        held_by_ends = (p == g and q == h) or (p == h and q == g)
+        if net.member[p] and net.member[q] and held_by_ends and (p == q or not near(net, p, q)):
+            if p != q:
+                ends[size, 0], ends[size, 1], px[size] = p, q, net.length[e]
+                size += 1
             continue
-        for side in range(2):
+        # the original asks the edge for its other end, which is by tolerance, and goes there from whoever holds it
+        for side in range(1 if g == h else 2):
             a = net.holder[e, side]
             b = other_end(net, e, a)
-            if a == b or (side == 1 and g == h) or not net.member[a]:
+            if a == b or not net.member[a]:
                 continue
             if net.member[b]:
-                arcs[k, 0] = a
-                arcs[k, 1] = b
-                arcs_px[k] = net.length[e]
-                k += 1
+                ends[size, 0], ends[size, 1], px[size], one_way[size] = a, b, net.length[e], True
+                size += 1
             elif net.d[b] > 0.0:
                 stale = True
-    return ends[:m], px[:m], arcs[:k], arcs_px[:k], stale
+    return ends[:size], px[:size], one_way[:size], stale
 
 
-def _contract(net: Net, order: np.ndarray) -> tuple[paths.Contracted, np.ndarray, bool, bool]:
+def _contract(net: Net, order: np.ndarray) -> tuple[Contracted, np.ndarray, bool, bool]:
     """Contracted network of the members, their index by point, whether points go stale, and whether all is two-way."""
-    ends, px, arcs, arcs_px, stale = _arcs(net, order)
+    ends, px, one_way, stale = _arcs(net, order)
     index = np.full(int(net.count[POINTS]) + 1, -1)  # the last stands for "no point"
     index[order] = np.arange(len(order))
-    contracted = paths.contract(len(order), index[ends], px, index[arcs], arcs_px)
-    return contracted, index, stale, not len(arcs)
+    return contract(len(order), index[ends], px, one_way), index, stale, not one_way.any()
 
 
-def control_graph_of(net: Net, order: np.ndarray) -> paths.ControlGraph:
+def control_graph_of(net: Net, order: np.ndarray) -> ControlGraph:
     """The members of a net and the lines of its edges between them."""
-    index = {int(p): k for k, p in enumerate(order)}
-    ends, lines = [], []
-    for e in edges_of(net, order):
-        points = []
-        v = net.first_entry[e]
-        while v >= 0:
-            points.append(int(net.entry_point[v]))
-            v = net.entry_next[v]
-        if points[0] in index and points[-1] in index:
-            ends.append((index[points[0]], index[points[-1]]))
-            lines.append(np.column_stack([net.x[points], net.y[points]]))
-    return paths.ControlGraph(
+    index = np.full(int(net.count[POINTS]), -1)
+    index[order] = np.arange(len(order))
+    edges = edges_of(net, order)
+    ends = index[net.entry_point[np.column_stack([net.first_entry[edges], net.last_entry[edges]])]]
+    inside = (ends >= 0).all(axis=1)
+    points, first = points_of(net, edges[inside])
+    return ControlGraph(
         nodes=np.column_stack([net.x[order], net.y[order]]),
-        ends=np.array(ends, np.int64).reshape(-1, 2),
-        length_px=np.array([np.hypot(*np.diff(line, axis=0).T).sum() for line in lines]),
-        vertices=np.concatenate([*lines, np.empty((0, 2))]),
-        first=np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64),
+        ends=ends[inside],
+        length_px=net.length[edges[inside]],
+        vertices=np.column_stack([net.x[points], net.y[points]]),
+        first=first,
     )
 
 
-def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reach_px: float) -> apls_routes.Direction:
+def _stale_sums(
+    copy: Net,
+    copy_order: np.ndarray,
+    target: np.ndarray,
+    here: Places,
+    rows_here: DistanceRows,
+    there: Places,
+    rows_there: DistanceRows,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cost and number of the routes of each node where points outside the node set go stale, in blocks of nodes."""
+    cost, count = np.zeros(len(target)), np.zeros(len(target), np.int64)
+    points = int(copy.count[POINTS])
+    limit = copy.d[:points][~copy.member[:points]].max()
+    blocks = 1 + 2 * len(target) // min(rows_here.at_once, rows_there.at_once)
+    for block in np.array_split(np.arange(len(target)), blocks):
+        sides = rows_here.at(here, block), rows_there.at(there, block)
+        stale_costs(copy, copy_order, target, limit, block, *sides, cost, count)
+    return cost, count
+
+
+def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reach_px: float) -> Direction:
+    """Routes of one net's nodes, and their places on the other: each net with its order of iteration."""
     net, order = here
     copy, target = inject_nodes(*here, *there, reach_px)
     copy_order = iteration_order(copy)
     contracted, _, _, two_way = _contract(net, order)
-    other, index, stale, other_two_way = _contract(copy, copy_order)
-    at = index[target]
-    there_places = paths.Places(*(field[at] for field in other.nodes))
-    there_places.chain[at < 0] = -2
-    rows = apls_rows.DistanceRows(contracted.junctions)
+    copy_contracted, index, stale, copy_two_way = _contract(copy, copy_order)
+    member = index[target]
+    places = Places(*(field[member] for field in copy_contracted.nodes))
+    places.chain[member < 0] = NOWHERE
+    rows, rows_there = DistanceRows(contracted.junctions), DistanceRows(copy_contracted.junctions)
     booked = None
-    rows_there = apls_rows.DistanceRows(other.junctions)
-    if stale or np.any((target >= 0) & (at < 0)):
-        cost, count = np.zeros(len(order)), np.zeros(len(order), np.int64)
-        outside = copy.d[: int(copy.count[POINTS])][~copy.member[: int(copy.count[POINTS])]]
-        blocks = 1 + 2 * len(order) // min(rows.at_once, rows_there.at_once)
-        for block in np.array_split(np.arange(len(order)), blocks):
-            placed = block[there_places.chain[block] > -2]
-            near_here = rows.get(np.concatenate([contracted.nodes.p[block], contracted.nodes.q[block]]))
-            near_there = rows_there.get(np.concatenate([there_places.p[placed], there_places.q[placed]]))
-            sides = (contracted.nodes, *near_here, there_places, *near_there)
-            stale_costs(copy, copy_order, target, outside.max(), block, *sides, cost, count)
-        booked = cost, count
-    return apls_routes.Direction(
+    if stale or np.any((target >= 0) & (member < 0)):
+        booked = _stale_sums(copy, copy_order, target, contracted.nodes, rows, places, rows_there)
+    return Direction(
         xy=np.column_stack([net.x[order], net.y[order]]),
         here=contracted.nodes,
         rows_here=rows,
-        there=there_places,
+        there=places,
         rows_there=rows_there,
-        symmetric=two_way and other_two_way,
+        symmetric=two_way and copy_two_way,
         booked=booked,
         graph=lambda: control_graph_of(net, order),
     )
@@ -306,7 +299,7 @@ def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reac
 
 def directions(
     truth: list[np.ndarray], proposal: list[np.ndarray], spacing_px: float, reach_px: float
-) -> tuple[apls_routes.Direction, apls_routes.Direction]:
+) -> tuple[Direction, Direction]:
     """Both ways of looking at a pair: the truth's routes in the proposal, and the proposal's in the truth."""
     one, two = build_net(truth, spacing_px), build_net(proposal, spacing_px)
     return _direction(one, two, reach_px), _direction(two, one, reach_px)

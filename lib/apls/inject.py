@@ -1,157 +1,162 @@
-"""The challenge scorer's injection of one graph's nodes into a copy of the other, splits by tolerance included."""
+"""
+The challenge scorer's injection of one graph's nodes into a copy of the other, splits by tolerance included.
+
+Each node takes the place that is nearest to it, and changes the copy for those after it. The original looks at every
+edge of the copy for every node; here a grid says which edges may be near. A split makes two edges of one, its *pieces*;
+the grid keeps listing the edge that was there at first, the *family* of its pieces.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from lib.apls.geometry import CellIndex, foot_on_segment, hypot, index_segments, is_near, span_of_cell, tenths
 from lib.apls.net import (
     EDGES,
     ENTRIES,
     POINTS,
     TABLE,
     Net,
+    PointTable,
     add_edge,
     add_entry,
     add_member,
     add_point,
-    attach,
+    append_entry,
     bucket_of,
     detach,
     empty_net,
-    find_member,
+    empty_table,
+    enter,
+    find_equal,
+    first_point,
+    hash_of_cell,
+    last_point,
     near,
-    round_half_up,
+    points_of,
     slot_of,
 )
-from lib.apls.paths import hypot
 
-MARGIN_PX = 1.0  # pieces of an edge may leave it by less than 0.1 px a split; after 8 such splits, see `stray`
-MAX_CELLS = 1 << 20
+MARGIN_PX = 1.0  # of the grid: how far the pieces of an edge may drift from it and still be found in its cells
+DRIFT_PX = 0.1  # a split that puts the new point in a vertex's place moves the line by less than this
+
+
+class Families(NamedTuple):
+    """
+    The edges that a copy begins with, and the pieces that each was split into.
+
+    Attributes
+    ----------
+    head
+        Of each family: its first piece.
+    sibling, of_edge
+        Of each edge: the next piece of its family, -1 after the last; and the family itself.
+    drift_px
+        Of each family: how far its pieces may lie off the edge that it was.
+    """
+
+    head: np.ndarray
+    sibling: np.ndarray
+    of_edge: np.ndarray
+    drift_px: np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _copy_into(net, order, new):
-    """Copy nodes in order, then each edge found at its first node; vertices equal to a node become that node."""
+def _copy_into(net: Net, order: np.ndarray, new: Net) -> None:
+    """
+    Copy nodes in order, then each edge found at its first node.
+
+    A vertex equal to a node becomes that node, as in the original's map from old to new points.
+    """
     for p in order:
         add_member(new, add_point(new, net.x[p], net.y[p]))
-    nodes = len(order)
-    for i in range(nodes):
-        p = order[i]
+    for p in order:
         j = net.first_link[p]
         while j >= 0:
             e = net.link_edge[j]
             j = net.link_next[j]
-            if net.entry_point[net.first_entry[e]] != p:
+            if first_point(net, e) != p:
                 continue
-            first = -1
-            last = -1
+            first = last = -1
             v = net.first_entry[e]
             while v >= 0:
                 old = net.entry_point[v]
                 v = net.entry_next[v]
-                q = find_member(new, net.hash[old], net.x[old], net.y[old])
+                q = find_equal(new.members, new, net.hash[old], net.x[old], net.y[old])
                 if q < 0:
                     q = add_point(new, net.x[old], net.y[old])
-                w = add_entry(new, q, -1)
                 if first < 0:
-                    first = w
+                    first = last = add_entry(new, q, -1)
                 else:
-                    new.entry_next[last] = w
-                last = w
-            attach(new, add_edge(new, first, last), new.entry_point[first], new.entry_point[last])
+                    last = append_entry(new, last, q)
+            add_edge(new, first, last, new.entry_point[first], new.entry_point[last])
 
 
 @njit(cache=True, nogil=True)
-def _cells_under(x0, y0, x1, y1, origin_x, origin_y, cell, columns, rows):
-    """Range of grid cells under a box."""
-    return (
-        max(0, int((x0 - origin_x) / cell)),
-        max(0, int((y0 - origin_y) / cell)),
-        min(columns - 1, int((x1 - origin_x) / cell)),
-        min(rows - 1, int((y1 - origin_y) / cell)),
-    )
-
-
-@njit(cache=True, nogil=True)
-def _index_edges(net, reach, origin_x, origin_y, cell, columns, rows):
-    """Edges by grid cell, as compressed rows: each in all cells within `reach` of one of its segments' boxes."""
-    first = np.zeros(columns * rows + 1, np.int64)
-    items = np.empty(0, np.int64)
-    latest = np.full(columns * rows, -1)
-    for fill in range(2):
-        latest[:] = -1
-        for e in range(net.count[EDGES]):
-            v = net.first_entry[e]
-            w = net.entry_next[v]
-            while w >= 0:
-                p = net.entry_point[v]
-                q = net.entry_point[w]
-                c0, r0, c1, r1 = _cells_under(
-                    min(net.x[p], net.x[q]) - reach,
-                    min(net.y[p], net.y[q]) - reach,
-                    max(net.x[p], net.x[q]) + reach,
-                    max(net.y[p], net.y[q]) + reach,
-                    origin_x, origin_y, cell, columns, rows,
-                )  # fmt: skip
-                for r in range(r0, r1 + 1):
-                    for c in range(c0, c1 + 1):
-                        k = r * columns + c
-                        if latest[k] == e:
-                            continue
-                        latest[k] = e
-                        if fill == 1:
-                            items[first[k]] = e
-                            first[k] += 1
-                        else:
-                            first[k + 1] += 1
-                v = w
-                w = net.entry_next[w]
-        if fill == 0:
-            for k in range(columns * rows):
-                first[k + 1] += first[k]
-            items = np.empty(first[-1], np.int64)
-    for k in range(columns * rows, 0, -1):
-        first[k] = first[k - 1]
-    first[0] = 0
-    return first, items
-
-
-@njit(cache=True, nogil=True)
-def _near_member(net, x, y, size):
+def _near_member(net: Net, x: float, y: float) -> int:
     """The first member, in iteration order, within 0.1 px of (x, y); -1 if there is none."""
     best = -1
-    key = (0, 0)
-    cx = round_half_up(10.0 * x)
-    cy = round_half_up(10.0 * y)
-    for i in range(-1, 2):
-        for j in range(-1, 2):
-            h = (100000 * (cx + i) + cy + j) & 0xFFFFFFFF
-            p = net.slot[slot_of(h, len(net.slot))]
+    best_turn = (0, 0)
+    column, row = np.int64(tenths(x)), np.int64(tenths(y))
+    for i in range(column - 1, column + 2):
+        for j in range(row - 1, row + 2):
+            h = hash_of_cell(i, j)
+            p = net.members.first[slot_of(h, len(net.members.first))]
             while p >= 0:
-                if net.hash[p] == h:
-                    dx = net.x[p] - x
-                    dy = net.y[p] - y
-                    if dx * dx + dy * dy < 1e-2:
-                        this = (bucket_of(h, size), net.turn[p])
-                        if best < 0 or this < key:
-                            best = p
-                            key = this
-                p = net.slot_next[p]
+                if net.hash[p] == h and is_near(net.x[p], net.y[p], x, y):
+                    turn = (bucket_of(h, net.count[TABLE]), net.joined[p])
+                    if best < 0 or turn < best_turn:
+                        best, best_turn = p, turn
+                p = net.members.after[p]
     return best
 
 
 @njit(cache=True, nogil=True)
-def _nearest(net, candidates, count, x, y):
+def _turn(net: Net, e: int) -> tuple[int, int, int]:
+    """What the original's order of iteration over edges sorts by: the turn of the edge's first node, then the edge."""
+    p = first_point(net, e)
+    # a node's edges have no order in the original; this one lies within what it was seen to do
+    return bucket_of(net.hash[p], net.count[TABLE]), net.joined[p], e ^ 1
+
+
+@njit(cache=True, nogil=True)
+def _add_candidates(
+    net: Net, families: Families, family: int, x: float, y: float, reach: float, candidates: np.ndarray, count: int
+) -> int:
+    """Add the pieces of a family whose box is near (x, y) to the `count` candidates, in order; the new count."""
+    reach += 1e-6  # the distance itself decides; this only leaves out what is surely too far
+    e = families.head[family]
+    while e >= 0:
+        p = first_point(net, e)
+        if (
+            net.member[p]
+            and (net.holder[e, 0] == p or net.holder[e, 1] == p)
+            and net.box[e, 0] - reach <= x <= net.box[e, 2] + reach
+            and net.box[e, 1] - reach <= y <= net.box[e, 3] + reach
+        ):
+            j, turn = count, _turn(net, e)
+            while j > 0 and _turn(net, candidates[j - 1]) > turn:
+                candidates[j] = candidates[j - 1]
+                j -= 1
+            candidates[j] = e
+            count += 1
+        e = families.sibling[e]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _nearest(net: Net, candidates: np.ndarray, x: float, y: float) -> tuple[int, float, float, float, int]:
     """
     The original's search for the nearest segment among edges in its order of iteration.
 
-    Returns the edge (-1: none), the projection, its distance, and the point object that its split starts from.
+    Returns the edge (-1: none), the projection's x and y, its distance, and the point object that a split starts from:
+    the segment's end where the projection is near it, else its start.
     """
     best = np.inf
-    found = -1
+    found = start = -1
     best_x = best_y = 0.0
-    start = -1
-    for k in range(count):
-        e = candidates[k]
+    for e in candidates:
         if x < net.box[e, 0] - best or x > net.box[e, 2] + best or y < net.box[e, 1] - best or y > net.box[e, 3] + best:
             continue
         v = net.first_entry[e]
@@ -161,203 +166,138 @@ def _nearest(net, candidates, count, x, y):
             q = net.entry_point[w]
             v = w
             w = net.entry_next[w]
-            ux = x - net.x[p]
-            uy = y - net.y[p]
-            vx = x - net.x[q]
-            vy = y - net.y[q]
-            if ux * ux + uy * uy < 1e-2:
-                px, py, distance = net.x[p], net.y[p], 0.0
-            elif vx * vx + vy * vy < 1e-2:
-                px, py, distance = net.x[q], net.y[q], 0.0
+            if is_near(x, y, net.x[p], net.y[p]):
+                foot_x, foot_y, distance = net.x[p], net.y[p], 0.0
+            elif is_near(x, y, net.x[q], net.y[q]):
+                foot_x, foot_y, distance = net.x[q], net.y[q], 0.0
             else:
-                sx = net.x[q] - net.x[p]
-                sy = net.y[q] - net.y[p]
-                square = sx * sx + sy * sy
-                if square == 0.0:
-                    continue
-                t = (ux * sx + uy * sy) / square
-                if t > 1:
-                    px, py = net.x[q], net.y[q]
-                elif t < 0:
-                    px, py = net.x[p], net.y[p]
-                else:
-                    px, py = net.x[p] + t * sx, net.y[p] + t * sy
-                distance = hypot(x - px, y - py)
-            if distance < best:
+                foot_x, foot_y = foot_on_segment(x, y, net.x[p], net.y[p], net.x[q], net.y[q])
+                distance = hypot(x - foot_x, y - foot_y)
+            if distance < best:  # of equals the first
                 best = distance
                 found = e
-                best_x = px
-                best_y = py
-                dx = px - net.x[q]
-                dy = py - net.y[q]
-                start = q if dx * dx + dy * dy < 1e-2 else p
+                best_x, best_y = foot_x, foot_y
+                start = q if is_near(foot_x, foot_y, net.x[q], net.y[q]) else p
                 if distance == 0.0:
                     return found, best_x, best_y, best, start
     return found, best_x, best_y, best, start
 
 
 @njit(cache=True, nogil=True)
-def _split(net, e, q, w):
+def _split(net: Net, e: int, q: int, start: int) -> tuple[int, int, float]:
     """
-    Split an edge at point q, after the first vertex near w: the look-up by tolerance that the original makes.
+    Split an edge at point q, after its first vertex near `start`: the look-up by tolerance that the original makes.
 
-    Returns the two parts, and whether they may leave the edge: 0 no, 1 by less than 0.1 px, 2 by any distance.
+    That vertex may come before the segment that q lies on; the second part then runs back over the first. A vertex
+    nearer than 0.1 px to q is replaced by it. Returns the two parts, and how far they may lie off the edge, pixels.
     """
     before = -1
     k = net.first_entry[e]
-    while not near(net, net.entry_point[k], w):
+    while not near(net, net.entry_point[k], start):
         before = k
         k = net.entry_next[k]
     after = net.entry_next[k]
-    stray = 0 if net.entry_point[k] == w else 2
+    replaced = near(net, q, start)
+    drift_px = np.inf if net.entry_point[k] != start else DRIFT_PX if replaced else 0.0
+    # first part: the vertices before k, `start` unless q replaces it, q
     one_last = add_entry(net, q, -1)
-    one_first = one_last
-    if not near(net, q, w):
-        one_first = add_entry(net, w, one_last)
-    elif stray == 0:
-        stray = 1
-    two_last = net.last_entry[e] if after >= 0 else -1
+    one_first = one_last if replaced else add_entry(net, start, one_last)
     if before >= 0:
         net.entry_next[before] = one_first
         one_first = net.first_entry[e]
+    # second part: q, the vertices after k
     two_first = add_entry(net, q, after)
-    if two_last < 0:
-        two_last = two_first
+    two_last = net.last_entry[e] if after >= 0 else two_first
     p1, p2 = net.holder[e, 0], net.holder[e, 1]
     detach(net, p1, e)
     detach(net, p2, e)
-    net.alive[e] = False
     add_member(net, q)
-    one = add_edge(net, one_first, one_last)
-    two = add_edge(net, two_first, two_last)
-    attach(net, one, p1, q)
-    attach(net, two, q, p2)
-    return one, two, stray
+    return add_edge(net, one_first, one_last, p1, q), add_edge(net, two_first, two_last, q, p2), drift_px
 
 
 @njit(cache=True, nogil=True)
-def _find_alias(net, p, alias_slot, alias_next):
-    """The key of the alias map that equals point p, else -1."""
-    k = alias_slot[slot_of(net.hash[p], len(alias_slot))]
-    while k >= 0:
-        if net.hash[k] == net.hash[p] and near(net, k, p):
-            return k
-        k = alias_next[k]
-    return -1
+def _replace(families: Families, e: int, one: int, two: int) -> int:
+    """Put the pieces `one` and `two` in the place of e; its family."""
+    family = families.of_edge[e]
+    families.of_edge[one] = families.of_edge[two] = family
+    if families.head[family] == e:
+        families.head[family] = one
+    else:
+        f = families.head[family]
+        while families.sibling[f] != e:
+            f = families.sibling[f]
+        families.sibling[f] = one
+    families.sibling[one] = two
+    families.sibling[two] = families.sibling[e]
+    return family
 
 
 @njit(cache=True, nogil=True)
-def _set_alias(net, p, value, alias, alias_slot, alias_next):
-    """Map p to a node; an equal key stays and takes the new value."""
-    k = _find_alias(net, p, alias_slot, alias_next)
-    if k >= 0:
-        alias[k] = value
-        return
-    alias[p] = value
-    s = slot_of(net.hash[p], len(alias_slot))
-    k = alias_slot[s]
-    if k < 0:
-        alias_slot[s] = p
-        return
-    while alias_next[k] >= 0:
-        k = alias_next[k]
-    alias_next[k] = p
+def _set_alias(net: Net, p: int, value: int, aliases: PointTable, alias: np.ndarray) -> None:
+    """HashMap.put: map p to a node; an equal key stays and takes the new value."""
+    key = find_equal(aliases, net, net.hash[p], net.x[p], net.y[p])
+    if key < 0:
+        key = p
+        enter(aliases, net, p)
+    alias[key] = value
 
 
 @njit(cache=True, nogil=True)
-def _inject(net, xs, ys, reach, first, items, origin_x, origin_y, cell, columns, rows):
-    """Give every point its place in the net, one after the other; returns the point object of each, -1 for none."""
-    families = net.count[EDGES]
-    head = np.arange(families)  # pieces of an original edge, as a linked list
-    sibling = np.full(len(net.length), -1)
-    strayed = np.zeros(families, np.int64)
-    stray = np.empty(families, np.int64)
-    strays = 0
+def _inject(
+    net: Net, xs: np.ndarray, ys: np.ndarray, reach: float, index: CellIndex, family_of: np.ndarray, aliases: PointTable
+) -> np.ndarray:
+    """
+    Give every point (xs, ys) its place in the net, one after the other; the point object of each, -1 for none.
+
+    `index` finds segments, family_of[segment] the edge that it was of at first; `aliases` is an empty table.
+    """
+    first_edges, edges = net.count[EDGES], len(net.length)
+    families = Families(np.arange(first_edges), np.full(edges, -1), np.arange(edges), np.zeros(first_edges))
+    strays = np.empty(first_edges, np.int64)  # families that drifted out of the grid's margin: looked at every time
+    stray_count = 0
+    looked = np.full(first_edges, -1)  # point for which each family was last looked at
+    candidates = np.empty(edges, np.int64)
     target = np.full(len(xs), -1)
-    alias = np.full(len(net.x), -1)  # value of a key point
-    slots = len(net.slot)
-    alias_slot = np.full(slots, -1)
-    alias_next = np.full(len(net.x), -1)
-    looked = np.full(families, -1)
-    family_of = np.arange(len(net.length))
-    candidates = np.empty(len(net.length), np.int64)
-    wide = reach + 1e-6  # the distance itself decides; this only leaves out what is surely too far
+    alias = np.full(len(net.x), -1)  # node that a point of `aliases` stands for
     for a in range(len(xs)):
         x, y = xs[a], ys[a]
-        size = net.count[TABLE]
-        p = _near_member(net, x, y, size)
+        p = _near_member(net, x, y)
         if p >= 0:
             target[a] = add_point(net, net.x[p], net.y[p])
-            _set_alias(net, target[a], p, alias, alias_slot, alias_next)
+            _set_alias(net, target[a], p, aliases, alias)
             continue
         count = 0
-        column = int(np.floor((x - origin_x) / cell))
-        row = int(np.floor((y - origin_y) / cell))
-        inside = 0 <= column < columns and 0 <= row < rows
-        k = row * columns + column
-        listed = first[k + 1] - first[k] if inside else 0
-        for i in range(listed + strays):
-            family = items[first[k] + i] if i < listed else stray[i - listed]
-            if looked[family] == a:
-                continue
-            looked[family] = a
-            e = head[family]
-            while e >= 0:
-                p1 = net.entry_point[net.first_entry[e]]
-                if (
-                    net.member[p1]
-                    and (net.holder[e, 0] == p1 or net.holder[e, 1] == p1)
-                    and net.box[e, 0] - wide <= x <= net.box[e, 2] + wide
-                    and net.box[e, 1] - wide <= y <= net.box[e, 3] + wide
-                ):
-                    # a node's edges have no order in the original; this one lies within what it was seen to do
-                    key = (bucket_of(net.hash[p1], size), net.turn[p1], e ^ 1)
-                    j = count
-                    while j > 0:
-                        f = candidates[j - 1]
-                        p2 = net.entry_point[net.first_entry[f]]
-                        if (bucket_of(net.hash[p2], size), net.turn[p2], f ^ 1) < key:
-                            break
-                        candidates[j] = f
-                        j -= 1
-                    candidates[j] = e
-                    count += 1
-                e = sibling[e]
-        e, px, py, distance, w = _nearest(net, candidates, count, x, y)
-        if e < 0 or distance > reach:
+        begin, end = span_of_cell(index, x, y)
+        for i in range(begin, end + stray_count):
+            family = family_of[index.segment[i]] if i < end else strays[i - end]
+            if looked[family] != a:
+                looked[family] = a
+                count = _add_candidates(net, families, family, x, y, reach, candidates, count)
+        e, foot_x, foot_y, distance, start = _nearest(net, candidates[:count], x, y)
+        if distance > reach:  # also where there is no edge
             continue
-        q = add_point(net, px, py)
+        q = add_point(net, foot_x, foot_y)
         net.d[q] = distance
         target[a] = q
-        p1 = net.entry_point[net.first_entry[e]]
-        p2 = net.entry_point[net.last_entry[e]]
+        p1, p2 = first_point(net, e), last_point(net, e)
         if near(net, q, p1):
-            _set_alias(net, q, p1, alias, alias_slot, alias_next)
+            _set_alias(net, q, p1, aliases, alias)
         elif near(net, q, p2):
-            _set_alias(net, q, p2, alias, alias_slot, alias_next)
+            _set_alias(net, q, p2, aliases, alias)
         else:
-            family = family_of[e]
-            one, two, kind = _split(net, e, q, w)
-            family_of[one] = family_of[two] = family
-            if head[family] == e:
-                head[family] = one
-            else:
-                f = head[family]
-                while sibling[f] != e:
-                    f = sibling[f]
-                sibling[f] = one
-            sibling[one] = two
-            sibling[two] = sibling[e]
-            before = strayed[family]
-            strayed[family] += 8 if kind == 2 else kind
-            if before < 8 and strayed[family] >= 8:
-                stray[strays] = family
-                strays += 1
+            one, two, drift_px = _split(net, e, q, start)
+            family = _replace(families, e, one, two)
+            within = families.drift_px[family] < MARGIN_PX
+            families.drift_px[family] += drift_px
+            if within and families.drift_px[family] >= MARGIN_PX:
+                strays[stray_count] = family
+                stray_count += 1
     for a in range(len(xs)):
-        if target[a] >= 0:
-            p = _find_alias(net, target[a], alias_slot, alias_next)
-            if p >= 0:
-                target[a] = alias[p]
+        q = target[a]
+        if q >= 0:
+            key = find_equal(aliases, net, net.hash[q], net.x[q], net.y[q])
+            if key >= 0:
+                target[a] = alias[key]
     return target
 
 
@@ -376,15 +316,13 @@ def inject_nodes(
     """
     n = len(here_order)
     edges, entries = int(there.count[EDGES]), int(there.count[ENTRIES])
+    # room: a node adds a point at most, and two edges of three entries in the place of one
     copy = empty_net(int(there.count[POINTS]) + entries + n + 1, edges + 2 * n + 1, entries + 3 * n + 1)
     _copy_into(there, there_order, copy)
-    points = int(copy.count[POINTS])
-    margin = reach_px + MARGIN_PX
-    xs, ys = copy.x[:points], copy.y[:points]
-    low_x, low_y = xs.min(initial=np.inf) - margin, ys.min(initial=np.inf) - margin
-    wide, high = xs.max(initial=-np.inf) + margin - low_x, ys.max(initial=-np.inf) + margin - low_y
-    cell = max(4.0 * reach_px, np.sqrt(wide * high / MAX_CELLS), wide / MAX_CELLS, high / MAX_CELLS)
-    grid = low_x, low_y, cell, int(wide / cell) + 1, int(high / cell) + 1
-    first, items = _index_edges(copy, margin, *grid)
-    target = _inject(copy, here.x[here_order], here.y[here_order], reach_px, first, items, *grid)
-    return copy, target
+    families = np.arange(copy.count[EDGES])
+    points, first = points_of(copy, families)
+    vertices = np.column_stack([copy.x[points], copy.y[points]])
+    index = index_segments(vertices, first, reach_px + MARGIN_PX)
+    family_of = np.repeat(families, np.diff(first))
+    aliases = empty_table(len(copy.x))
+    return copy, _inject(copy, here.x[here_order], here.y[here_order], reach_px, index, family_of, aliases)

@@ -1,4 +1,8 @@
-"""A road network as the Java scorer holds it, in flat arrays: point objects, tolerant hash sets, edges as lists."""
+"""
+A road network as the Java scorer holds it, in flat arrays: point objects, hash sets, edges as lists of points.
+
+Indices say which object is meant: p, q are points, e, f edges, v, w entries of an edge's list; -1 is none.
+"""
 
 import math
 from typing import NamedTuple
@@ -6,18 +10,45 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from lib.apls.paths import hypot
+from lib.apls.geometry import hypot, is_near, tenths
 
-POINTS, EDGES, ENTRIES, LINKS, MEMBERS, TABLE, TURN = range(7)  # places in Net.count
-NEAR_PX2 = 1e-2  # two points closer than 0.1 px may be one; squared, as the original compares
+POINTS, EDGES, ENTRIES, LINKS, MEMBERS, TABLE, JOINED = range(7)  # places in Net.count
+CHAIN_LIMIT, SMALL_TABLE = 8, 64  # java.util.HashMap doubles a table of fewer than 64 buckets at a chain's ninth key
+
+
+class PointTable(NamedTuple):
+    """Points by hash: `first` of each slot, and the one `after` each point in its slot, in order of insertion."""
+
+    first: np.ndarray
+    after: np.ndarray
 
 
 class Net(NamedTuple):
     """
     Points, edges and their links; every array is as long as what may ever be needed, `count` says what is.
 
-    Point objects have coordinates, a hash, a scratch number `d`, and may be members of the node set. An edge is
-    a linked list of entries, each naming a point object. A node's edge set is a linked list in order of insertion.
+    Attributes
+    ----------
+    count
+        Numbers of points, edges, entries, links and members; the buckets of the Java node set; all that ever joined.
+    x, y, hash, d
+        Of each point: pixels, the 32 bits that Java hashes it to, and the scratch distance of Java's Dijkstra.
+    member, joined
+        Of each point: is it in the node set, and how many joined before it.
+    members
+        The node set by hash.
+    first_link, last_link
+        Of each point: its edge set, a linked list in order of insertion.
+    link_edge, link_next
+        Of each link: the edge, and the next link of the same point.
+    first_entry, last_entry
+        Of each edge: its points, a linked list.
+    entry_point, entry_next
+        Of each entry: the point, and the next entry of the same edge.
+    length, box
+        Of each edge: pixels along it; x0, y0, x1, y1.
+    holder
+        Of each edge: the two nodes that it was handed to, (edges, 2); tolerance may make its ends others than these.
     """
 
     count: np.ndarray
@@ -26,26 +57,28 @@ class Net(NamedTuple):
     hash: np.ndarray
     d: np.ndarray
     member: np.ndarray
-    turn: np.ndarray  # when the point became a member
-    slot: np.ndarray  # look-up table of the members by hash
-    slot_next: np.ndarray
+    joined: np.ndarray
+    members: PointTable
     first_link: np.ndarray
     last_link: np.ndarray
-    first_entry: np.ndarray  # of an edge
-    last_entry: np.ndarray
-    length: np.ndarray
-    box: np.ndarray
-    holder: np.ndarray  # the two nodes that an edge was handed to
-    alive: np.ndarray
-    entry_point: np.ndarray
-    entry_next: np.ndarray
     link_edge: np.ndarray
     link_next: np.ndarray
+    first_entry: np.ndarray
+    last_entry: np.ndarray
+    entry_point: np.ndarray
+    entry_next: np.ndarray
+    length: np.ndarray
+    box: np.ndarray
+    holder: np.ndarray
+
+
+def empty_table(points: int) -> PointTable:
+    """Room for so many points: twice as many slots at least, a power of two."""
+    return PointTable(np.full(1 << max(4, math.ceil(math.log2(2 * points + 1))), -1), np.full(points, -1))
 
 
 def empty_net(points: int, edges: int, entries: int) -> Net:
     """Room for so many points, edges and list entries."""
-    slots = 1 << max(4, math.ceil(math.log2(2 * points + 1)))
     return Net(
         count=np.zeros(7, np.int64),
         x=np.empty(points),
@@ -53,158 +86,139 @@ def empty_net(points: int, edges: int, entries: int) -> Net:
         hash=np.empty(points, np.int64),
         d=np.zeros(points),
         member=np.zeros(points, bool),
-        turn=np.zeros(points, np.int64),
-        slot=np.full(slots, -1),
-        slot_next=np.full(points, -1),
+        joined=np.zeros(points, np.int64),
+        members=empty_table(points),
         first_link=np.full(points, -1),
         last_link=np.full(points, -1),
+        link_edge=np.empty(2 * edges, np.int64),
+        link_next=np.empty(2 * edges, np.int64),
         first_entry=np.empty(edges, np.int64),
         last_entry=np.empty(edges, np.int64),
+        entry_point=np.empty(entries, np.int64),
+        entry_next=np.empty(entries, np.int64),
         length=np.empty(edges),
         box=np.empty((edges, 4)),
         holder=np.full((edges, 2), -1),
-        alive=np.zeros(edges, bool),
-        entry_point=np.empty(entries, np.int64),
-        entry_next=np.empty(entries, np.int64),
-        link_edge=np.empty(2 * edges, np.int64),
-        link_next=np.empty(2 * edges, np.int64),
     )
 
 
 @njit(cache=True, nogil=True)
-def round_half_up(v):
-    """Nearest integer, ties towards plus infinity, exactly."""
-    low = math.floor(v)
-    return np.int64(low + 1.0) if v - low >= 0.5 else np.int64(low)
+def hash_of_cell(column: int, row: int) -> int:
+    """The 32 bits that the original hashes the points of a cell of 0.1 px to; cells far apart may share them."""
+    return (100000 * column + row) & 0xFFFFFFFF
+
+
+def cell_hashes(xy: np.ndarray) -> np.ndarray:
+    """Hash of every point of an (n, 2) array."""
+    return hash_of_cell.py_func(*tenths(xy).astype(np.int64).T)
 
 
 @njit(cache=True, nogil=True)
-def cell_hash(x, y):
-    """The 32 bits that the original hashes a point to: its cell of 0.1 px; cells far apart may share one."""
-    return (100000 * round_half_up(10.0 * x) + round_half_up(10.0 * y)) & 0xFFFFFFFF
-
-
-@njit(cache=True, nogil=True)
-def cell_hashes(xy):
-    """`cell_hash` of every point of an (n, 2) array."""
-    out = np.empty(len(xy), np.int64)
-    for i in range(len(xy)):
-        out[i] = cell_hash(xy[i, 0], xy[i, 1])
-    return out
-
-
-@njit(cache=True, nogil=True)
-def near(net, p, q):
+def near(net: Net, p: int, q: int) -> bool:
     """Closer than 0.1 px?"""
-    dx = net.x[p] - net.x[q]
-    dy = net.y[p] - net.y[q]
-    return dx * dx + dy * dy < NEAR_PX2
+    return is_near(net.x[p], net.y[p], net.x[q], net.y[q])
 
 
 @njit(cache=True, nogil=True)
-def add_point(net, x, y):
+def distance(net: Net, p: int, q: int) -> float:
+    """Distance of two points, pixels."""
+    return hypot(net.x[q] - net.x[p], net.y[q] - net.y[p])
+
+
+@njit(cache=True, nogil=True)
+def add_point(net: Net, x: float, y: float) -> int:
     """A new point object, in no set, with no edges and d = 0."""
     p = net.count[POINTS]
     net.count[POINTS] += 1
     net.x[p] = x
     net.y[p] = y
-    net.hash[p] = cell_hash(x, y)
+    net.hash[p] = hash_of_cell(np.int64(tenths(x)), np.int64(tenths(y)))
     net.d[p] = 0.0
     return p
 
 
 @njit(cache=True, nogil=True)
-def slot_of(h, slots):
-    """Place of a hash in a look-up table of a power of two slots."""
+def slot_of(h: int, slots: int) -> int:
+    """Slot of a hash in a `PointTable` of a power of two slots; the factor spreads neighbouring cells (Knuth)."""
     return ((h * 0x9E3779B1) >> 7) & (slots - 1)
 
 
 @njit(cache=True, nogil=True)
-def find_member(net, h, x, y):
-    """The first member with this hash that is near (x, y), else -1: equality as the original's hash sets see it."""
-    p = net.slot[slot_of(h, len(net.slot))]
-    while p >= 0:
-        if net.hash[p] == h:
-            dx = net.x[p] - x
-            dy = net.y[p] - y
-            if dx * dx + dy * dy < NEAR_PX2:
-                return p
-        p = net.slot_next[p]
-    return -1
+def find_equal(table: PointTable, net: Net, h: int, x: float, y: float) -> int:
+    """The first point of a table with this hash that is near (x, y), else -1: what Java's sets take for equal."""
+    p = table.first[slot_of(h, len(table.first))]
+    while p >= 0 and not (net.hash[p] == h and is_near(net.x[p], net.y[p], x, y)):
+        p = table.after[p]
+    return p
 
 
 @njit(cache=True, nogil=True)
-def bucket_of(h, size):
-    """Bucket of java.util.HashMap."""
-    return (h ^ (h >> 16)) & (size - 1)
+def enter(table: PointTable, net: Net, p: int) -> None:
+    """Append a point to its slot of a table."""
+    table.after[p] = -1
+    slot = slot_of(net.hash[p], len(table.first))
+    q = table.first[slot]
+    if q < 0:
+        table.first[slot] = p
+        return
+    while table.after[q] >= 0:
+        q = table.after[q]
+    table.after[q] = p
 
 
 @njit(cache=True, nogil=True)
-def _enter(net, p):
-    """Append a point to its chain in the look-up table."""
-    s = slot_of(net.hash[p], len(net.slot))
-    net.slot_next[p] = -1
-    if net.slot[s] < 0:
-        net.slot[s] = p
-    else:
-        q = net.slot[s]
-        while net.slot_next[q] >= 0:
-            q = net.slot_next[q]
-        net.slot_next[q] = p
+def bucket_of(h: int, buckets: int) -> int:
+    """Bucket of a hash in java.util.HashMap, which lists its keys bucket by bucket."""
+    return (h ^ (h >> 16)) & (buckets - 1)
 
 
 @njit(cache=True, nogil=True)
-def add_member(net, p):
-    """Add a point to the node set, unless an equal one is there; java.util.HashSet's table grows with it."""
-    if find_member(net, net.hash[p], net.x[p], net.y[p]) >= 0:
-        return False
+def add_member(net: Net, p: int) -> None:
+    """HashSet.add: the node set takes a point unless an equal one is there, and its table grows as Java's does."""
+    if find_equal(net.members, net, net.hash[p], net.x[p], net.y[p]) >= 0:
+        return
     count = net.count
     if count[TABLE] == 0:
         count[TABLE] = 16
-    if count[TABLE] < 64:  # a ninth element in a chain doubles a small table
+    if count[TABLE] < SMALL_TABLE:
         bucket = bucket_of(net.hash[p], count[TABLE])
         chain = 0
         for q in range(count[POINTS]):
-            if net.member[q] and bucket_of(net.hash[q], count[TABLE]) == bucket:
-                chain += 1
-        if chain >= 8:
+            chain += net.member[q] and bucket_of(net.hash[q], count[TABLE]) == bucket
+        if chain >= CHAIN_LIMIT:
             count[TABLE] *= 2
-    _enter(net, p)
+    enter(net.members, net, p)
     net.member[p] = True
-    net.turn[p] = count[TURN]
-    count[TURN] += 1
+    net.joined[p] = count[JOINED]
+    count[JOINED] += 1
     count[MEMBERS] += 1
     if count[MEMBERS] > 0.75 * count[TABLE]:
         count[TABLE] *= 2
-    return True
 
 
 @njit(cache=True, nogil=True)
-def forget_members(net, gone):
-    """Remove points from the node set and clear their edge sets; the table keeps its size."""
-    net.slot[:] = -1
-    for p in range(net.count[POINTS]):
-        if not net.member[p]:
-            continue
+def forget_members(net: Net, gone: np.ndarray) -> None:
+    """Remove the points marked `gone` from the node set and clear their edge sets; Java's table keeps its size."""
+    net.members.first[:] = -1
+    for p in np.flatnonzero(net.member[: net.count[POINTS]]):
         if gone[p]:
             net.member[p] = False
             net.count[MEMBERS] -= 1
-            while net.first_link[p] >= 0:
-                detach(net, p, net.link_edge[net.first_link[p]])
+            net.first_link[p] = net.last_link[p] = -1
         else:
-            _enter(net, p)
+            enter(net.members, net, p)
 
 
 def iteration_order(net: Net) -> np.ndarray:
     """Members in the order in which java.util.HashSet lists them: by bucket, then by insertion."""
     members = np.flatnonzero(net.member[: net.count[POINTS]])
     buckets = bucket_of.py_func(net.hash[members], max(int(net.count[TABLE]), 1))
-    return members[np.lexsort((net.turn[members], buckets))]
+    return members[np.lexsort((net.joined[members], buckets))]
 
 
 @njit(cache=True, nogil=True)
-def add_entry(net, point, following):
-    """A list entry that names a point and precedes `following`."""
+def add_entry(net: Net, point: int, following: int) -> int:
+    """A list entry that names a point and precedes the entry `following`."""
     v = net.count[ENTRIES]
     net.count[ENTRIES] += 1
     net.entry_point[v] = point
@@ -213,48 +227,70 @@ def add_entry(net, point, following):
 
 
 @njit(cache=True, nogil=True)
-def add_edge(net, first_entry, last_entry):
-    """A new edge over a list of entries; length and box are summed in the order of the list."""
+def append_entry(net: Net, last: int, point: int) -> int:
+    """A list entry that names a point and follows the entry `last` as the new end of its list."""
+    v = add_entry(net, point, -1)
+    net.entry_next[last] = v
+    return v
+
+
+@njit(cache=True, nogil=True)
+def length_from(net: Net, v: int) -> float:
+    """Length of a list of entries from entry v to its end, pixels, summed in the order of the list."""
+    total = 0.0
+    w = net.entry_next[v]
+    while w >= 0:
+        total += distance(net, net.entry_point[v], net.entry_point[w])
+        v = w
+        w = net.entry_next[w]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def add_edge(net: Net, first_entry: int, last_entry: int, p: int, q: int) -> int:
+    """A new edge over a list of entries, handed to the edge sets of the nodes p and q (a ring's only once)."""
     e = net.count[EDGES]
     net.count[EDGES] += 1
     net.first_entry[e] = first_entry
     net.last_entry[e] = last_entry
-    p = net.entry_point[first_entry]
-    x0 = x1 = net.x[p]
-    y0 = y1 = net.y[p]
-    length = 0.0
-    v = net.entry_next[first_entry]
+    net.length[e] = length_from(net, first_entry)
+    x0 = y0 = np.inf
+    x1 = y1 = -np.inf
+    v = first_entry
     while v >= 0:
-        q = net.entry_point[v]
-        length += hypot(net.x[q] - net.x[p], net.y[q] - net.y[p])
-        x0 = min(x0, net.x[q])
-        x1 = max(x1, net.x[q])
-        y0 = min(y0, net.y[q])
-        y1 = max(y1, net.y[q])
-        p = q
+        x, y = net.x[net.entry_point[v]], net.y[net.entry_point[v]]
+        x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
         v = net.entry_next[v]
-    net.length[e] = length
-    net.box[e, 0] = x0
-    net.box[e, 1] = y0
-    net.box[e, 2] = x1
-    net.box[e, 3] = y1
+    net.box[e, 0], net.box[e, 1], net.box[e, 2], net.box[e, 3] = x0, y0, x1, y1
+    net.holder[e, 0] = p
+    net.holder[e, 1] = q
+    _append_link(net, p, e)
+    if q != p:
+        _append_link(net, q, e)
     return e
 
 
 @njit(cache=True, nogil=True)
-def other_end(net, e, p):
-    """The end of an edge that is not near p; of two near ends always the last."""
-    a = net.entry_point[net.first_entry[e]]
-    return net.entry_point[net.last_entry[e]] if near(net, p, a) else a
+def first_point(net: Net, e: int) -> int:
+    """First point of an edge's list."""
+    return net.entry_point[net.first_entry[e]]
 
 
 @njit(cache=True, nogil=True)
-def _append_link(net, p, e):
-    j = net.first_link[p]
-    while j >= 0:
-        if net.link_edge[j] == e:
-            return
-        j = net.link_next[j]
+def last_point(net: Net, e: int) -> int:
+    """Last point of an edge's list."""
+    return net.entry_point[net.last_entry[e]]
+
+
+@njit(cache=True, nogil=True)
+def other_end(net: Net, e: int, p: int) -> int:
+    """The end of an edge that is not near p; of two near ends always the last."""
+    start = first_point(net, e)
+    return last_point(net, e) if near(net, p, start) else start
+
+
+@njit(cache=True, nogil=True)
+def _append_link(net: Net, p: int, e: int) -> None:
     j = net.count[LINKS]
     net.count[LINKS] += 1
     net.link_edge[j] = e
@@ -267,41 +303,63 @@ def _append_link(net, p, e):
 
 
 @njit(cache=True, nogil=True)
-def attach(net, e, p, q):
-    """Hand an edge to the edge sets of two nodes."""
-    net.alive[e] = True
-    net.holder[e, 0] = p
-    net.holder[e, 1] = q
-    _append_link(net, p, e)
-    _append_link(net, q, e)
-
-
-@njit(cache=True, nogil=True)
-def detach(net, p, e):
-    """Take an edge out of a node's edge set."""
+def detach(net: Net, p: int, e: int) -> None:
+    """Take an edge out of a node's edge set, if it is there."""
     before = -1
     j = net.first_link[p]
-    while j >= 0:
-        if net.link_edge[j] == e:
-            after = net.link_next[j]
-            if before < 0:
-                net.first_link[p] = after
-            else:
-                net.link_next[before] = after
-            if after < 0:
-                net.last_link[p] = before
-            return
+    while j >= 0 and net.link_edge[j] != e:
         before = j
         j = net.link_next[j]
+    if j < 0:
+        return
+    after = net.link_next[j]
+    if before < 0:
+        net.first_link[p] = after
+    else:
+        net.link_next[before] = after
+    if after < 0:
+        net.last_link[p] = before
 
 
 @njit(cache=True, nogil=True)
-def edges_of(net, order):
-    """Every edge of every listed node, once, in order of insertion."""
+def edges_at(net: Net, p: int) -> np.ndarray:
+    """The edge set of a node as it is now, in order of insertion."""
+    count = 0
+    j = net.first_link[p]
+    while j >= 0:
+        count += 1
+        j = net.link_next[j]
+    out = np.empty(count, np.int64)
+    j = net.first_link[p]
+    for i in range(count):
+        out[i] = net.link_edge[j]
+        j = net.link_next[j]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def edges_of(net: Net, nodes: np.ndarray) -> np.ndarray:
+    """Every edge of every listed node, once, in order of making."""
     seen = np.zeros(net.count[EDGES], np.bool_)
-    for p in order:
+    for p in nodes:
         j = net.first_link[p]
         while j >= 0:
             seen[net.link_edge[j]] = True
             j = net.link_next[j]
     return np.flatnonzero(seen)
+
+
+@njit(cache=True, nogil=True)
+def points_of(net: Net, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points of edges as compressed rows: those of the edge edges[k] are points[first[k]:first[k + 1]]."""
+    points = np.empty(net.count[ENTRIES], np.int64)
+    first = np.zeros(len(edges) + 1, np.int64)
+    size = 0
+    for k in range(len(edges)):
+        v = net.first_entry[edges[k]]
+        while v >= 0:
+            points[size] = net.entry_point[v]
+            size += 1
+            v = net.entry_next[v]
+        first[k + 1] = size
+    return points[:size], first

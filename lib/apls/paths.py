@@ -1,11 +1,12 @@
 """Road networks contracted to their junctions, and the places of points on them."""
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+AT_JUNCTION, NOWHERE = -1, -2  # in Places.chain
 
 
 class Places(NamedTuple):
@@ -15,9 +16,9 @@ class Places(NamedTuple):
     Attributes
     ----------
     chain
-        Chain of each point; -1 where the point is itself a junction, -2 where it is nowhere.
+        Chain of each point; AT_JUNCTION where the point is itself a junction, NOWHERE where it has no place.
     p, q
-        Junctions at the start and the end of the chain (both the junction itself where chain is -1).
+        Junctions at the start and the end of the chain (both the junction itself where the point is one).
     to_p, to_q
         Distance along the chain to either, pixels.
     """
@@ -37,18 +38,76 @@ class Junctions(NamedTuple):
     length_px: np.ndarray
 
 
+class Chains(NamedTuple):
+    """
+    Chains of edges over nodes of degree two.
+
+    Attributes
+    ----------
+    is_junction
+        Nodes where chains start; a chain ends at one, or at a dead end.
+    node_chain, node_px
+        Chain of each node (-1 at junctions and where no edge is), and its distance from the chain's start, pixels.
+    edge_chain, edge_px, edge_sense
+        Chain of each edge (-1 where it has none), distance of the edge's first end from the chain's start, and +1
+        where the edge runs along the chain, -1 against it. A last row stands for "no edge".
+    first, nodes
+        Compressed rows: nodes[first[c]:first[c + 1]] are the nodes of chain c, from its start to its end.
+    length_px
+        Of each chain. A last row stands for "no chain".
+    """
+
+    is_junction: np.ndarray
+    node_chain: np.ndarray
+    node_px: np.ndarray
+    edge_chain: np.ndarray
+    edge_px: np.ndarray
+    edge_sense: np.ndarray
+    first: np.ndarray
+    nodes: np.ndarray
+    length_px: np.ndarray
+
+
+class Spans(NamedTuple):
+    """
+    Chains between the junctions of a contracted network, one row a chain; a last row stands for "no chain".
+
+    Attributes
+    ----------
+    p, q
+        First and last junction; both the first where the chain leads nowhere.
+    length_px
+        Along the chain, pixels.
+    dead_end
+        The chain leads nowhere: its points count from its start only.
+    """
+
+    p: np.ndarray
+    q: np.ndarray
+    length_px: np.ndarray
+    dead_end: np.ndarray
+
+
 class Contracted(NamedTuple):
-    """A network contracted to its junctions, with the place of every node and edge on it."""
+    """
+    A network contracted to its junctions, with the place of every node and edge on it.
+
+    Attributes
+    ----------
+    junctions
+        The contracted network.
+    nodes
+        Places of the nodes.
+    spans
+        Its chains, between junctions.
+    chains
+        The same with their edges.
+    """
 
     junctions: Junctions
     nodes: Places
-    edge_chain: np.ndarray  # chain of each edge
-    edge_start: np.ndarray  # distance of the edge's first end from the chain's start, pixels
-    edge_sense: np.ndarray  # +1 where the edge runs along the chain, -1 against it
-    chain_p: np.ndarray
-    chain_q: np.ndarray
-    chain_length: np.ndarray
-    dead_end: np.ndarray  # chains that lead nowhere: their points count from their start only
+    spans: Spans
+    chains: Chains
 
 
 @dataclass(frozen=True)
@@ -76,105 +135,92 @@ class ControlGraph:
 
 
 @njit(cache=True, nogil=True)
-def hypot(dx: float, dy: float) -> float:
-    """Length of (dx, dy) as fdlibm's e_hypot.c computes it: last bits as in Java, which decides exact ties."""
-    a, b = abs(dx), abs(dy)
-    if b > a:
-        a, b = b, a
-    if b == 0.0 or b * 2.0**60 < a:
-        return a + b
-    if a > 1e150 or b < 1e-150:
-        return math.sqrt(dx * dx + dy * dy)
-    high = np.int64(-(2**32))  # keeps the upper 32 bits of a double
-    w = a - b
-    if w > b:
-        t1 = np.int64(np.float64(a).view(np.int64) & high).view(np.float64)
-        t2 = a - t1
-        return math.sqrt(t1 * t1 - (b * (-b) - t2 * (a + t1)))
-    a = a + a
-    y1 = np.int64(np.float64(b).view(np.int64) & high).view(np.float64)
-    y2 = b - y1
-    t1 = np.int64(np.float64(a).view(np.int64) & high).view(np.float64)
-    t2 = a - t1
-    return math.sqrt(t1 * y1 - (w * (-w) - (t1 * y2 + t2 * b)))
+def walk_chains(ends: np.ndarray, length_px: np.ndarray, one_way: np.ndarray, kept: np.ndarray) -> Chains:
+    """
+    Follow every chain of nodes of degree two from a junction to the next, or to a dead end.
 
-
-@njit(cache=True, nogil=True)
-def walk_chains(n, ends, length, is_junction):
-    """Follow every chain of degree-two nodes from a junction to the next (or to a dead end: -1)."""
-    m = len(ends)
-    first = np.zeros(n + 1, np.int64)
+    Parameters
+    ----------
+    ends, length_px
+        (m, 2) nodes of each edge, and its length.
+    one_way
+        Edges that are in no chain and add nothing to the degree of their nodes.
+    kept
+        One row a node: True where it is a junction whatever its degree. Nodes of degree 0 or above 2 are junctions
+        anyhow, and so is one node of what would have none: an end of a path, then any node of a ring. The chains of
+        rings come last.
+    """
+    n, m = len(kept), len(ends)
+    # edges at each node as compressed rows: incident[begin[u]:begin[u + 1]]
+    begin = np.zeros(n + 1, np.int64)
     for e in range(m):
-        first[ends[e, 0] + 1] += 1
-        first[ends[e, 1] + 1] += 1
-    for i in range(n):
-        first[i + 1] += first[i]
-    fill = first[:-1].copy()
+        for u in ends[e]:
+            begin[u + 1] += not one_way[e]
+    begin = np.cumsum(begin)
+    filled = begin[:-1].copy()
     incident = np.empty(2 * m, np.int64)
-    for e in range(m):
-        for side in range(2):
-            u = ends[e, side]
-            incident[fill[u]] = e
-            fill[u] += 1
-    for i in range(n):
-        if first[i + 1] - first[i] > 2 or first[i + 1] == first[i]:
-            is_junction[i] = True
-    node_chain = np.full(n, -1, np.int64)
-    node_offset = np.zeros(n)
-    edge_chain = np.full(m, -1, np.int64)
-    edge_start = np.zeros(m)
-    edge_sense = np.ones(m)
-    chain_ends = np.empty((m, 2), np.int64)
-    chain_length = np.empty(m)
-    chains = 0
-    for turn in range(3):  # from the junctions; then paths between two dead ends, then rings
+    for e in np.flatnonzero(~one_way):
+        for u in ends[e]:
+            incident[filled[u]] = e
+            filled[u] += 1
+    degree = np.diff(begin)
+    is_junction = kept | (degree == 0) | (degree > 2)
+    node_chain = np.full(n, -1)
+    node_px = np.zeros(n)
+    edge_chain = np.full(m + 1, -1)
+    edge_px = np.zeros(m + 1)
+    edge_sense = np.ones(m + 1)
+    first = np.zeros(m + 1, np.int64)
+    nodes = np.empty(2 * m, np.int64)
+    chain_px = np.zeros(m + 1)
+    chains = size = 0
+    for free_degree in range(3):  # 0: from the junctions; 1: paths between two dead ends; 2: rings
         for start in range(n):
-            if turn > 0:
-                if is_junction[start] or node_chain[start] >= 0 or first[start + 1] - first[start] != turn:
-                    continue
+            if free_degree > 0 and node_chain[start] < 0 and degree[start] == free_degree:
                 is_junction[start] = True
             if not is_junction[start]:
                 continue
-            for k in range(first[start], first[start + 1]):
+            for k in range(begin[start], begin[start + 1]):
                 e = incident[k]
                 if edge_chain[e] >= 0:
                     continue
                 u = start
-                offset = 0.0
+                walked = 0.0
+                nodes[size] = start
                 while True:
                     forward = ends[e, 0] == u
                     edge_chain[e] = chains
                     edge_sense[e] = 1.0 if forward else -1.0
-                    edge_start[e] = offset if forward else offset + length[e]
-                    offset += length[e]
+                    edge_px[e] = walked if forward else walked + length_px[e]
+                    walked += length_px[e]
                     u = ends[e, 1] if forward else ends[e, 0]
+                    size += 1
+                    nodes[size] = u
                     if is_junction[u]:
                         break
                     node_chain[u] = chains
-                    node_offset[u] = offset
-                    j = first[u]
-                    if first[u + 1] - j == 1:
-                        u = -1
+                    node_px[u] = walked
+                    if degree[u] == 1:
                         break
-                    e = incident[j + 1] if incident[j] == e else incident[j]
-                chain_ends[chains, 0] = start
-                chain_ends[chains, 1] = u
-                chain_length[chains] = offset
+                    e = incident[begin[u]] + incident[begin[u] + 1] - e  # the other of the two
+                chain_px[chains] = walked
                 chains += 1
-    return (
+                size += 1
+                first[chains] = size
+    return Chains(
+        is_junction,
         node_chain,
-        node_offset,
+        node_px,
         edge_chain,
-        edge_start,
+        edge_px,
         edge_sense,
-        chain_ends[:chains],
-        chain_length[:chains],
+        first[: chains + 1],
+        nodes[:size],
+        chain_px[: chains + 1],
     )
 
 
-def contract(
-    n: int, ends: np.ndarray, length_px: np.ndarray, one_way: np.ndarray, one_way_px: np.ndarray
-) -> Contracted:
+def contract(n: int, ends: np.ndarray, length_px: np.ndarray, one_way: np.ndarray) -> Contracted:
     """
     Take the nodes of degree two out of a network: routes need only the junctions, the rest is addition.
 
@@ -183,39 +229,37 @@ def contract(
     n
         Number of nodes.
     ends, length_px
-        Edges walked both ways: (m, 2) node indices, and their lengths in pixels.
-    one_way, one_way_px
-        Arcs walked from first to second node only, and their lengths; their nodes stay junctions.
+        (m, 2) nodes of each edge, and its length in pixels.
+    one_way
+        Edges that are walked from first to second node only; their nodes stay junctions.
     """
-    is_junction = np.zeros(n, bool)
-    is_junction[one_way.ravel()] = True
-    chain, offset, edge_chain, edge_start, edge_sense, chain_ends, chain_px = walk_chains(
-        n, ends, length_px, is_junction
-    )
-    index = np.cumsum(is_junction) - 1
-    dead_end = chain_ends[:, 1] < 0
-    chain_p = index[chain_ends[:, 0]]
-    chain_q = np.where(dead_end, chain_p, index[chain_ends[:, 1]])
-    count = int(is_junction.sum())
+    kept = np.zeros(n, bool)
+    kept[ends[one_way]] = True
+    chains = walk_chains(ends, length_px, one_way, kept)
+    index = np.cumsum(chains.is_junction) - 1
+    # one row a chain, and a last one, from the first node to itself, for "no chain"
+    start, stop = np.append(chains.nodes[chains.first[:-1]], 0), np.append(chains.nodes[chains.first[1:] - 1], 0)
+    dead_end = ~chains.is_junction[stop]
+    chain_p = index[start]
+    chain_q = np.where(dead_end, chain_p, index[stop])
     proper = chain_p != chain_q
-    tail = np.concatenate([chain_p[proper], chain_q[proper], index[one_way[:, 0]]])
-    head = np.concatenate([chain_q[proper], chain_p[proper], index[one_way[:, 1]]])
-    weight = np.concatenate([chain_px[proper], chain_px[proper], one_way_px])
+    tail = np.concatenate([chain_p[proper], chain_q[proper], index[ends[one_way, 0]]])
+    head = np.concatenate([chain_q[proper], chain_p[proper], index[ends[one_way, 1]]])
+    weight = np.concatenate([chains.length_px[proper], chains.length_px[proper], length_px[one_way]])
     order = np.argsort(tail, kind="stable")
-    first = np.concatenate([[0], np.cumsum(np.bincount(tail, minlength=count))]).astype(np.int64)
+    arcs = np.bincount(tail, minlength=np.count_nonzero(chains.is_junction))
+    first = np.concatenate([[0], np.cumsum(arcs)]).astype(np.int64)
     junctions = Junctions(first, head[order], weight[order])
-    out = Contracted(
-        junctions, Places(*[chain] * 5), edge_chain, edge_start, edge_sense, chain_p, chain_q, chain_px, dead_end
+    spans = Spans(chain_p, chain_q, chains.length_px, dead_end)
+    nodes = places_on(spans, chains.node_chain, chains.node_px)
+    on_chain = nodes.chain >= 0
+    nodes = nodes._replace(
+        p=np.where(on_chain, nodes.p, index), q=np.where(on_chain, nodes.q, index), to_q=nodes.to_q * on_chain
     )
-    nodes = places_on(out, chain, offset)
-    on_chain = chain >= 0
-    at = [np.where(on_chain, nodes.p, index), np.where(on_chain, nodes.q, index), offset, nodes.to_q * on_chain]
-    return out._replace(nodes=Places(chain, *at))
+    return Contracted(junctions, nodes, spans, chains)
 
 
-def places_on(contracted: Contracted, chain: np.ndarray, to_p: np.ndarray) -> Places:
+def places_on(spans: Spans, chain: np.ndarray, to_p: np.ndarray) -> Places:
     """Places on chains, by the distance from the chain's start; from a dead end the only way is back."""
-    if not len(contracted.chain_p):
-        return Places(chain, np.zeros_like(chain), np.zeros_like(chain), to_p, to_p)
-    to_q = np.where(contracted.dead_end[chain], to_p, contracted.chain_length[chain] - to_p)
-    return Places(chain, contracted.chain_p[chain], contracted.chain_q[chain], to_p, to_q)
+    to_q = np.where(spans.dead_end[chain], to_p, spans.length_px[chain] - to_p)
+    return Places(chain, spans.p[chain], spans.q[chain], to_p, to_q)

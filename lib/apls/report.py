@@ -69,9 +69,8 @@ def summarise(
     images = scores.set_index("ImageId")
     images = images.assign(city=[city_of(image) for image in images.index])
     cities = images.groupby("city")["apls"].agg(apls="mean", images="size")
-    unscored = {city_of(image) for image in [*only_truth, *only_proposal, *refused]} - set(cities.index)
-    none = pd.DataFrame({"apls": 0.0, "images": 0}, index=pd.Index(sorted(unscored), name="city"))
-    cities = pd.concat([cities, none]).sort_index() if len(none) else cities
+    named = {city_of(image) for image in [*images.index, *only_truth, *only_proposal, *refused]}
+    cities = cities.reindex(pd.Index(sorted(named), name="city"), fill_value=0)
     expected = len(images) + len(only_truth) + len(refused)
     return Summary(
         images=images,

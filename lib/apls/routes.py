@@ -2,85 +2,107 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numba import njit
 
-from lib.apls.paths import ControlGraph, Places
-from lib.apls.rows import THREADS_FROM_JUNCTIONS, DistanceRows, in_threads, workers
+from lib.apls.paths import NOWHERE, ControlGraph, Places
+from lib.apls.rows import THREADS_FROM_JUNCTIONS, DistanceRows, Side, in_threads, workers
 
 
 @njit(cache=True, nogil=True)
-def _from_place(a, places, rows, row_of, out):
-    """Distance from point `a` to every junction."""
-    if places.chain[a] < -1:
+def _from_place(a: int, side: Side, out: np.ndarray) -> None:
+    """Distance from point `a` to every junction, in pixels, written to `out`."""
+    places = side.places
+    if places.chain[a] == NOWHERE:
         out[:] = np.inf
         return
-    one = rows[row_of[places.p[a]]]
-    two = rows[row_of[places.q[a]]]
+    from_p = side.rows[side.row_of[places.p[a]]]
+    from_q = side.rows[side.row_of[places.q[a]]]
     to_p = places.to_p[a]
     to_q = places.to_q[a]
     for j in range(len(out)):
-        out[j] = min(one[j] + to_p, two[j] + to_q)
+        out[j] = min(from_p[j] + to_p, from_q[j] + to_q)
 
 
 @njit(cache=True, nogil=True)
-def route_cost(truth_px: float, found_px: float) -> float:
+def route_cost(own_px: float, found_px: float) -> float:
     """Cost of one route: the relative difference of its two lengths, at most 1; 1 where only one of them is 0."""
     if found_px == np.inf:
         return 1.0
-    if truth_px == 0.0 or found_px == 0.0:
-        return 0.0 if truth_px == found_px else 1.0
-    return min(1.0, abs(truth_px - found_px) / truth_px)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
-def _sum_costs(sources, halved, here, rows_h, row_of_h, there, rows_t, row_of_t, cost, count):
-    """
-    Sum the costs of all routes of each source; `halved`: of the routes to later points only, both ways at once.
-
-    Without branches, and free to add in any order, so that eight routes are looked at together.
-    """
-    n = len(here.p)
-    dh = np.empty(rows_h.shape[1])
-    dt = np.empty(rows_t.shape[1] + 1)
-    dt[-1] = np.inf
-    # points without a place there lie beyond reach
-    nowhere = there.chain < -1
-    there_p, there_q = np.where(nowhere, len(dt) - 1, there.p), np.where(nowhere, len(dt) - 1, there.q)
-    here_p, here_q, here_to_p, here_to_q = here.p, here.q, here.to_p, here.to_q
-    there_to_p, there_to_q = there.to_p, there.to_q
-    for k in range(len(sources)):
-        a = sources[k]
-        _from_place(a, here, rows_h, row_of_h, dh)
-        _from_place(a, there, rows_t, row_of_t, dt[:-1])
-        # no point is on the chain -3: a junction shares its chain with nobody
-        chain_h = here.chain[a] if here.chain[a] >= 0 else -3
-        chain_t = there.chain[a] if there.chain[a] >= 0 else -3
-        at_h, at_t = here_to_p[a], there_to_p[a]
-        total = 0.0
-        pairs = 0
-        for b in range(a + 1 if halved else 0, n):
-            x = min(dh[here_p[b]] + here_to_p[b], dh[here_q[b]] + here_to_q[b])
-            y = min(dt[there_p[b]] + there_to_p[b], dt[there_q[b]] + there_to_q[b])
-            along_h, along_t = abs(here_to_p[b] - at_h), abs(there_to_p[b] - at_t)
-            x = along_h if here.chain[b] == chain_h and along_h < x else x
-            y = along_t if there.chain[b] == chain_t and along_t < y else y
-            off = 0.0 if x == y else min(1.0, abs(x - y) / x)  # `route_cost`
-            counts = x < np.inf and b != a
-            total += off if counts else 0.0
-            pairs += counts
-        cost[k] = total
-        count[k] = pairs
+    if own_px == 0.0 or found_px == 0.0:
+        return 0.0 if own_px == found_px else 1.0
+    return min(1.0, abs(own_px - found_px) / own_px)
 
 
 @njit(cache=True, nogil=True)
-def lengths_from_point(a, places, rows, row_of, out):
-    """Length of the route from point `a` to every other point of the same network."""
-    d = np.empty(rows.shape[1])
-    _from_place(a, places, rows, row_of, d)
+def each_route_cost(own_px: np.ndarray, found_px: np.ndarray) -> np.ndarray:
+    """`route_cost` of every route."""
+    out = np.empty(len(own_px))
+    for k in range(len(out)):
+        out[k] = route_cost(own_px[k], found_px[k])
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+def _sum_costs(
+    halved: bool,
+    on_own: Side,
+    on_other: Side,
+    cost: np.ndarray,
+    count: np.ndarray,
+    sources: np.ndarray,
+    lo: int,
+    hi: int,
+) -> None:
+    """
+    Sum the costs of all routes of each of sources[lo:hi]; `halved`: of those to later points only, both ways at once.
+
+    Without branches, and free to add in any order, so that eight routes are looked at together. The sums and the
+    numbers of routes go to the entries of the sources in `cost` and `count`.
+    """
+    here, there = on_own.places, on_other.places
+    n = len(here.p)
+    # distances from the source to the junctions, and to one more there, out of reach, for points without a place
+    d_here = np.empty(on_own.rows.shape[1])
+    d_there = np.empty(on_other.rows.shape[1] + 1)
+    d_there[-1] = np.inf
+    nowhere = there.chain == NOWHERE
+    there_p, there_q = np.where(nowhere, len(d_there) - 1, there.p), np.where(nowhere, len(d_there) - 1, there.q)
+    here_p, here_q, here_to_p, here_to_q = here.p, here.q, here.to_p, here.to_q
+    there_to_p, there_to_q = there.to_p, there.to_q
+    for a in sources[lo:hi]:
+        _from_place(a, on_own, d_here)
+        _from_place(a, on_other, d_there[:-1])
+        # no point is on the chain -3: a junction shares its chain with nobody
+        chain_here = here.chain[a] if here.chain[a] >= 0 else -3
+        chain_there = there.chain[a] if there.chain[a] >= 0 else -3
+        a_here, a_there = here_to_p[a], there_to_p[a]
+        total = 0.0
+        routes = 0
+        for b in range(a + 1 if halved else 0, n):
+            x = min(d_here[here_p[b]] + here_to_p[b], d_here[here_q[b]] + here_to_q[b])
+            y = min(d_there[there_p[b]] + there_to_p[b], d_there[there_q[b]] + there_to_q[b])
+            along_here, along_there = abs(here_to_p[b] - a_here), abs(there_to_p[b] - a_there)
+            x = along_here if here.chain[b] == chain_here and along_here < x else x
+            y = along_there if there.chain[b] == chain_there and along_there < y else y
+            off = 0.0 if x == y else min(1.0, abs(x - y) / x)  # `route_cost`
+            counts = x < np.inf and b != a
+            total += off if counts else 0.0
+            routes += counts
+        cost[a] = total
+        count[a] = routes
+
+
+@njit(cache=True, nogil=True)
+def lengths_from_point(a: int, side: Side, out: np.ndarray) -> None:
+    """Length of the route from point `a` to every point of its network, in pixels, written to `out`; inf for none."""
+    places = side.places
+    d = np.empty(side.rows.shape[1])
+    _from_place(a, side, d)
     for b in range(len(places.p)):
-        if places.chain[b] < -1:
+        if places.chain[b] == NOWHERE:
             out[b] = np.inf
             continue
         x = min(d[places.p[b]] + places.to_p[b], d[places.q[b]] + places.to_q[b])
@@ -91,9 +113,8 @@ def lengths_from_point(a, places, rows, row_of, out):
 
 def lengths_from(a: int, places: Places, rows: DistanceRows) -> np.ndarray:
     """Length in pixels of the shortest route from point `a` to every point; inf where there is none."""
-    out = np.full(len(places.p), np.inf)
-    if places.chain[a] > -2:
-        lengths_from_point(a, places, *rows.get(np.array([places.p[a], places.q[a]])), out)
+    out = np.empty(len(places.p))
+    lengths_from_point(a, rows.at(places, np.array([a])), out)
     return out
 
 
@@ -120,7 +141,7 @@ class Direction:
     here, rows_here
         The points on the network that they come from.
     there, rows_there
-        The same points on the other network; chain -2 where a point has no place there.
+        The same points on the other network.
     symmetric
         Both networks can be walked either way: each pair of points needs only one look.
     booked
@@ -134,9 +155,9 @@ class Direction:
     rows_here: DistanceRows
     there: Places
     rows_there: DistanceRows
-    symmetric: bool = True
-    booked: tuple[np.ndarray, np.ndarray] | None = None
-    graph: Callable[[], ControlGraph] | None = None
+    symmetric: bool
+    booked: tuple[np.ndarray, np.ndarray] | None
+    graph: Callable[[], ControlGraph]
 
     @property
     def halved(self) -> bool:
@@ -173,23 +194,8 @@ def route_costs(direction: Direction, sources: np.ndarray | None = None) -> tupl
     if rows_here.count <= rows_here.at_once and rows_there.count <= rows_there.at_once:
         step = max(1, len(order))
     threads = workers() if len(here.p) >= THREADS_FROM_JUNCTIONS else 1
-    for at in range(0, len(order), step):
-        block = order[at : at + step]
-        rows_h, row_of_h = rows_here.get(np.concatenate([here.p[block], here.q[block]]))
-        placed = block[there.chain[block] > -2]
-        rows_t, row_of_t = rows_there.get(np.concatenate([there.p[placed], there.q[placed]]))
-        block_cost, block_count = np.zeros(len(block)), np.zeros(len(block), np.int64)
-
-        def add(
-            lo: int,
-            hi: int,
-            block=block,
-            args=(here, rows_h, row_of_h, there, rows_t, row_of_t),
-            block_cost=block_cost,
-            block_count=block_count,
-        ) -> None:
-            _sum_costs(block[lo:hi], halved, *args, block_cost[lo:hi], block_count[lo:hi])
-
-        in_threads(add, len(block), threads)
-        cost[block], count[block] = block_cost, block_count
+    for begin in range(0, len(order), step):
+        block = order[begin : begin + step]
+        sides = rows_here.at(here, block), rows_there.at(there, block)
+        in_threads(partial(_sum_costs, halved, *sides, cost, count, block), len(block), threads)
     return cost[sources], count[sources]

@@ -5,14 +5,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lib.apls import challenge as apls_challenge
-from lib.apls import routes as apls_routes
-from lib.apls import strict as apls_strict
+from lib.apls import challenge, strict
+from lib.apls.routes import Direction, route_costs
 from lib.errors import InputError, ParameterError
 from lib.mapping import roadio
 
 Mode = Literal["challenge", "strict"]
-MODES = {"challenge": apls_challenge.directions, "strict": apls_strict.directions}
+MODES = {"challenge": challenge.directions, "strict": strict.directions}
 
 MIDPOINT_SPACING_M = 50.0  # control points along long edges, metres (the challenge's constant)
 SNAP_M = 4.0  # a control point farther than this from the other network has no place there, metres
@@ -49,8 +48,15 @@ class Score:
     interval: tuple[tuple[float, float], ...] | None = None
 
 
-def _lines(roads: Any, name: str) -> list[np.ndarray]:
-    """Polylines of a side, checked; accepts anything with `.lines`."""
+def polylines(roads: Any, name: str) -> list[np.ndarray]:
+    """
+    The roads of a side, or its `.lines`, as (n, 2) arrays of floats.
+
+    Raises
+    ------
+    InputError
+        If a road is no (n, 2) array of finite numbers; `name` says whose it is.
+    """
     lines = [np.asarray(line, float) for line in getattr(roads, "lines", roads)]
     lines = [line if line.size else np.empty((0, 2)) for line in lines]
     for k, line in enumerate(lines):
@@ -62,13 +68,14 @@ def _lines(roads: Any, name: str) -> list[np.ndarray]:
     return lines
 
 
-def _harmonic(one: float, two: float) -> float:
+def harmonic_mean(one: float, two: float) -> float:
+    """Harmonic mean of two scores, 0 where both are; `statistics` has one, but refuses what rounding leaves below 0."""
     return 2.0 * one * two / (one + two) if one + two > 0 else 0.0
 
 
 def directions(
     truth: Any, proposal: Any, mode: Mode = "challenge", gsd_m: float = CHALLENGE_GSD_M, check: bool = True
-) -> tuple[apls_routes.Direction, apls_routes.Direction] | None:
+) -> tuple[Direction, Direction] | None:
     """Routes of truth and of proposal, each with their places on the other; None where a side has no roads."""
     if mode not in MODES:
         raise ParameterError(f"Expected mode 'challenge' or 'strict', got {mode!r}.")
@@ -76,20 +83,18 @@ def directions(
         raise ParameterError(f"Expected gsd_m, the metres of a pixel, above 0, got {gsd_m!r}.")
     sides = []
     for roads, name in ((truth, "truth"), (proposal, "proposal")):
-        lines = _lines(roads, name)
+        lines = polylines(roads, name)
         if check and mode == "challenge":
             roadio.check_roads(lines, [f"{name} road {k}" for k in range(len(lines))])
         sides.append([line for line in lines if len(line)])
-    if not sides[0] or not sides[1]:
-        return None
-    return MODES[mode](*sides, MIDPOINT_SPACING_M / gsd_m, SNAP_M / gsd_m)
+    return MODES[mode](*sides, MIDPOINT_SPACING_M / gsd_m, SNAP_M / gsd_m) if all(sides) else None
 
 
-def _sampled(direction: apls_routes.Direction, sample: int, rng: np.random.Generator) -> tuple[float, float, int]:
+def _sampled(direction: Direction, sample: int, rng: np.random.Generator) -> tuple[float, float, int]:
     """Score from a sample of starting points, its standard error (ratio estimator), and the routes looked at."""
     n = len(direction.xy)
     sources = np.sort(rng.choice(n, size=min(sample, n), replace=False))
-    cost, count = apls_routes.route_costs(direction, sources)
+    cost, count = route_costs(direction, sources)
     if count.sum() == 0:
         return 1.0, 0.0, 0
     mean = cost.sum() / count.sum()
@@ -141,13 +146,13 @@ def score(
         return Score(same, same, same, mode, gsd_m)
     points = (len(pair[0].xy), len(pair[1].xy))
     if sample is None:
-        sums = [apls_routes.route_costs(direction) for direction in pair]
+        sums = [route_costs(direction) for direction in pair]
         scores = [float(1 - cost.sum() / count.sum()) if count.sum() else 1.0 for cost, count in sums]
         routes = tuple(int(count.sum()) * (2 if d.halved else 1) for d, (_, count) in zip(pair, sums, strict=True))
-        return Score(*scores, _harmonic(*scores), mode, gsd_m, points, routes)
+        return Score(*scores, harmonic_mean(*scores), mode, gsd_m, points, routes)
     rng = np.random.default_rng(seed)
     (one, error_one, routes_one), (two, error_two, routes_two) = (_sampled(d, sample, rng) for d in pair)
-    both = _harmonic(one, two)
+    both = harmonic_mean(one, two)
     # first order: d(harmonic)/d(one) = 2 two^2 / (one + two)^2
     slope = 2.0 / (one + two) ** 2 if one + two > 0 else 0.0
     error = np.hypot(slope * two**2 * error_one, slope * one**2 * error_two)

@@ -1,128 +1,109 @@
-"""Routes of the challenge scorer where points outside the node set keep their distances from run to run."""
+"""
+Routes of the challenge scorer where points outside the node set keep their distances from run to run.
+
+Java's Dijkstra resets the scratch distance `d` of the node set's members only. A point that was refused by the set (an
+equal one was there) but still ends edges keeps what it had: its snap distance, or what an earlier run lowered it to. It
+can be passed only by a way that is shorter still.
+"""
+
+import heapq
 
 import numpy as np
 from numba import njit
 
-from lib.apls import routes as apls_routes
-from lib.apls.net import other_end
+from lib.apls.net import Net, edges_at, other_end
+from lib.apls.paths import NOWHERE
+from lib.apls.routes import lengths_from_point, route_cost
+from lib.apls.rows import Side
 
 
 @njit(cache=True, nogil=True)
-def _stale_dijkstra(net, start, keys, items):
-    """Distances over point objects; those outside the node set keep what an earlier start left in them."""
-    size = 0
-    if net.member[start]:
-        net.d[start] = 0.0
-        keys[0] = 0.0
-        items[0] = start
-        size = 1
-    while size > 0:
-        du = keys[0]
-        u = items[0]
-        size -= 1
-        i = 0
-        while True:
-            c = 2 * i + 1
-            if c >= size:
-                break
-            if c + 1 < size and keys[c + 1] < keys[c]:
-                c += 1
-            if keys[c] >= keys[size]:
-                break
-            keys[i] = keys[c]
-            items[i] = items[c]
-            i = c
-        keys[i] = keys[size]
-        items[i] = items[size]
+def _walk(net: Net, start: int, limit: float, inside: bool) -> tuple[bool, list[int]]:
+    """
+    Dijkstra from a point over all distances below `limit`; relaxes `net.d`, which is infinite at members before.
+
+    With `inside` it stops at a point outside the node set that it would lower, and returns True. Returns also the
+    points whose distance it lowered. Nothing depends on the queue's order of equal distances: a point's last distance
+    is the least of all ways that pass each point outside the set below its old one.
+    """
+    queue = [(0.0, start)]
+    lowered = [start]
+    if not net.member[start]:
+        return False, lowered[:0]
+    net.d[start] = 0.0
+    while queue:
+        du, u = heapq.heappop(queue)
         if du > net.d[u]:
             continue
-        j = net.first_link[u]
-        while j >= 0:
-            e = net.link_edge[j]
-            j = net.link_next[j]
+        for e in edges_at(net, u):
             v = other_end(net, e, u)
-            nd = du + net.length[e]
-            if nd < net.d[v]:
-                net.d[v] = nd
-                i = size
-                size += 1
-                while i > 0 and keys[(i - 1) >> 1] > nd:
-                    keys[i] = keys[(i - 1) >> 1]
-                    items[i] = items[(i - 1) >> 1]
-                    i = (i - 1) >> 1
-                keys[i] = nd
-                items[i] = v
+            dv = du + net.length[e]
+            if dv < limit and dv < net.d[v]:
+                if inside and not net.member[v]:
+                    return True, lowered
+                net.d[v] = dv
+                heapq.heappush(queue, (dv, v))
+                lowered.append(v)
+    return False, lowered
 
 
 @njit(cache=True, nogil=True)
-def _meets_stale(net, start, limit, keys, items, touched):
-    """Would a run from here lower a point outside the node set? Their distances are below `limit`: a short walk."""
-    size = seen = 0
-    if net.member[start]:
-        net.d[start] = 0.0
-        keys[0], items[0], touched[0] = 0.0, start, start
-        size = seen = 1
-    met = False
-    while size > 0 and not met:
-        best = np.argmin(keys[:size])
-        du, u = keys[best], items[best]
-        size -= 1
-        keys[best], items[best] = keys[size], items[size]
-        j = net.first_link[u]
-        while j >= 0:
-            e = net.link_edge[j]
-            j = net.link_next[j]
-            v = other_end(net, e, u)
-            nd = du + net.length[e]
-            if nd >= limit or nd >= net.d[v]:
-                continue
-            if not net.member[v]:
-                met = True
-                break
-            net.d[v] = nd
-            keys[size], items[size], touched[seen] = nd, v, v
-            size += 1
-            seen += 1
-    for i in range(seen):
-        net.d[touched[i]] = np.inf
-    return met
-
-
-@njit(cache=True, nogil=True)
-def stale_costs(net, order, target, limit, sources, here, rows_h, row_of_h, there, rows_t, row_of_t, cost, count):
+def stale_costs(
+    net: Net,
+    order: np.ndarray,
+    target: np.ndarray,
+    limit: float,
+    sources: np.ndarray,
+    on_own: Side,
+    on_copy: Side,
+    cost: np.ndarray,
+    count: np.ndarray,
+) -> None:
     """
-    Costs of all routes, start after start in the original's order, where distances of earlier starts linger.
+    Add up the costs of all routes, start after start in the original's order, where distances of earlier starts linger.
 
-    Points outside the node set can be passed only from nearer than their old distance, a snap of 4 m at most: of
-    all other starts they are barriers, and the distance rows hold.
+    A start that comes to a point outside the node set by less than its old distance needs the literal run. Those
+    distances are snaps, 4 m at most, so that a short walk tells; of all other starts such points are barriers, and
+    the distance rows hold.
+
+    Parameters
+    ----------
+    net, order
+        The copy that routes are looked for in, and its members.
+    target
+        Point of the copy for each node of the first network; -1 for none.
+    limit
+        Greatest distance of a point outside the copy's node set, pixels.
+    sources
+        Nodes of the first network to start from; each call goes on where the last one ended.
+    on_own, on_copy
+        Places of the first network's nodes on it and on the copy.
+    cost, count
+        Of each node: its sums so far, added to.
     """
     n = len(target)
-    keys = np.empty(len(net.link_edge) + 2)
-    items = np.empty(len(net.link_edge) + 2, np.int64)
-    touched = np.empty(len(net.link_edge) + 2, np.int64)
-    truth = np.empty(n)
-    found = np.empty(n)
-    for p in order:
-        net.d[p] = np.inf
+    truth, found = np.empty(n), np.empty(n)  # length of the route to each node, in the first network and in the copy
+    net.d[order] = np.inf
     for a in sources:
-        apls_routes.lengths_from_point(a, here, rows_h, row_of_h, truth)
-        literal = target[a] >= 0 and _meets_stale(net, target[a], limit, keys, items, touched)
+        lengths_from_point(a, on_own, truth)
+        literal = False
+        if target[a] >= 0:
+            literal, lowered = _walk(net, target[a], limit, True)
+            for p in lowered:
+                net.d[p] = np.inf
         if literal:
-            _stale_dijkstra(net, target[a], keys, items)
-        elif there.chain[a] > -2:
-            apls_routes.lengths_from_point(a, there, rows_t, row_of_t, found)
+            _walk(net, target[a], np.inf, False)
         else:
-            found[:] = np.inf
+            lengths_from_point(a, on_copy, found)
         for b in range(n):
             if b == a or truth[b] == np.inf:
                 continue
             count[a] += 1
             if target[a] < 0 or target[b] < 0:
                 cost[a] += 1.0
-            elif literal or there.chain[b] == -2:
-                cost[a] += apls_routes.route_cost(truth[b], net.d[target[b]])
+            elif literal or on_copy.places.chain[b] == NOWHERE:
+                cost[a] += route_cost(truth[b], net.d[target[b]])
             else:
-                cost[a] += apls_routes.route_cost(truth[b], found[b])
+                cost[a] += route_cost(truth[b], found[b])
         if literal:
-            for p in order:
-                net.d[p] = np.inf
+            net.d[order] = np.inf

@@ -1,29 +1,53 @@
-"""APLS without the original scorer's faults: nodes by cell, splits by segment, independent of the input's order."""
+"""
+APLS without the original scorer's faults: nodes by cell, splits by segment, independent of the input's order.
+
+The strict mode of `lib.apls.score`. A graph is made of the roads of either side, the control points of each are snapped
+to the other, and what comes out are the places that `lib.apls.routes` measures routes between.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from lib.apls import paths
-from lib.apls import routes as apls_routes
-from lib.apls import rows as apls_rows
-from lib.apls.paths import ControlGraph, hypot
+from lib.apls.geometry import (
+    NEAR_PX2,
+    CellIndex,
+    foot_on_segment,
+    hypot,
+    index_segments,
+    line_lengths,
+    span_of_cell,
+    tenths,
+)
+from lib.apls.paths import NOWHERE, Contracted, ControlGraph, Places, contract, places_on, walk_chains
+from lib.apls.routes import Direction
+from lib.apls.rows import DistanceRows
 
-CELLS_PER_PX = 10  # points of one cell of 0.1 px are one node
-END_TOLERANCE_PX2 = 1e-2  # a projection closer than 0.1 px to an end of its edge is that end; squared, pixels
-MAX_CELLS = 1 << 20  # of the look-up grid
 
+class Snapped(NamedTuple):
+    """
+    The points of a graph that are nearest to other points.
 
-def _cells(values: np.ndarray) -> np.ndarray:
-    """Nearest tenth of a pixel as an integer, ties towards plus infinity."""
-    scaled = CELLS_PER_PX * values
-    low = np.floor(scaled)
-    return low.astype(np.int64) + (scaled - low >= 0.5)
+    Attributes
+    ----------
+    edge
+        Nearest edge; -1 where none is within reach.
+    along
+        Distance of the nearest point from the first node of that edge, pixels.
+    node
+        The node of the graph that it is; -1 where it lies between the edge's ends.
+    """
+
+    edge: np.ndarray
+    along: np.ndarray
+    node: np.ndarray
 
 
 def _nodes_of(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (their smallest point stands for the cell) and the unordered pairs of them that roads join."""
+    """Nodes, (n, 2) x, y (their smallest point stands for the cell), and the pairs that roads join, (m, 2), sorted."""
     xy = np.concatenate(lines)
-    cell = _cells(xy)
+    cell = tenths(xy)
     order = np.lexsort((xy[:, 1], xy[:, 0], cell[:, 1], cell[:, 0]))
     fresh = np.ones(len(xy), bool)
     fresh[1:] = np.any(np.diff(cell[order], axis=0) != 0, axis=1)
@@ -36,8 +60,16 @@ def _nodes_of(lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=True, nogil=True)
-def _cut_chains(xy, chain_first, chain_node, chain_px, spacing):
-    """Cut every chain of 0.75 spacings or more into equal pieces; returns the lines of all pieces and their ends."""
+def _cut_chains(
+    xy: np.ndarray, chain_first: np.ndarray, chain_node: np.ndarray, chain_px: np.ndarray, spacing: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Cut every chain of 0.75 spacings or more into equal pieces.
+
+    The nodes of chain c, of the rows of `xy`, are chain_node[chain_first[c]:chain_first[c + 1]], its length is
+    chain_px[c]. Returns the midpoints, (k, 2) x, y; the nodes of each piece, (m, 2), where len(xy) + i stands for
+    midpoint i; and the lines of the pieces: piece e has the rows first[e]:first[e + 1] of the vertices, (v, 2) x, y.
+    """
     chains = len(chain_px)
     pieces = np.ones(chains, np.int64)
     for c in range(chains):
@@ -48,227 +80,136 @@ def _cut_chains(xy, chain_first, chain_node, chain_px, spacing):
     ends = np.empty((m, 2), np.int64)
     first = np.zeros(m + 1, np.int64)
     vertices = np.empty((len(chain_node) + 2 * (m - chains), 2))
-    n = len(xy)
-    k = 0  # midpoints
-    e = 0  # pieces
-    j = 0  # vertices
+    midpoint = piece = vertex = 0  # the next of each to be written
     for c in range(chains):
-        step = chain_px[c] / pieces[c]
-        begin = chain_first[c]
-        end = chain_first[c + 1]
-        ends[e, 0] = chain_node[begin]
-        vertices[j] = xy[chain_node[begin]]
-        j += 1
-        left = pieces[c] - 1
-        at = step
+        begin, end = chain_first[c], chain_first[c + 1]
+        ends[piece, 0] = chain_node[begin]
+        vertices[vertex] = xy[chain_node[begin]]
+        vertex += 1
+        cuts = pieces[c] - 1
+        step = to_cut = chain_px[c] / pieces[c]  # from the latest vertex to the next midpoint
         for i in range(begin + 1, end):
-            q = xy[chain_node[i]]
-            x, y = vertices[j - 1, 0], vertices[j - 1, 1]
-            part = hypot(q[0] - x, q[1] - y)
-            while left > 0 and part >= at:
-                r = at / part
-                x, y = x + r * (q[0] - x), y + r * (q[1] - y)
-                midpoints[k, 0] = x
-                midpoints[k, 1] = y
-                vertices[j, 0] = x
-                vertices[j, 1] = y
-                vertices[j + 1] = vertices[j]
-                ends[e, 1] = n + k
-                ends[e + 1, 0] = n + k
-                first[e + 1] = j + 1
-                j += 2
-                k += 1
-                e += 1
-                left -= 1
-                part = hypot(q[0] - x, q[1] - y)
-                at = step
-            at -= part
-            vertices[j] = q
-            j += 1
-        ends[e, 1] = chain_node[end - 1]
-        e += 1
-        first[e] = j
-    return midpoints[:k], ends, vertices[:j], first
-
-
-@njit(cache=True, nogil=True)
-def _line_lengths(vertices, first):
-    """Length of each line of compressed rows of vertices."""
-    out = np.zeros(len(first) - 1)
-    for e in range(len(out)):
-        for i in range(first[e], first[e + 1] - 1):
-            out[e] += hypot(vertices[i + 1, 0] - vertices[i, 0], vertices[i + 1, 1] - vertices[i, 1])
-    return out
+            x, y = vertices[vertex - 1]
+            qx, qy = xy[chain_node[i]]
+            part = hypot(qx - x, qy - y)
+            while cuts > 0 and part >= to_cut:
+                r = to_cut / part
+                x, y = x + r * (qx - x), y + r * (qy - y)
+                midpoints[midpoint, 0], midpoints[midpoint, 1] = x, y
+                # it ends one piece and begins the next
+                vertices[vertex] = vertices[vertex + 1] = midpoints[midpoint]
+                vertex += 2
+                first[piece + 1] = vertex - 1
+                ends[piece, 1] = ends[piece + 1, 0] = len(xy) + midpoint
+                midpoint += 1
+                piece += 1
+                cuts -= 1
+                part = hypot(qx - x, qy - y)
+                to_cut = step
+            to_cut -= part
+            vertices[vertex] = xy[chain_node[i]]
+            vertex += 1
+        ends[piece, 1] = chain_node[end - 1]
+        piece += 1
+        first[piece] = vertex
+    return midpoints[:midpoint], ends, vertices[:vertex], first
 
 
 def control_graph(lines: list[np.ndarray], spacing_px: float) -> ControlGraph:
     """Graph of the roads with chains merged into edges, and midpoints on the long ones."""
     xy, pairs = _nodes_of(lines)
-    part_px = _line_lengths(xy[pairs].reshape(-1, 2), 2 * np.arange(len(pairs) + 1))
+    pair_px = line_lengths(xy[pairs].reshape(-1, 2), 2 * np.arange(len(pairs) + 1))
     degree = np.bincount(pairs.ravel(), minlength=len(xy))
     is_node = degree != 2
-    _, _, chain, start, sense, chain_ends, chain_px = paths.walk_chains(len(xy), pairs, part_px, is_node.copy())
-    ring = degree[chain_ends[:, 0]] == 2  # no junction on it: all its nodes and stretches stay
-    on_ring = ring[chain]
+    chains = walk_chains(pairs, pair_px, np.zeros(len(pairs), bool), is_node)
+    # a ring without a junction, walked last: all its nodes and stretches stay, each a chain of its own
+    proper = np.count_nonzero(degree[chains.nodes[chains.first[:-1]]] != 2)
+    on_ring = chains.edge_chain[:-1] >= proper
     is_node[pairs[on_ring]] = True
-    chain = np.where(on_ring, len(ring) + np.arange(len(pairs)), chain)
-    forward = sense > 0
-    tail, head = np.where(forward, pairs.T, pairs.T[::-1])
-    start = np.where(forward, start, start - part_px)
-    order = np.lexsort((start, chain))
-    opens = np.ones(len(order), bool)
-    opens[1:] = np.diff(chain[order]) != 0
-    # the vertices of a chain: the tail of each stretch, then the head of its last one
-    begin = np.flatnonzero(opens)
-    size = np.diff(np.append(begin, len(order))) + 1
-    chain_first = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
-    chain_node = np.empty(chain_first[-1], np.int64)
-    last = chain_first[1:] - 1
-    chain_node[np.delete(np.arange(len(chain_node)), last)] = tail[order]
-    chain_node[last] = head[order][chain_first[1:] - np.arange(1, len(last) + 1) - 1] if len(last) else head[:0]
-    length = _line_lengths(xy[chain_node], chain_first)
-    midpoints, ends, vertices, first = _cut_chains(xy, chain_first, chain_node, length, spacing_px)
-    index = np.cumsum(is_node) - 1
-    index = np.concatenate([index, index[-1] + 1 + np.arange(len(midpoints))])
+    along = chains.edge_sense[:-1][on_ring, None] > 0
+    stretches = np.where(along, pairs[on_ring], pairs[on_ring, ::-1])
+    chain_first = np.append(chains.first[: proper + 1], chains.first[proper] + 2 * np.arange(1, len(stretches) + 1))
+    chain_node = np.append(chains.nodes[: chains.first[proper]], stretches)
+    chain_px = np.append(chains.length_px[:proper], pair_px[on_ring])
+    midpoints, ends, vertices, first = _cut_chains(xy, chain_first, chain_node, chain_px, spacing_px)
     nodes = np.concatenate([xy[is_node], midpoints])
-    return ControlGraph(nodes, index[ends], _line_lengths(vertices, first), vertices, first)
+    index = np.concatenate([np.cumsum(is_node) - 1, np.arange(len(nodes) - len(midpoints), len(nodes))])
+    return ControlGraph(nodes, index[ends], line_lengths(vertices, first), vertices, first)
 
 
 @njit(cache=True, nogil=True)
-def _index_parts(vertices, first, reach, low_x, low_y, cell, columns, rows):
-    """Stretches (by their first vertex) by grid cell, as compressed rows, in all cells within reach of their box."""
-    begin = np.zeros(columns * rows + 2, np.int64)
-    items = np.empty(0, np.int64)
-    for fill in range(2):
-        for e in range(len(first) - 1):
-            for i in range(first[e], first[e + 1] - 1):
-                x0 = min(vertices[i, 0], vertices[i + 1, 0]) - reach - low_x
-                x1 = max(vertices[i, 0], vertices[i + 1, 0]) + reach - low_x
-                y0 = min(vertices[i, 1], vertices[i + 1, 1]) - reach - low_y
-                y1 = max(vertices[i, 1], vertices[i + 1, 1]) + reach - low_y
-                for r in range(max(0, int(y0 / cell)), min(rows - 1, int(y1 / cell)) + 1):
-                    for c in range(max(0, int(x0 / cell)), min(columns - 1, int(x1 / cell)) + 1):
-                        k = r * columns + c
-                        if fill == 1:
-                            items[begin[k + 1]] = i
-                            begin[k + 1] += 1
-                        else:
-                            begin[k + 2] += 1
-        if fill == 0:
-            for k in range(1, columns * rows + 1):
-                begin[k + 1] += begin[k]
-            items = np.empty(begin[-1], np.int64)
-    return begin[:-1], items
-
-
-@njit(cache=True, nogil=True)
-def _nearest_parts(points, vertices, begin, items, reach, low_x, low_y, cell, columns, rows):
-    """Nearest stretch to each point within reach (-1: none; of equals the first), and the projection on it."""
-    part = np.full(len(points), -1)
+def _nearest_segments(
+    points: np.ndarray, vertices: np.ndarray, index: CellIndex, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """First vertex of the segment nearest to each point, -1 for none within reach, and the nearest point, (n, 2)."""
+    segment = np.full(len(points), -1)
     foot = np.zeros((len(points), 2))
     for a in range(len(points)):
         x, y = points[a]
-        c = int(np.floor((x - low_x) / cell))
-        r = int(np.floor((y - low_y) / cell))
-        if not (0 <= c < columns and 0 <= r < rows):
-            continue
         best = np.inf
-        for k in range(begin[r * columns + c], begin[r * columns + c + 1]):
-            i = items[k]
-            ux, uy = vertices[i]
-            sx, sy = vertices[i + 1, 0] - ux, vertices[i + 1, 1] - uy
-            square = sx * sx + sy * sy
-            if square == 0.0:
-                continue
-            t = ((x - ux) * sx + (y - uy) * sy) / square
-            if t > 1.0:
-                px, py = vertices[i + 1]
-            elif t < 0.0:
-                px, py = ux, uy
-            else:
-                px, py = ux + t * sx, uy + t * sy
-            d = hypot(x - px, y - py)
-            if d <= reach and d < best:
+        begin, end = span_of_cell(index, x, y)
+        for i in index.segment[begin:end]:
+            foot_x, foot_y = foot_on_segment(
+                x, y, vertices[i, 0], vertices[i, 1], vertices[i + 1, 0], vertices[i + 1, 1]
+            )
+            d = hypot(x - foot_x, y - foot_y)
+            if d <= reach and d < best:  # of equals the first
                 best = d
-                part[a] = i
-                foot[a, 0] = px
-                foot[a, 1] = py
-    return part, foot
+                segment[a] = i
+                foot[a, 0], foot[a, 1] = foot_x, foot_y
+    return segment, foot
 
 
-def _merge_close(edge: np.ndarray, along: np.ndarray, placed: np.ndarray) -> np.ndarray:
-    """Distance along the edge of each point; of points closer than the tolerance, that of the first of them."""
-    order = np.lexsort((along, edge, ~placed))[: placed.sum()]
-    close = (np.diff(edge[order]) == 0) & (np.diff(along[order]) ** 2 < END_TOLERANCE_PX2)
+def _merge_close(edge: np.ndarray, along: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """
+    Distance along the edge of each point; of points closer than the tolerance, that of the first of them.
+
+    `between` says which points lie between the ends of an edge; only these are merged.
+    """
+    order = np.lexsort((along, edge, ~between))[: between.sum()]
+    close = (np.diff(edge[order]) == 0) & (np.diff(along[order]) ** 2 < NEAR_PX2)
     merged = along.copy()
+    # runs of neighbours along an edge that are each close to the next; in a run the first points of the input stay
     starts = np.flatnonzero(np.diff(close.astype(np.int8), prepend=0, append=0) == 1)
     stops = np.flatnonzero(np.diff(close.astype(np.int8), prepend=0, append=0) == -1)
-    for group in (order[lo : hi + 1] for lo, hi in zip(starts, stops, strict=True)):
+    for run in (order[start : stop + 1] for start, stop in zip(starts, stops, strict=True)):
         kept = np.empty(0)
-        for a in np.sort(group):
-            near = kept[(kept - along[a]) ** 2 < END_TOLERANCE_PX2]
+        for a in np.sort(run):
+            near = kept[(kept - along[a]) ** 2 < NEAR_PX2]
             merged[a] = near[np.argmin(np.abs(near - along[a]))] if len(near) else along[a]
             kept = kept if len(near) else np.append(kept, along[a])
     return merged
 
 
-def snap(points: np.ndarray, graph: ControlGraph, reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Nearest point of a graph to each point: on its nearest edge, or an end of that edge.
-
-    Returns
-    -------
-    edge
-        Nearest edge; -1 where none is within reach.
-    along
-        Distance of the nearest point from the first node of that edge, pixels.
-    node
-        The node of the graph that it is; -1 where it lies between the edge's ends.
-    """
+def snap(points: np.ndarray, graph: ControlGraph, reach_px: float) -> Snapped:
+    """Nearest place of a graph, within reach, to each of the (n, 2) points: on its nearest edge, or an end of that."""
     if not len(graph.vertices):
-        return np.full(len(points), -1), np.zeros(len(points)), np.full(len(points), -1)
-    low_x, low_y = graph.vertices.min(axis=0) - 2 * reach_px
-    wide, high = graph.vertices.max(axis=0) + 2 * reach_px - (low_x, low_y)
-    cell = max(4.0 * reach_px, np.sqrt(wide * high / MAX_CELLS), wide / MAX_CELLS, high / MAX_CELLS)
-    grid = low_x, low_y, cell, int(wide / cell) + 1, int(high / cell) + 1
-    begin, items = _index_parts(graph.vertices, graph.first, 1.001 * reach_px, *grid)
-    part, foot = _nearest_parts(points, graph.vertices, begin, items, reach_px, *grid)
-    edge = np.where(part < 0, -1, np.searchsorted(graph.first, part, side="right") - 1)
+        return Snapped(np.full(len(points), -1), np.zeros(len(points)), np.full(len(points), -1))
+    index = index_segments(graph.vertices, graph.first, 1.001 * reach_px)
+    segment, foot = _nearest_segments(points, graph.vertices, index, reach_px)
+    edge = np.where(segment < 0, -1, np.searchsorted(graph.first, segment, side="right") - 1)
     steps = np.hypot(*np.diff(graph.vertices, axis=0, append=graph.vertices[-1:]).T)
-    so_far = np.concatenate([[0.0], np.cumsum(steps)])
-    along = so_far[part] - so_far[graph.first[edge]] + np.hypot(*(foot - graph.vertices[part]).T)
+    walked = np.concatenate([[0.0], np.cumsum(steps)])  # to each vertex, over all lines
+    along = walked[segment] - walked[graph.first[edge]] + np.hypot(*(foot - graph.vertices[segment]).T)
     node = np.full(len(points), -1)
     for end in (graph.ends[edge, 1], graph.ends[edge, 0]):
-        at_end = (edge >= 0) & (np.sum((foot - graph.nodes[end]) ** 2, axis=1) < END_TOLERANCE_PX2)
+        at_end = (edge >= 0) & (np.sum((foot - graph.nodes[end]) ** 2, axis=1) < NEAR_PX2)
         node[at_end] = end[at_end]
-    return edge, _merge_close(edge, along, (edge >= 0) & (node < 0)), node
+    return Snapped(edge, _merge_close(edge, along, (edge >= 0) & (node < 0)), node)
 
 
-def contracted(graph: ControlGraph, one_way: np.ndarray | None = None) -> paths.Contracted:
-    """Contracted network of a graph; edges marked `one_way` are walked from first to second node only."""
-    ends, px = graph.ends, graph.length_px
-    one_way = np.zeros(len(ends), bool) if one_way is None else one_way
-    both = paths.contract(len(graph.nodes), ends[~one_way], px[~one_way], ends[one_way], px[one_way])
-    if one_way.all():
-        return both  # no chain at all
-    edge = np.cumsum(~one_way) - 1
-    return both._replace(
-        edge_chain=both.edge_chain[edge], edge_start=both.edge_start[edge], edge_sense=both.edge_sense[edge]
-    )
-
-
-def places(edge: np.ndarray, along: np.ndarray, node: np.ndarray, on: paths.Contracted) -> paths.Places:
-    """Places of snapped points on a contracted network."""
-    to_p = on.edge_start[edge] + on.edge_sense[edge] * along if len(on.edge_chain) else along
-    chain = on.edge_chain[edge] if len(on.edge_chain) else edge
-    on_edge = paths.places_on(on, chain, to_p)
-    at = [np.where(node >= 0, there[node], here) for there, here in zip(on.nodes, on_edge, strict=True)]
-    return paths.Places(*at)._replace(chain=np.where(edge < 0, -2, at[0]))
+def places(snapped: Snapped, on: Contracted) -> Places:
+    """Places of snapped points on the contracted network of their graph."""
+    edge, along, node = snapped
+    chains = on.chains
+    inside = places_on(on.spans, chains.edge_chain[edge], chains.edge_px[edge] + chains.edge_sense[edge] * along)
+    found = Places(*(np.where(node >= 0, at[node], between) for at, between in zip(on.nodes, inside, strict=True)))
+    return found._replace(chain=np.where(edge < 0, NOWHERE, found.chain))
 
 
 def directions(
     truth: list[np.ndarray], proposal: list[np.ndarray], spacing_px: float, reach_px: float
-) -> tuple[apls_routes.Direction, apls_routes.Direction]:
+) -> tuple[Direction, Direction]:
     """
     Both ways of looking at a pair: the truth's routes in the proposal, and the proposal's in the truth.
 
@@ -276,32 +217,32 @@ def directions(
     its second only, as in the reference whose answers this mode reproduces.
     """
     graphs = [control_graph(lines, spacing_px) for lines in (truth, proposal)]
-    snapped = [snap(graphs[i].nodes, graphs[1 - i], reach_px) for i in (0, 1)]
     hairpins = [
-        (np.sum((g.nodes[g.ends[:, 0]] - g.nodes[g.ends[:, 1]]) ** 2, axis=1) < END_TOLERANCE_PX2)
+        (np.sum((g.nodes[g.ends[:, 0]] - g.nodes[g.ends[:, 1]]) ** 2, axis=1) < NEAR_PX2)
         & (g.ends[:, 0] != g.ends[:, 1])
         for g in graphs
     ]
-    here = [contracted(g, pins) for g, pins in zip(graphs, hairpins, strict=True)]
-    rows = [apls_rows.DistanceRows(c.junctions) for c in here]
+    contracted = [contract(len(g.nodes), g.ends, g.length_px, pins) for g, pins in zip(graphs, hairpins, strict=True)]
+    rows = [DistanceRows(c.junctions) for c in contracted]
     out = []
-    for i in (0, 1):
-        edge, along, node = snapped[i]
-        there, rows_there, pins = here[1 - i], rows[1 - i], hairpins[1 - i]
-        split = edge[(edge >= 0) & (node < 0)]
+    for i, graph, other in ((0, *graphs), (1, *graphs[::-1])):
+        snapped = snap(graph.nodes, other, reach_px)
+        there, rows_there, pins = contracted[1 - i], rows[1 - i], hairpins[1 - i]
+        split = snapped.edge[(snapped.edge >= 0) & (snapped.node < 0)]
         if pins[split].any():  # a point inside splits a hairpin: its parts are walked both ways
             pins = pins & ~np.isin(np.arange(len(pins)), split)
-            there = contracted(graphs[1 - i], pins)
-            rows_there = apls_rows.DistanceRows(there.junctions)
+            there = contract(len(other.nodes), other.ends, other.length_px, pins)
+            rows_there = DistanceRows(there.junctions)
         out.append(
-            apls_routes.Direction(
-                xy=graphs[i].nodes,
-                graph=lambda graph=graphs[i]: graph,
-                here=here[i].nodes,
+            Direction(
+                xy=graph.nodes,
+                here=contracted[i].nodes,
                 rows_here=rows[i],
-                there=places(edge, along, node, there),
+                there=places(snapped, there),
                 rows_there=rows_there,
                 symmetric=not (hairpins[i].any() or pins.any()),
+                booked=None,
+                graph=lambda graph=graph: graph,
             )
         )
     return out[0], out[1]

@@ -8,10 +8,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import KDTree
 
-from lib.apls import paths as apls_paths
-from lib.apls import routes as apls_routes
-from lib.apls import rows as apls_rows
-from lib.apls import strict as apls_strict
+from lib.apls.paths import Places, contract
+from lib.apls.routes import lengths_from
+from lib.apls.rows import DistanceRows
+from lib.apls.scoring import harmonic_mean, polylines
+from lib.apls.strict import control_graph, places, snap
 from lib.errors import ParameterError
 
 SPACING_M = 5.0  # between holes, and between marbles: as in the paper; finer changes little, costs its square
@@ -49,16 +50,12 @@ class Topo:
 
 
 def _matches(holes: np.ndarray, marbles: np.ndarray, radius_px: float) -> int:
-    """Most marbles that can fall into holes, each into one within the radius."""
+    """Most marbles that can fall into holes, each into one within the radius; both (n, 2) x, y in pixels."""
     if not len(holes) or not len(marbles):
         return 0
     near = KDTree(holes).sparse_distance_matrix(KDTree(marbles), radius_px, output_type="coo_matrix")
     ones = coo_array((np.ones(near.nnz, np.int8), (near.row, near.col)), shape=near.shape).tocsr()
     return int(np.count_nonzero(maximum_bipartite_matching(ones, perm_type="column") >= 0))
-
-
-def _stack(one: apls_paths.Places, two: apls_paths.Places) -> apls_paths.Places:
-    return apls_paths.Places(*(np.concatenate(pair) for pair in zip(one, two, strict=True)))
 
 
 def topo(
@@ -94,34 +91,39 @@ def topo(
     ------
     ParameterError
         If a distance or gsd_m is not above 0.
+    InputError
+        If a road is no (n, 2) array of finite numbers.
     """
     for name, value in (("gsd_m", gsd_m), ("spacing_m", spacing_m), ("reach_m", reach_m), ("hole_m", hole_m)):
         if not value > 0:
             raise ParameterError(f"Expected {name} above 0, got {value!r}.")
-    lines = [
-        [np.asarray(line, float) for line in getattr(roads, "lines", roads) if len(line)] for roads in (truth, proposal)
+    sides = [
+        [line for line in polylines(roads, name) if len(line)]
+        for roads, name in ((truth, "truth"), (proposal, "proposal"))
     ]
-    if not lines[0] or not lines[1]:
-        same = float(not lines[0] and not lines[1])
+    if not all(sides):
+        same = float(not any(sides))
         return Topo(same, same, same, 0, 0, 0, 0)
-    reach_px, radius_px = reach_m / gsd_m, hole_m / gsd_m
-    graphs = [apls_strict.control_graph(side, spacing_m / gsd_m) for side in lines]
-    true, found = (apls_strict.contracted(graph) for graph in graphs)
+    reach_px, hole_px = reach_m / gsd_m, hole_m / gsd_m
+    true, found = (control_graph(side, spacing_m / gsd_m) for side in sides)
+    true_paths, found_paths = (
+        contract(len(graph.nodes), graph.ends, graph.length_px, np.zeros(len(graph.ends), bool))
+        for graph in (true, found)
+    )
     rng = np.random.default_rng(seed)
-    n = len(graphs[0].nodes)
+    n = len(true.nodes)
     starts = np.arange(n) if seeds is None or seeds >= n else np.sort(rng.choice(n, seeds, replace=False))
-    snapped = apls_strict.snap(graphs[0].nodes[starts], graphs[1], radius_px)
-    places = _stack(apls_strict.places(*snapped, found), found.nodes)
-    rows_true, rows_found = (apls_rows.DistanceRows(side.junctions) for side in (true, found))
+    # on the proposal: first the places nearest to the starts, then its own nodes
+    nearest = places(snap(true.nodes[starts], found, hole_px), found_paths)
+    found_places = Places(*map(np.concatenate, zip(nearest, found_paths.nodes, strict=True)))
+    true_rows, found_rows = DistanceRows(true_paths.junctions), DistanceRows(found_paths.junctions)
     holes = marbles = matched = 0
     for k, start in enumerate(starts):
-        hole = graphs[0].nodes[apls_routes.lengths_from(start, true.nodes, rows_true) <= reach_px]
-        away = apls_routes.lengths_from(k, places, rows_found)[len(starts) :]
-        marble = graphs[1].nodes[away <= reach_px]
+        hole = true.nodes[lengths_from(start, true_paths.nodes, true_rows) <= reach_px]
+        marble = found.nodes[lengths_from(k, found_places, found_rows)[len(starts) :] <= reach_px]
         holes += len(hole)
         marbles += len(marble)
-        matched += _matches(hole, marble, radius_px)
+        matched += _matches(hole, marble, hole_px)
     precision = matched / marbles if marbles else 0.0
     recall = matched / holes if holes else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if matched else 0.0
-    return Topo(precision, recall, f1, holes, marbles, matched, len(starts))
+    return Topo(precision, recall, harmonic_mean(precision, recall), holes, marbles, matched, len(starts))
