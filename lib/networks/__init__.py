@@ -14,6 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "devices": ["device_name", "precision_for"],
         "export": ["export_onnx"],
         "hub": ["from_pretrained", "save_pretrained"],
-        "models": ["ModelConfig", "architecture_names", "build_model", "create_model"],
+        "models": ["ModelConfig", "build_model", "create_model"],
     },
 )

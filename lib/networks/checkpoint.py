@@ -5,10 +5,10 @@ The header's metadata holds, as JSON, all of `CheckpointInfo`. One file is whole
 it runs nobody's code.
 """
 
+import contextlib
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from lib.errors import CheckpointError
@@ -94,7 +94,12 @@ def read_info(path: Path) -> CheckpointInfo:
         raise CheckpointError(
             f"{path} is not a checkpoint of this project: expected {FORMAT!r} in its header, got {sorted(header)}."
         )
-    return _parse_info(json.loads(header[FORMAT]), Path(path))
+    values, known = json.loads(header[FORMAT]), {item.name for item in fields(CheckpointInfo)}
+    try:
+        values |= {"model": ModelConfig(**values["model"]), "mean": tuple(values["mean"]), "std": tuple(values["std"])}
+        return CheckpointInfo(**{name: value for name, value in values.items() if name in known})
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"The header of {path} does not describe a network: {error}.") from error
 
 
 def _header(path: Path) -> dict[str, str]:
@@ -105,16 +110,6 @@ def _header(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
-
-
-def _parse_info(values: dict[str, Any], path: Path) -> CheckpointInfo:
-    known = {item.name for item in fields(CheckpointInfo)}
-    try:
-        model = ModelConfig(**values.pop("model"))
-        mean, std = tuple(values.pop("mean")), tuple(values.pop("std"))
-        return CheckpointInfo(model, mean=mean, std=std, **{k: v for k, v in values.items() if k in known})
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"The header of {path} does not describe a network: {error}.") from error
 
 
 def load_model(path: Path, device: str | torch.device = "cpu", task: str | None = None) -> TrainedModel:
@@ -139,9 +134,14 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
     info = read_info(path)
     if task is not None and info.task != task:
         raise CheckpointError(f"{path} finds {info.task}, {task} were asked for: give a checkpoint of that task.")
+    return trained_model(info, path, device)
+
+
+def trained_model(info: CheckpointInfo, weights: Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Network that `info` describes, with the weights of a safetensors file; raises CheckpointError as `load_model`."""
     network = build_model(replace(info.model, encoder_weights=None))
-    load_state(network, path)
-    return TrainedModel(network.to(device).eval(), info, file_digest(path))
+    _load_state(network, weights)
+    return TrainedModel(network.to(device).eval(), info, file_digest(weights))
 
 
 def load_weights(network: nn.Module, path: Path, model: ModelConfig, task: str) -> CheckpointInfo:
@@ -176,7 +176,7 @@ def load_weights(network: nn.Module, path: Path, model: ModelConfig, task: str) 
     if differing:
         listed = ", ".join(f"{name} is {old!r}, expected {new!r}" for name, (old, new) in differing.items())
         raise CheckpointError(f"{path} does not fit what is to be trained: {listed}. Change one or the other.")
-    load_state(network, Path(path))
+    _load_state(network, path)
     return info
 
 
@@ -185,12 +185,10 @@ def is_checkpoint(path: Path) -> bool:
     return FORMAT in _header(Path(path))
 
 
-def load_state(network: nn.Module, path: Path) -> None:
+def _load_state(network: nn.Module, path: Path) -> None:
     """Copy the weights of a safetensors file into the network. Raises CheckpointError where they do not fit."""
-    with safe_open(path, framework="pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(load_file(path))
     except RuntimeError as error:
         raise CheckpointError(f"The weights of {path} do not fit what it says of itself: {str(error)[:300]}") from error
 
@@ -203,27 +201,17 @@ def file_digest(path: Path) -> str:
 
 def provenance(**facts: Any) -> dict[str, Any]:
     """Given facts beside the revision of this code ("" outside git) and the versions of the packages used."""
-    return {"revision": git_revision(), "packages": _versions(), **facts}
+    versions = {}
+    for name in sorted(PACKAGES):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {"revision": _git_revision(), "packages": versions, **facts}
 
 
-def git_revision() -> str:
+def _git_revision() -> str:
     """Commit of this checkout, with "+" where files differ from it; "" outside git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return result.stdout.strip()
-
-
-def _versions() -> Mapping[str, str]:
-    installed = {name: metadata.version(name) for name in PACKAGES if _is_installed(name)}
-    return dict(sorted(installed.items()))
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

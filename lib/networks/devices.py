@@ -24,11 +24,8 @@ def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
         return precision
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
-    return (
-        "bf16-mixed"
-        if cpu_has_bf16() and not (accelerator == "auto" and torch.backends.mps.is_available())
-        else "32-true"
-    )
+    on_cpu = accelerator != "auto" or not torch.backends.mps.is_available()
+    return "bf16-mixed" if on_cpu and cpu_has_bf16() else "32-true"
 
 
 def cpu_has_bf16() -> bool:

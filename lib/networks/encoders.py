@@ -1,27 +1,24 @@
-"""Encoders of segmentation-models-pytorch (smp): weights by name or file, strides and dilation as asked."""
+"""
+Encoders of segmentation-models-pytorch (smp): weights by name or file, strides and dilation as asked.
 
-from pathlib import Path
+smp's own `output_stride` and timm's replace strides by dilation, and not in every encoder; here the strides go and no
+dilation comes, as in the paper.
+"""
 
 import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from lib.errors import DownloadError, InputError, ParameterError
 
 DEEPEST_STRIDE = 32  # of an encoder as it comes
+PROBE_PX = 2 * DEEPEST_STRIDE  # side of the image that shows what an encoder does
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its bands
+TWO = (2, (2, 2), [2, 2])  # ways in which a layer states a stride or a window of 2 pixels
 HYBRID_DILATION = (1, 2, 5)  # rates, block after block, of hybrid dilated convolution
-
-
-def check_encoder_name(encoder_name: str) -> None:
-    """Raise ParameterError unless smp or timm ("tu-...") has an encoder of that name."""
-    if encoder_name not in smp.encoders.encoders and not encoder_name.startswith("tu-"):
-        raise ParameterError(
-            f"Unknown encoder {encoder_name!r}: expected one of smp's {smp.encoders.get_encoder_names()}, or "
-            '"tu-<name>" for an encoder of timm.'
-        )
 
 
 def create_encoder(encoder_name: str, encoder_weights: str | None = None, in_channels: int = 3) -> nn.Module:
@@ -46,39 +43,29 @@ def create_encoder(encoder_name: str, encoder_weights: str | None = None, in_cha
     DownloadError
         If the weights could not be fetched.
     """
-    check_encoder_name(encoder_name)
     if encoder_weights is not None and encoder_weights.endswith(".safetensors"):
-        encoder = smp.encoders.get_encoder(encoder_name, weights=None)
-        _load_encoder_file(encoder, encoder_name, Path(encoder_weights))
+        encoder = create_encoder(encoder_name)
+        try:
+            encoder.load_state_dict(load_file(encoder_weights))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise InputError(
+                f"{encoder_weights} does not hold the weights of {encoder_name}: {str(error)[:300]}"
+            ) from error
         if in_channels != 3:
             encoder.set_in_channels(in_channels, pretrained=True)
         return encoder
-    if encoder_weights is not None and not encoder_name.startswith("tu-"):
-        known = list(smp.encoders.encoders[encoder_name]["pretrained_settings"])
-        if encoder_weights not in known:
-            raise ParameterError(
-                f"Unknown weights {encoder_weights!r} of {encoder_name}: expected one of {known}, a local "
-                ".safetensors file, or None."
-            )
     try:
         return smp.encoders.get_encoder(encoder_name, in_channels=in_channels, weights=encoder_weights)
-    except (OSError, ConnectionError) as error:
-        if encoder_weights is None:
-            raise
+    except (KeyError, RuntimeError) as error:  # smp's of a name that it does not know, and timm's
+        raise ParameterError(
+            f'{error.args[0]}. timm has more encoders, as "tu-<name>"; weights may be a .safetensors file, too.'
+        ) from error
+    except OSError as error:
         raise DownloadError(
             f"The weights {encoder_weights!r} of {encoder_name} can't be fetched ({type(error).__name__}). "
             "To go on without, set encoder_weights=None (random weights), or give the path of a .safetensors "
             "file of the encoder that was fetched elsewhere."
         ) from error
-
-
-def _load_encoder_file(encoder: nn.Module, encoder_name: str, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"No encoder weights at {path}: expected a .safetensors file of {encoder_name}.")
-    try:
-        encoder.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise InputError(f"{path} does not hold the weights of {encoder_name}: {str(error)[:300]}") from error
 
 
 def drop_classifier(encoder: nn.Module) -> None:
@@ -88,17 +75,17 @@ def drop_classifier(encoder: nn.Module) -> None:
             setattr(encoder, name, nn.Identity())
 
 
-def encoder_sides(encoder: nn.Module, in_channels: int = 3, side_px: int = 64) -> list[int]:
-    """Side, in pixels, of each map that an encoder gives for a square input of `side_px`."""
+def encoder_sides(encoder: nn.Module, in_channels: int = 3, side_px: int = PROBE_PX) -> list[int]:
+    """Side, in pixels, of each map that an encoder gives for a square input of `side_px`, the largest first."""
     was_training = encoder.training
-    encoder.eval()
+    encoder.eval()  # or the probe would move the statistics of its batch norms
     with torch.no_grad():
         features = encoder(torch.zeros(1, in_channels, side_px, side_px))
     encoder.train(was_training)
     return [feature.shape[-1] for feature in features]
 
 
-def limit_stride(encoder: nn.Module, stride: int, in_channels: int = 3, encoder_name: str = "the encoder") -> None:
+def limit_stride(encoder: nn.Module, stride: int, in_channels: int, encoder_name: str) -> list[int]:
     """
     Let an encoder shrink its input by no more than `stride`, without dilation; changes it in place.
 
@@ -116,17 +103,21 @@ def limit_stride(encoder: nn.Module, stride: int, in_channels: int = 3, encoder_
     encoder_name
         For the error.
 
+    Returns
+    -------
+    sides
+        As `encoder_sides` gives them afterwards.
+
     Raises
     ------
     ParameterError
         If the encoder shrinks by other means, as patch embeddings do.
     """
-    side_px = 2 * DEEPEST_STRIDE
-    expected = [side_px // max(2**level, 1) for level in range(6)]
-    expected = [max(side, side_px // stride) for side in expected]
-    _remove_strides(encoder, side_px // stride, in_channels, side_px)
+    smallest_px = PROBE_PX // stride
+    expected = [max(PROBE_PX // 2**level, smallest_px) for level in range(6)]
+    _remove_strides(encoder, in_channels, smallest_px)
     try:
-        sides = encoder_sides(encoder, in_channels, side_px)
+        sides = encoder_sides(encoder, in_channels)
     except RuntimeError as error:
         sides = [str(error)[:100]]
     if sides[2:] != expected[2:]:
@@ -134,49 +125,38 @@ def limit_stride(encoder: nn.Module, stride: int, in_channels: int = 3, encoder_
             f"{encoder_name} cannot keep a stride of {stride}: its maps would have sides {sides} px where "
             f'{expected} were expected. Use context="32", or an encoder of convolutions such as resnet34.'
         )
+    return sides
 
 
-def _remove_strides(encoder: nn.Module, smallest_px: int, in_channels: int, side_px: int) -> None:
-    shrinking: list[tuple[str, nn.Module]] = []
+def _remove_strides(encoder: nn.Module, in_channels: int, smallest_px: int) -> None:
+    """Take the stride from each layer whose output, for the probe, is smaller than `smallest_px`."""
+    shrinking: set[nn.Module] = set()
 
-    def note(name: str, module: nn.Module):
-        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if output.shape[-1] < smallest_px:
-                shrinking.append((name, module))
+    def note(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        strided = isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) and module.stride in TWO
+        if strided and output.shape[-1] < smallest_px:
+            shrinking.add(module)
 
-        return hook
-
-    kinds = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-    hooks = [
-        module.register_forward_hook(note(name, module))
-        for name, module in encoder.named_modules()
-        if isinstance(module, kinds) and _pair(module.stride) == (2, 2)
-    ]
-    encoder_sides(encoder, in_channels, side_px)
-    for hook in hooks:
-        hook.remove()
-    for name, module in shrinking:
-        kernel = _pair(module.kernel_size)
-        if isinstance(module, nn.Conv2d):
-            if kernel == (2, 2):
-                continue  # a patch embedding: every pixel has its own weights, there is nothing to keep
+    with register_module_forward_hook(note):
+        encoder_sides(encoder, in_channels)
+    for name, module in list(encoder.named_modules()):
+        if module not in shrinking:
+            continue
+        window_is_stride = module.kernel_size in TWO
+        if not isinstance(module, nn.Conv2d):
+            module.stride = 1
+            if window_is_stride:
+                encoder.set_submodule(name, nn.Identity())
+        elif not window_is_stride:  # else a patch embedding: every pixel has its own weights, there is nothing to keep
             module.stride = (1, 1)
             module.padding = tuple(
-                rate * (size // 2) for rate, size in zip(_pair(module.dilation), kernel, strict=True)
+                rate * (size // 2) for rate, size in zip(module.dilation, module.kernel_size, strict=True)
             )
             if hasattr(module, "static_padding"):  # smp's EfficientNet pads for the stride that it had
                 module.static_padding = nn.Identity()
-        elif kernel == (2, 2):
-            encoder.set_submodule(name, nn.Identity())
-        else:
-            module.stride = 1
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
-def dilate_hybrid(encoder: nn.Module, encoder_name: str = "the encoder") -> None:
+def dilate_hybrid(encoder: nn.Module, encoder_name: str) -> None:
     """
     Dilate the 3x3 convolutions of `layer3` and `layer4` by 1, 2, 5, 1, 2, 5, ... over their blocks, in place.
 
@@ -197,5 +177,4 @@ def dilate_hybrid(encoder: nn.Module, encoder_name: str = "the encoder") -> None
             rate = HYBRID_DILATION[index % len(HYBRID_DILATION)]
             for module in block.modules():
                 if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-                    module.dilation = (rate, rate)
-                    module.padding = (rate, rate)
+                    module.dilation = module.padding = (rate, rate)

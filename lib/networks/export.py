@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lib.errors import CheckpointError
-from lib.networks.checkpoint import CheckpointInfo, TrainedModel, load_model
+from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import write_whole
 
@@ -57,7 +57,8 @@ def export_onnx(checkpoint: Path, path: Path) -> Path:
         raise CheckpointError(
             f"{name.architecture} on {name.encoder_name} can't be exported to ONNX: {str(error)[:300]}"
         ) from error
-    onnx.helper.set_model_props(model, _metadata(trained.info, trained.digest))
+    stated = {name: json.dumps(value) for name, value in asdict(trained.info).items()}
+    onnx.helper.set_model_props(model, stated | {"checkpoint_sha256": trained.digest})
     content = model.SerializeToString()
     worst = _difference(content, probability)
     if not worst <= TOLERANCE:
@@ -84,18 +85,16 @@ class _CellMeans(nn.Module):
 
     def __init__(self, bins: int | tuple[int, int]) -> None:
         super().__init__()
-        self.bins = (bins, bins) if isinstance(bins, int) else tuple(bins)
+        self.rows, self.columns = (bins, bins) if isinstance(bins, int) else bins
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = (_averages(bins, side, x) for bins, side in zip(self.bins, x.shape[-2:], strict=True))
-        return rows @ x @ columns.T
+        return _averages(self.rows, x.shape[-2], x) @ x @ _averages(self.columns, x.shape[-1], x).T
 
 
 def _averages(bins: int, side: int, like: Tensor) -> Tensor:
     """Matrix (bins, side) that averages over pixels floor(i side / bins) up to ceil((i + 1) side / bins)."""
     cell, pixel = torch.arange(bins)[:, None], torch.arange(side)
-    inside = (pixel >= cell * side // bins) & (pixel < ((cell + 1) * side + bins - 1) // bins)
-    inside = inside.to(like.dtype)
+    inside = ((pixel >= cell * side // bins) & (pixel < ((cell + 1) * side + bins - 1) // bins)).to(like.dtype)
     return inside / inside.sum(dim=1, keepdim=True)
 
 
@@ -111,23 +110,18 @@ def _convert(probability: nn.Module) -> onnx.ModelProto:
         2: INPUT_MULTIPLE_PX * Dim("rows", min=1, max=tiles),
         3: INPUT_MULTIPLE_PX * Dim("columns", min=1, max=tiles),
     }
-    names = {"input_names": ["image"], "output_names": ["probability"]}
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, on its own future
         program = torch.onnx.export(
             probability,
             (torch.zeros(count, probability.mean.shape[1], height, width),),
+            input_names=["image"],
+            output_names=["probability"],
             dynamo=True,
             dynamic_shapes=(free,),
             verbose=False,
-            **names,
         )
     return program.model_proto
-
-
-def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
-    """What a checkpoint says of itself, values as JSON."""
-    return {name: json.dumps(value) for name, value in asdict(info).items()} | {"checkpoint_sha256": digest}
 
 
 def _difference(content: bytes, probability: nn.Module) -> float:

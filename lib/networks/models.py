@@ -1,6 +1,12 @@
-"""Networks: PP-LinkNet, D-LinkNet and the baselines of segmentation-models-pytorch (smp), all by name."""
+"""
+Networks: PP-LinkNet, D-LinkNet and the baselines of segmentation-models-pytorch (smp), all by name.
 
-from dataclasses import asdict, dataclass
+smp's own LinkNet has neither the paper's centre nor its head, and torchvision's and timm's blocks of convolution, norm
+and ReLU name their weights otherwise than the checkpoints do.
+"""
+
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import segmentation_models_pytorch as smp
 import torch
@@ -10,14 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import InputError, ParameterError
-from lib.networks.encoders import (
-    check_encoder_name,
-    create_encoder,
-    dilate_hybrid,
-    drop_classifier,
-    encoder_sides,
-    limit_stride,
-)
+from lib.networks.encoders import create_encoder, dilate_hybrid, drop_classifier, limit_stride
 
 INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
 POOLING_BINS = (1, 2, 3, 6)  # cells a side of each level of the pyramid
@@ -111,27 +110,35 @@ class LinkNetBlock(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         narrow = max(in_channels // 4, 1)
+        # made before the others: the order in which layers draw their first weights decides what a seed gives
         enlarge = TransposedConvolution(narrow, narrow, 3, stride=stride, padding=1, output_padding=stride - 1)
-        layers: list[nn.Module] = []
-        for convolution, channels in (
-            (nn.Conv2d(in_channels, narrow, 1), narrow),
-            (enlarge, narrow),
-            (nn.Conv2d(narrow, out_channels, 1), out_channels),
-        ):
-            layers += [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
+        convolutions = nn.Conv2d(in_channels, narrow, 1), enlarge, nn.Conv2d(narrow, out_channels, 1)
+        super().__init__(
+            *chain.from_iterable((c, nn.BatchNorm2d(c.out_channels), nn.ReLU(inplace=True)) for c in convolutions)
+        )
 
 
 class LinkNetDecoder(nn.Module):
-    """A centre, then four blocks from the deepest map up to half the input's size; skips are sums."""
+    """
+    A centre, then four blocks from the deepest map up to half the input's size; skips are sums.
+
+    Parameters
+    ----------
+    centre
+        Module that keeps the shape of the deepest map.
+    channels
+        Of the encoder's last four maps, the largest map first.
+    strides
+        Between one of these maps and the next, the largest map first.
+    """
 
     def __init__(self, centre: nn.Module, channels: list[int], strides: list[int]) -> None:
         super().__init__()
         self.centre = centre
-        targets = [*reversed(channels[:-1]), channels[0]]
+        widths = [*reversed(channels), channels[0]]
         self.blocks = nn.ModuleList(
             LinkNetBlock(wide, narrow, stride)
-            for wide, narrow, stride in zip(reversed(channels), targets, [*reversed(strides), 2], strict=True)
+            for (wide, narrow), stride in zip(pairwise(widths), [*reversed(strides), 2], strict=True)
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -184,13 +191,12 @@ class PPLinkNet(SegmentationModel):
         if context not in CONTEXT_STRIDE:
             raise ParameterError(f"Unknown context {context!r}: expected one of {sorted(CONTEXT_STRIDE)}.")
         self.encoder = create_encoder(encoder_name, encoder_weights, in_channels)
-        limit_stride(self.encoder, CONTEXT_STRIDE[context], in_channels, encoder_name)
+        sides = limit_stride(self.encoder, CONTEXT_STRIDE[context], in_channels, encoder_name)[2:]
         drop_classifier(self.encoder)
         if context == "64 hdc":
             dilate_hybrid(self.encoder, encoder_name)
         channels = list(self.encoder.out_channels[2:])
-        sides = encoder_sides(self.encoder, in_channels)[2:]
-        strides = [wide // narrow for wide, narrow in zip(sides, sides[1:], strict=False)]
+        strides = [wide // narrow for wide, narrow in pairwise(sides)]
         self.decoder = LinkNetDecoder(self.centre_type(channels[-1]), channels, strides)
         self.segmentation_head = LinkNetHead(channels[0], classes)
         self.classification_head = None
@@ -224,12 +230,12 @@ class DLinkNet(PPLinkNet):
         super().__init__(encoder_name, encoder_weights, context, in_channels, classes)
 
 
-OWN_ARCHITECTURES: dict[str, type[PPLinkNet]] = {"pp_linknet": PPLinkNet, "d_linknet": DLinkNet}
-
-
-def architecture_names() -> list[str]:
-    """Names that `create_model` knows: this project's first, then those of smp."""
-    return [*OWN_ARCHITECTURES, *sorted(smp.MODEL_ARCHITECTURES_MAPPING)]
+OWN_ARCHITECTURES: dict[str, type[PPLinkNet]] = {
+    "pp_linknet": PPLinkNet,
+    "d_linknet": DLinkNet,
+    "d_linknet34": DLinkNet,  # its authors' name for it on its usual encoder
+}
+ARCHITECTURES: dict[str, type[SegmentationModel]] = OWN_ARCHITECTURES | smp.MODEL_ARCHITECTURES_MAPPING
 
 
 def create_model(
@@ -246,8 +252,7 @@ def create_model(
     Parameters
     ----------
     architecture
-        "pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus" or another architecture of smp;
-        "d_linknet34" is "d_linknet" on its usual encoder.
+        One of `ARCHITECTURES`: "pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus" and the others of smp.
     encoder_name, encoder_weights, in_channels, classes
         See `ModelConfig`.
     context
@@ -266,47 +271,35 @@ def create_model(
     DownloadError
         If the encoder's weights could not be fetched.
     """
-    if architecture == "d_linknet34":
-        architecture = "d_linknet"
-    if architecture not in architecture_names():
-        raise ParameterError(f"Unknown architecture {architecture!r}: expected one of {architecture_names()}.")
     if context is None:
         context = "64" if architecture == "pp_linknet" else "32"
-    config = ModelConfig(architecture, encoder_name, encoder_weights, context, in_channels, classes)
-    own = OWN_ARCHITECTURES.get(architecture)
-    if own is not None:
-        model = own(encoder_name, encoder_weights, context, in_channels, classes)
-    elif context == "32":
-        model = _create_baseline(config)
-    else:
-        raise ParameterError(f'Context {context!r} is for {list(OWN_ARCHITECTURES)}; "{architecture}" has only "32".')
-    model.settings = config
-    return model
+    return build_model(ModelConfig(architecture, encoder_name, encoder_weights, context, in_channels, classes))
 
 
 def build_model(config: ModelConfig) -> SegmentationModel:
     """Network of a configuration, as `create_model`."""
-    return create_model(**asdict(config))
-
-
-def _create_baseline(config: ModelConfig) -> SegmentationModel:
-    """Architecture of smp; its encoder's weights are loaded as those of our own networks are."""
-    check_encoder_name(config.encoder_name)
-    try:
-        model = smp.create_model(config.architecture, config.encoder_name, None, in_channels=3, classes=config.classes)
-    except ValueError as error:
-        raise ParameterError(f"smp refuses {config.architecture} on {config.encoder_name}: {error}") from error
-    if config.encoder_weights is not None:
-        pretrained = create_encoder(config.encoder_name, config.encoder_weights, 3)
-        model.encoder.load_state_dict(pretrained.state_dict())
-    _set_bands(model.encoder, config)
+    if config.architecture not in ARCHITECTURES:
+        raise ParameterError(f"Unknown architecture {config.architecture!r}: expected one of {list(ARCHITECTURES)}.")
+    settings = {name: value for name, value in vars(config).items() if name != "architecture"}
+    if config.architecture in OWN_ARCHITECTURES:
+        model = OWN_ARCHITECTURES[config.architecture](**settings)
+    elif config.context == "32":
+        model = _build_baseline(config)
+    else:
+        raise ParameterError(
+            f'Context {config.context!r} is for {list(OWN_ARCHITECTURES)}; "{config.architecture}" has only "32".'
+        )
+    model.settings = config
     return model
 
 
-def _set_bands(encoder: nn.Module, config: ModelConfig) -> None:
-    """Give the first convolution of a three-band encoder another number of bands."""
-    if config.in_channels == 3:
-        return
-    if not hasattr(encoder, "set_in_channels"):
-        raise ParameterError(f"{config.encoder_name} in {config.architecture} takes three bands only.")
-    encoder.set_in_channels(config.in_channels, pretrained=config.encoder_weights is not None)
+def _build_baseline(config: ModelConfig) -> SegmentationModel:
+    """Architecture of smp; its encoder's weights are loaded as those of our own networks are."""
+    name, bands = config.encoder_name, config.in_channels
+    try:
+        model = smp.create_model(config.architecture, name, None, in_channels=bands, classes=config.classes)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ParameterError(f"smp refuses {config.architecture} on {name}: {error}") from error
+    if config.encoder_weights is not None:
+        model.encoder.load_state_dict(create_encoder(name, config.encoder_weights, bands).state_dict())
+    return model

@@ -2,7 +2,8 @@
 The paper's augmentations, on the device and a batch at a time.
 
 All that is random is drawn by `draw_augmentation`, on the CPU and from a generator that the caller seeds; what
-is done with it is arithmetic, the same on every device.
+is done with it is arithmetic, the same on every device. torchvision's transforms draw once a batch, scale saturation
+and value where the paper shifts them, and know no pixels to ignore.
 """
 
 import math
@@ -79,22 +80,20 @@ def draw_augmentation(config: AugmentConfig, n: int, generator: np.random.Genera
 
     Scale s and aspect a give the sides s sqrt(a) and s / sqrt(a), so that a alone keeps the area.
     """
+    # One row a crop. Amounts, -1..1: hue, saturation, value, scale, aspect, shift along x, along y.
+    # Chosen: colour, shape, mirror left and right, mirror top and bottom, a quarter turn.
     amount = generator.uniform(-1, 1, (n, 7))
     chosen = generator.random((n, 5)) < config.probability
-    ranges = [config.hue_deg / 360, config.saturation, config.value]
-    colour = amount[:, :3] * ranges * chosen[:, :1]
+    with_colour, with_shape, mirrored, turned = np.split(chosen, [1, 2, 4], axis=1)
+    colour = amount[:, :3] * [config.hue_deg / 360, config.saturation, config.value] * with_colour
 
-    shape = amount[:, 3:] * [config.scale, config.aspect, 2 * config.shift, 2 * config.shift] * chosen[:, 1:2]
+    # coordinates run from -1 to 1: a shift by a share of the side is twice as much
+    shape = amount[:, 3:] * [config.scale, config.aspect, 2 * config.shift, 2 * config.shift] * with_shape
     scale, aspect = 1 + shape[:, 0], np.sqrt(1 + shape[:, 1])
-    stretch = 1 / np.stack([scale * aspect, scale / aspect], axis=1)
-
-    flip = np.where(chosen[:, 2:4] & config.flips, -1.0, 1.0)
-    turned = chosen[:, 4] & config.flips
-    matrix = np.zeros((n, 2, 2))
-    matrix[:, 0, 0] = matrix[:, 1, 1] = ~turned
-    matrix[:, 0, 1], matrix[:, 1, 0] = -1.0 * turned, 1.0 * turned
-    matrix = (stretch * flip)[:, :, None] * matrix
-    affine = np.concatenate([matrix, shape[:, 2:, None]], axis=2)
+    stretch = 1 / np.stack([scale * aspect, scale / aspect], axis=1)  # from the crop to its source, hence 1 /
+    flip = np.where(mirrored & config.flips, -1.0, 1.0)
+    turn = np.where((turned & config.flips)[:, :, None], [[0.0, -1.0], [1.0, 0.0]], np.eye(2))
+    affine = np.concatenate([(stretch * flip)[:, :, None] * turn, shape[:, 2:, None]], axis=2)
     return Augmentation(affine.astype(np.float32), colour.astype(np.float32))
 
 
@@ -154,11 +153,9 @@ def shift_colour(image: Tensor, shift: Tensor) -> Tensor:
     chroma = value - image.min(dim=1).values
     red, green, blue = image.unbind(dim=1)
     safe = chroma.clamp_min(1e-8)
-    sextant = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
-    )
+    # hue in sixths of a turn: 0 red, 2 green, 4 blue
+    sextant = torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
+    sextant = torch.where(value == red, (green - blue) / safe, sextant)
     saturation = chroma / value.clamp_min(1e-8)
 
     hue_shift, saturation_shift, value_shift = shift[:, :, None, None].unbind(dim=1)
@@ -166,8 +163,5 @@ def shift_colour(image: Tensor, shift: Tensor) -> Tensor:
     saturation = (saturation + saturation_shift).clamp(0, 1)
     value = (value + value_shift).clamp(0, 1)
     # Smith's inverse in closed form: channel = v - v s max(0, min(k, 4 - k, 1)), k = (n + hue / 60) mod 6
-    bands = []
-    for offset in (5, 3, 1):
-        k = (sextant + offset) % 6
-        bands.append(value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1))
-    return torch.stack(bands, dim=1)
+    shares = [(sextant + n) % 6 for n in (5, 3, 1)]  # k of red, green, blue
+    return torch.stack([value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1) for k in shares], dim=1)

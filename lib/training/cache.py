@@ -1,8 +1,9 @@
 """Decoded chips in one memory map, and the crops that training takes from them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,21 +55,21 @@ class ChipCache:
         There the image is mirrored and the mask says "ignore".
         """
         chip = self.chip(index)
-        rows, columns = (np.arange(start, start + side_px) for start in (top, left))
         height, width = chip.shape[:2]
-        if top >= 0 and left >= 0 and top + side_px <= height and left + side_px <= width:
+        rows, columns = np.arange(top, top + side_px), np.arange(left, left + side_px)
+        outer_rows, outer_columns = (rows < 0) | (rows >= height), (columns < 0) | (columns >= width)
+        if not (outer_rows.any() or outer_columns.any()):
             return chip[top : top + side_px, left : left + side_px]
         window = chip[_mirror(rows, height)[:, None], _mirror(columns, width)]
-        window[(rows < 0) | (rows >= height), :, 3] = MASK_IGNORE
-        window[:, (columns < 0) | (columns >= width), 3] = MASK_IGNORE
+        window[outer_rows, :, 3] = window[:, outer_columns, 3] = MASK_IGNORE
         return window
 
 
 def _mirror(index: np.ndarray, length: int) -> np.ndarray:
     """Indices folded back into 0..length - 1, edge pixels once: -1 is 1, length is length - 2."""
-    period = max(2 * (length - 1), 1)
+    period = max(2 * (length - 1), 1)  # there and back; every index is 0 in a length of 1
     folded = np.abs(index) % period
-    return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(index)
+    return np.minimum(folded, period - folded)
 
 
 def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
@@ -89,33 +90,27 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
     """
     if chips.empty:
         raise InputError("No chips to train on or to validate with: the selection of the manifest is empty.")
-    weights = weight_files(chips)
-    weighted = any(weights)
+    weights = optional_text(chips, "weight")
+    weighted = (weights != "").any()
     shapes = []
     with whole_file(path) as temporary, temporary.open("wb") as file:
         for row, weight in zip(chips.itertuples(), weights, strict=True):
-            bands = [read_image(row.image), read_mask(row.mask)]
-            if weighted:
-                bands.append(_weight_levels(weight, bands[1].shape))
-            for name, band in zip((row.mask, weight), bands[1:], strict=False):
-                if band.shape != bands[0].shape[:2]:
-                    raise InputError(f"{row.image} is {bands[0].shape[:2]} px, {name} {band.shape} px.")
-            shapes.append(bands[1].shape)
-            file.write(np.dstack(bands).tobytes())
-    offsets = np.concatenate([[0], np.cumsum([height * width for height, width in shapes])])
+            image, mask = read_image(row.image), read_mask(row.mask)
+            levels = read_weight_levels(weight) if weight else np.full(mask.shape, WEIGHT_ONE, np.uint8)
+            for name, band in ((row.mask, mask), (weight, levels)):
+                if band.shape != image.shape[:2]:
+                    raise InputError(f"{row.image} is {image.shape[:2]} px, {name} {band.shape} px.")
+            shapes.append(mask.shape)
+            file.write(np.dstack([image, mask, levels] if weighted else [image, mask]).tobytes())
+    offsets = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))])
     names = chips["chip"] if "chip" in chips else chips["image"].map(lambda image: Path(image).stem)
     pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), 5 if weighted else 4))
     return ChipCache(pixels, offsets, np.array(shapes, np.int64), [str(name) for name in names])
 
 
-def weight_files(chips: pd.DataFrame) -> list[str]:
-    """Path of each chip's weights, "" where every pixel counts once."""
-    return list(chips["weight"].fillna("")) if "weight" in chips else [""] * len(chips)
-
-
-def _weight_levels(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Weights as they lie in the file: uint8, WEIGHT_ONE throughout where there is none."""
-    return read_weight_levels(path) if path else np.full(shape, WEIGHT_ONE, np.uint8)
+def optional_text(chips: pd.DataFrame, column: str) -> pd.Series:
+    """Values of a manifest's column, "" where one is missing or where all are."""
+    return chips.get(column, pd.Series("", chips.index)).fillna("")
 
 
 def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -134,6 +129,15 @@ def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
+class _Draw(NamedTuple):
+    """What the crops of an epoch are: one row a crop."""
+
+    chips: np.ndarray  # (n,) int64, positions in the cache
+    corners: np.ndarray  # (n, 2) int64, pixels of the chip: top, left
+    augmentation: Augmentation
+
+
+@dataclass(eq=False)
 class CropDataset(Dataset):
     """
     Batches of augmented crops, each a function of (seed, epoch, position) and nothing else.
@@ -142,57 +146,67 @@ class CropDataset(Dataset):
     An item is asked for by (epoch, first, last) and is a dict of
     - pixels (n, W, W, 4 or 5) uint8, windows around crops; affine and colour of `lib.training.augment.Augmentation`;
     - chip (n,) int64, positions in the cache.
+
+    Parameters
+    ----------
+    cache, augmentation
+        Where crops are taken from, and how they are changed.
+    crop_px
+        Side of a crop.
+    samples
+        Crops an epoch.
+    seed
+        Of all that is drawn.
     """
 
-    def __init__(self, cache: ChipCache, crop_px: int, augmentation: AugmentConfig, samples: int, seed: int) -> None:
-        self.cache = cache
-        self.crop_px = crop_px
-        self.augmentation = augmentation
-        self.samples = samples
-        self.seed = seed
-        self.margin_px = margin_px(augmentation, crop_px)
-        self._drawn: tuple[int, tuple[np.ndarray, np.ndarray, Augmentation]] | None = None
+    cache: ChipCache
+    crop_px: int
+    augmentation: AugmentConfig
+    samples: int
+    seed: int
+    _drawn: tuple[int, _Draw] | None = field(default=None, init=False)  # epoch, and what it takes
 
     def __getitem__(self, key: tuple[int, int, int]) -> dict[str, torch.Tensor]:
         epoch, first, last = key
-        chips, corners, augmentation = self._draw(epoch)
-        chosen = slice(first, last)
-        side = self.crop_px + 2 * self.margin_px
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, self._draw(epoch)
+        drawn, chosen = self._drawn[1], slice(first, last)
+        margin = margin_px(self.augmentation, self.crop_px)
         windows = [
-            self.cache.window(chip, top - self.margin_px, left - self.margin_px, side)
-            for chip, (top, left) in zip(chips[chosen], corners[chosen], strict=True)
+            self.cache.window(chip, top - margin, left - margin, self.crop_px + 2 * margin)
+            for chip, (top, left) in zip(drawn.chips[chosen], drawn.corners[chosen], strict=True)
         ]
         return {
             "pixels": torch.from_numpy(np.stack(windows)),
-            "affine": torch.from_numpy(augmentation.affine[chosen]),
-            "colour": torch.from_numpy(augmentation.colour[chosen]),
-            "chip": torch.from_numpy(chips[chosen]),
+            "affine": torch.from_numpy(drawn.augmentation.affine[chosen]),
+            "colour": torch.from_numpy(drawn.augmentation.colour[chosen]),
+            "chip": torch.from_numpy(drawn.chips[chosen]),
         }
 
-    def _draw(self, epoch: int) -> tuple[np.ndarray, np.ndarray, Augmentation]:
-        """What the whole epoch will take: chips as evenly as can be, corners (top, left), augmentation."""
-        if self._drawn is not None and self._drawn[0] == epoch:
-            return self._drawn[1]
+    def _draw(self, epoch: int) -> _Draw:
+        """What the whole epoch will take, chips as evenly as can be."""
         generator = np.random.default_rng([self.seed, epoch])
         rounds = -(-self.samples // len(self.cache))
         chips = np.concatenate([generator.permutation(len(self.cache)) for _ in range(rounds)])[: self.samples]
-        room = self.cache.shapes[chips] - self.crop_px
+        room = self.cache.shapes[chips] - self.crop_px  # rows and columns that the crop leaves over
         corners = np.floor(generator.random((self.samples, 2)) * (np.maximum(room, 0) + 1)).astype(np.int64)
         corners = np.where(room < 0, room // 2, corners)  # a chip smaller than the crop lies in its middle
-        drawn = chips, corners, draw_augmentation(self.augmentation, self.samples, generator)
-        self._drawn = (epoch, drawn)
-        return drawn
+        return _Draw(chips, corners, draw_augmentation(self.augmentation, self.samples, generator))
 
 
+@dataclass(eq=False)
 class BatchSampler(Sampler):
-    """Keys of a `CropDataset` for one process of `world`; every process takes its share of each batch."""
+    """
+    Keys of a `CropDataset` for the process number `rank` of `world`.
 
-    def __init__(self, samples: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.share = batch_size // world
-        self.rank = rank
-        self.epoch = 0
+    Every process takes its share of each batch.
+    """
+
+    samples: int
+    batch_size: int
+    rank: int = 0
+    world: int = 1
+    epoch: int = field(default=0, init=False)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning as an epoch starts."""
@@ -202,9 +216,10 @@ class BatchSampler(Sampler):
         return self.samples // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        share = self.batch_size // self.world
         for batch in range(len(self)):
-            first = batch * self.batch_size + self.rank * self.share
-            yield self.epoch, first, first + self.share
+            first = batch * self.batch_size + self.rank * share
+            yield self.epoch, first, first + share
 
 
 class ChipDataset(Dataset):

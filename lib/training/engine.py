@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import whole_file, write_whole
 from lib.training.augment import augment
 from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset
-from lib.training.losses import Loss
+from lib.training.losses import create_loss
+from lib.training.optimizer import create_optimizer
+from lib.training.recipe import TrainConfig
 
 PROBABILITY_BINS = 256
 ADVICE = "Lower learning_rate, or set clip_norm=1.0."
@@ -33,31 +36,12 @@ class TrainingDivergedError(PPLinkNetError, ArithmeticError):
     """The loss is no longer a finite number."""
 
 
-def learning_rate_factor(schedule: str, progress: float, power: float = 0.9) -> float:
-    """
-    Share of the base learning rate after `progress` (0..1) of the training.
-
-    "poly": (1 - progress) ** power, the paper's; "cosine": half a cosine down to 0; "onecycle": 30 % up from 1/25,
-    then half a cosine down to 1e-4 (Smith 2018); "constant".
-    """
-    if schedule == "poly":
-        return (1 - min(progress, 1.0)) ** power
-    if schedule == "cosine":
-        return (1 + math.cos(math.pi * progress)) / 2
-    if schedule == "onecycle":
-        rise = 0.3
-        start, end, share = (
-            (1 / 25, 1, progress / rise) if progress < rise else (1, 1e-4, (progress - rise) / (1 - rise))
-        )
-        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-    return 1.0
-
-
 class IoUCurve(Metric):
     """
     Foreground IoU, pooled over all pixels, at each of 255 thresholds; ignored pixels do not count.
 
     Holds two histograms of the probability, over background and over foreground, so that batches and processes add up.
+    torchmetrics' binned curves compare every pixel with every threshold, which takes seven times as long.
     """
 
     full_state_update = False
@@ -89,73 +73,79 @@ class IoUCurve(Metric):
 
 
 class SegmentationTask(lightning.LightningModule):
-    """A network, its loss, how it is fed, and how its weights move."""
+    """
+    A network, its loss, how it is fed, and how its weights move.
+
+    Parameters
+    ----------
+    network
+        Maps (N, 3, H, W) to logits (N, 1, H, W).
+    config
+        How to train it.
+    mean, std
+        Of each band, pixel values scaled to 0..1.
+    chip_names
+        Of the training chips, for messages.
+    steps_per_epoch
+        Steps of the optimiser, which are fewer than batches where gradients are accumulated.
+    """
 
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
+        config: TrainConfig,
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        crop_px: int,
         chip_names: list[str],
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-        rate_factor: Callable[[int], float],
-        seed: int,
-        channels_last: bool,
+        steps_per_epoch: int,
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = loss
-        self.crop_px = crop_px
+        self.config = config
         self.chip_names = chip_names
-        self.optimizer_of = optimizer
-        self.rate_factor = rate_factor
-        self.seed = seed
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.steps_per_epoch = steps_per_epoch
+        self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma)
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.curve = IoUCurve()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self._losses: list[Tensor] = []
-        self._pending: tuple[Tensor, Tensor] | None = None
+        self._losses: list[Tensor] = []  # of the epoch's batches so far, scalars on the device
+        self._chips = torch.empty(0)  # of the last batch, positions in the cache
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Optimiser, and a schedule in optimiser steps."""
-        optimizer = self.optimizer_of(self.network)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        optimizer, schedule = create_optimizer(self.network, self.config, self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
         """Dropout, too, depends on seed and epoch alone; a frozen encoder keeps its statistics."""
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
         if not any(parameter.requires_grad for parameter in self.network.encoder.parameters()):
             self.network.encoder.eval()
-        self._losses, self._pending = [], None
+        self._losses = []
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of a batch of crops, augmented here, on the device."""
-        self._check_pending()
-        image, mask, weight = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
+        self._check_last_loss()
+        image, mask, weight = augment(batch["pixels"], batch["affine"], batch["colour"], self.config.crop_px)
         loss = self.loss(self._logits(image), mask, weight)
         self._losses.append(loss.detach())
-        self._pending = (loss.detach(), batch["chip"])
+        self._chips = batch["chip"]
         return loss
 
     def epoch_loss(self) -> float:
         """Mean training loss of the epoch that ends, over all processes."""
-        self._check_pending()
+        self._check_last_loss()
         return float(self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
 
-    def _check_pending(self) -> None:
+    def _check_last_loss(self) -> None:
         """Look at the loss a step late, so that a device that runs ahead need not wait."""
-        if self._pending is None or bool(torch.isfinite(self._pending[0])):
-            return
-        loss, chips = self._pending
-        names = [self.chip_names[index] for index in chips.tolist()]
-        raise TrainingDivergedError(
-            f"The loss is {float(loss)} in epoch {self.current_epoch + 1}, on the chips {names}. The epochs before are "
-            f"saved. Look at these chips and masks. {ADVICE}"
-        )
+        if self._losses and not bool(torch.isfinite(self._losses[-1])):
+            names = [self.chip_names[index] for index in self._chips.tolist()]
+            raise TrainingDivergedError(
+                f"The loss is {float(self._losses[-1])} in epoch {self.current_epoch + 1}, on the chips {names}. The "
+                f"epochs before are saved. Look at these chips and masks. {ADVICE}"
+            )
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Score of whole chips, mirrored up to a size that the network takes."""
@@ -191,14 +181,17 @@ class ChipData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of crops; read ahead by `workers` processes, in pinned memory where there is a GPU."""
-        rank, world = self.trainer.global_rank, self.trainer.world_size
-        sampler = BatchSampler(self.crops.samples, self.batch_size, rank, world)
+        sampler = BatchSampler(self.crops.samples, self.batch_size, *self._share())
         return self._loader(self.crops, sampler=sampler, num_workers=self.workers, persistent_workers=self.workers > 0)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of whole chips, as large in memory as those to train on."""
-        batch_px = self.batch_size // self.trainer.world_size * self.crops.crop_px**2
-        return self._loader(ChipDataset(self.val, batch_px, self.trainer.global_rank, self.trainer.world_size))
+        rank, world = self._share()
+        return self._loader(ChipDataset(self.val, self.batch_size // world * self.crops.crop_px**2, rank, world))
+
+    def _share(self) -> tuple[int, int]:
+        """Number of this process, and how many there are."""
+        return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(self, dataset: Dataset, **settings: Any) -> DataLoader:
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
@@ -206,7 +199,11 @@ class ChipData(lightning.LightningDataModule):
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes Lightning's checkpoints whole or not at all, on the disk where they belong."""
+    """
+    Writes Lightning's checkpoints whole or not at all, on the disk where they belong.
+
+    Lightning's own goes through memory and a file in the system's temporary folder, which may be another disk.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write all of it, then put it in its place."""
@@ -214,6 +211,7 @@ class WholeFileIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
+@dataclass(eq=False)
 class Record(Callback):
     """
     Scores every epoch, keeps the best weights, saves what it takes to go on, and prints a line.
@@ -222,32 +220,24 @@ class Record(Callback):
 
     Parameters
     ----------
+    out_dir
+        Folder for last.ckpt and history.csv, which are written after each epoch.
     epochs
         For the printed line.
-    last_path, history_path
-        Files to write after each epoch.
     save_best
         Called with the scores when an epoch is the best so far, while the weights to keep are in place.
     progress
         Called with a line of text.
     """
 
-    def __init__(
-        self,
-        epochs: int,
-        last_path: Path,
-        history_path: Path,
-        save_best: Callable[[dict[str, float]], None],
-        progress: Callable[[str], None],
-    ) -> None:
-        self.epochs = epochs
-        self.last_path = last_path
-        self.history_path = history_path
-        self.save_best = save_best
-        self.progress = progress
-        self.rows: list[dict[str, float]] = []
-        self._scores: dict[str, float] = {}
-        self._started_s = self._rate = 0.0
+    out_dir: Path
+    epochs: int
+    save_best: Callable[[dict[str, float]], None]
+    progress: Callable[[str], None]
+    rows: list[dict[str, float]] = field(default_factory=list, init=False)  # one an epoch, keys as in HISTORY
+    _scores: dict[str, float] = field(default_factory=dict, init=False)  # of the last validation
+    _started_s: float = field(default=0.0, init=False)
+    _rate: float = field(default=0.0, init=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Rows of the history so far."""
@@ -256,11 +246,6 @@ class Record(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Rows of the history so far."""
         self.rows = state_dict["rows"]
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Row of the best epoch; the first of equals."""
-        return max(self.rows, key=lambda row: row["val_iou"])
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:
         """Tell the logger again what it may have missed when the run was killed."""
@@ -274,30 +259,32 @@ class Record(Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
         curve = pl_module.curve.compute()
         pl_module.curve.reset()
-        self._scores = {f"val_{name}" if name != "threshold" else name: value for name, value in curve.items()}
-        pl_module.log("val_iou", self._scores["val_iou"], logger=False, sync_dist=True)
-        scores = {"epoch": 0 if trainer.sanity_checking else trainer.current_epoch + 1, **self._scores}
-        if trainer.is_global_zero and all(scores["val_iou"] > row["val_iou"] for row in self.rows):
-            self.save_best(scores)
+        self._scores = {
+            "epoch": 0 if trainer.sanity_checking else trainer.current_epoch + 1,
+            "val_loss": curve["loss"],
+            "val_iou": curve["iou"],
+            "threshold": curve["threshold"],
+        }
+        pl_module.log("val_iou", curve["iou"], logger=False, sync_dist=True)
+        if trainer.is_global_zero and all(curve["iou"] > row["val_iou"] for row in self.rows):
+            self.save_best(self._scores)
         if trainer.sanity_checking:
-            self.rows.append({name: scores.get(name, math.nan) for name in HISTORY})
+            self._add_row()
             self._tell(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "train_loss": pl_module.epoch_loss(),
-            **self._scores,
-            "learning_rate": self._rate,
-            "seconds": round(time.perf_counter() - self._started_s, 2),
-        }
-        self.rows.append(row)
-        trainer.save_checkpoint(self.last_path)
+        loss = pl_module.epoch_loss()  # waits for the device: the time is taken after it
+        seconds = round(time.perf_counter() - self._started_s, 2)
+        self._add_row(train_loss=loss, learning_rate=self._rate, seconds=seconds)
+        trainer.save_checkpoint(self.out_dir / "last.ckpt")
         self._tell(trainer)
+
+    def _add_row(self, **measured: float) -> None:
+        self.rows.append(dict.fromkeys(HISTORY, math.nan) | self._scores | measured)
 
     def _tell(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
-            write_whole(self.history_path, pd.DataFrame(self.rows).to_csv(index=False))
+            write_whole(self.out_dir / "history.csv", pd.DataFrame(self.rows).to_csv(index=False))
             self._log(trainer, self.rows[-1])
             self.progress(self._line(self.rows[-1]))
 
@@ -309,25 +296,8 @@ class Record(Callback):
     def _line(self, row: dict[str, float]) -> str:
         loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
         seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
-        mark = " best" if row is self.best else ""
+        mark = " best" if row is max(self.rows, key=lambda one: one["val_iou"]) else ""
         return (
             f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
             f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"
         )
-
-
-def parameter_groups(
-    network: nn.Module, learning_rate: float, encoder_lr_factor: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """
-    Parameters for an optimiser: those of the encoder apart; weights alone decay, not biases and norms.
-
-    Frozen parameters are left out.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            rate = learning_rate * (encoder_lr_factor if name.startswith("encoder.") else 1)
-            decay = weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]

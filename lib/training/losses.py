@@ -5,9 +5,13 @@ Weights say how often a pixel counts: losses that are a mean over pixels (focal,
 twice the weight is as if the pixel were there twice, and a common factor changes nothing. Losses of overlap (dice,
 jaccard, lovasz, tversky, mcc) measure regions and know no shares of a pixel: they ignore weight 0, and take any other
 as 1. "bce_dice" is the sum of one of each.
+
+Focal loss and cross-entropy are not smp's: those take no weights, smp's cross-entropy divides by the ignored pixels,
+too, and the gradient of its focal loss is no number where a pixel is surely right and gamma below 1.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import segmentation_models_pytorch as smp
 import torch
@@ -18,6 +22,13 @@ from lib.errors import ParameterError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 
 IGNORE = -1.0  # target value of an ignored pixel, where smp asks for one
+REGION_LOSSES = {
+    "dice": smp.losses.DiceLoss,
+    "jaccard": smp.losses.JaccardLoss,
+    "lovasz": smp.losses.LovaszLoss,
+    "tversky": smp.losses.TverskyLoss,
+}
+LOSSES = ("focal", "bce", "bce_dice", *REGION_LOSSES, "mcc")
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (logits, mask, weight or None), all (N, 1, H, W) -> scalar
 
@@ -44,7 +55,7 @@ def focal_loss(
     gamma
         How much pixels count less the surer they are right; 0 is plain cross-entropy.
     """
-    target = (mask == MASK_FOREGROUND).to(logits.dtype)
+    target = _target(logits, mask)
     crossentropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     wrong = (-torch.expm1(-crossentropy)).clamp_min(1e-7)  # 1 - p of the truth; its power needs a finite slope
     balance = alpha * target + (1 - alpha) * (1 - target)
@@ -53,9 +64,13 @@ def focal_loss(
 
 def bce_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, the mean over all pixels that are not ignored; shapes as `focal_loss`."""
-    target = (mask == MASK_FOREGROUND).to(logits.dtype)
-    values = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    values = functional.binary_cross_entropy_with_logits(logits, _target(logits, mask), reduction="none")
     return _mean(values, mask, weight)
+
+
+def _target(logits: Tensor, mask: Tensor) -> Tensor:
+    """1 on the foreground, 0 elsewhere, of the logits' type."""
+    return (mask == MASK_FOREGROUND).to(logits.dtype)
 
 
 def _mean(values: Tensor, mask: Tensor, weight: Tensor | None) -> Tensor:
@@ -65,38 +80,19 @@ def _mean(values: Tensor, mask: Tensor, weight: Tensor | None) -> Tensor:
     return (values * counts).sum() / counts.sum().clamp_min(1)
 
 
-def _valid(mask: Tensor, weight: Tensor | None) -> Tensor:
-    valid = mask != MASK_IGNORE
-    return valid if weight is None else valid & (weight > 0)
-
-
-def _region(criterion: torch.nn.Module) -> Loss:
-    """Loss of smp over overlap; it takes targets 0 and 1, and a value for what to ignore."""
-
-    def loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
-        target = (mask == MASK_FOREGROUND).to(logits.dtype)
-        return criterion(logits, target.masked_fill(~_valid(mask, weight), IGNORE))
-
-    return loss
-
-
-def mcc_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """1 - Matthews' correlation of probability and mask, as smp has it; shapes as `focal_loss`."""
-    valid = _valid(mask, weight)
-    target = (mask == MASK_FOREGROUND).to(logits.dtype)
-    return smp.losses.MCCLoss()(logits.sigmoid()[valid][None], target[valid][None])
-
-
-def _sum(*losses: Loss) -> Loss:
-    return lambda logits, mask, weight=None: sum(loss(logits, mask, weight) for loss in losses)
-
-
-LOSSES = ("focal", "bce", "dice", "bce_dice", "jaccard", "lovasz", "tversky", "mcc")
+def region_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None, *, name: str) -> Tensor:
+    """Loss of smp over overlap, `name` one of `REGION_LOSSES` or "mcc"; shapes as `focal_loss`."""
+    valid = mask != MASK_IGNORE if weight is None else (mask != MASK_IGNORE) & (weight > 0)
+    target = _target(logits, mask)
+    if name == "mcc":  # which takes probabilities, and knows nothing of pixels to ignore
+        return smp.losses.MCCLoss()(logits.sigmoid()[valid][None], target[valid][None])
+    criterion = REGION_LOSSES[name](mode="binary", ignore_index=IGNORE)
+    return criterion(logits, target.masked_fill(~valid, IGNORE))
 
 
 def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5) -> Loss:
     """
-    Loss by name: a function of logits, mask and perhaps weight, all (N, 1, H, W).
+    Loss by name: a function of logits, mask and weight or None, all (N, 1, H, W).
 
     Parameters
     ----------
@@ -110,17 +106,12 @@ def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5) -> Loss:
     ParameterError
         If the name is unknown.
     """
-    settings = {"mode": "binary", "ignore_index": IGNORE}
-    known: dict[str, Loss] = {
-        "focal": lambda logits, mask, weight=None: focal_loss(logits, mask, weight, alpha, gamma),
-        "bce": bce_loss,
-        "dice": _region(smp.losses.DiceLoss(**settings)),
-        "jaccard": _region(smp.losses.JaccardLoss(**settings)),
-        "lovasz": _region(smp.losses.LovaszLoss(**settings)),
-        "tversky": _region(smp.losses.TverskyLoss(**settings)),
-        "mcc": mcc_loss,
-    }
-    known["bce_dice"] = _sum(bce_loss, known["dice"])
-    if name not in known:
+    if name not in LOSSES:
         raise ParameterError(f"Unknown loss {name!r}: expected one of {LOSSES}.")
-    return known[name]
+    if name == "focal":
+        return partial(focal_loss, alpha=alpha, gamma=gamma)
+    if name == "bce":
+        return bce_loss
+    if name == "bce_dice":
+        return lambda *batch: bce_loss(*batch) + region_loss(*batch, name="dice")
+    return partial(region_loss, name=name)

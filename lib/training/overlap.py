@@ -12,6 +12,7 @@ import pandas as pd
 
 from lib.errors import PPLinkNetWarning
 from lib.networks.checkpoint import CheckpointInfo, file_digest
+from lib.training.cache import optional_text
 
 SHARE = 0.01  # of a chip's ground: less than that is the width of a shared edge
 DIGITS = 16  # of a digest
@@ -34,8 +35,8 @@ def seen_by(chips: pd.DataFrame, earlier: dict[str, Any] | None = None) -> dict[
         "footprints": distinct WKT polygons in longitude/latitude; "images": digests of the images without one.
     """
     earlier = earlier or {}
-    footprints = _footprints(chips)
-    images = {_digest(path) for path in chips["image"][footprints == ""]}
+    footprints = optional_text(chips, "footprint")
+    images = {file_digest(path)[:DIGITS] for path in chips["image"][footprints == ""]}
     return {
         "footprints": sorted({*footprints[footprints != ""], *earlier.get("footprints", [])}),
         "images": sorted(images | {*earlier.get("images", [])}),
@@ -54,11 +55,11 @@ def overlapping(chips: pd.DataFrame, info: CheckpointInfo) -> pd.Series:
         bool, same index as `chips`; False throughout for a checkpoint that doesn't say what it has seen.
     """
     seen = info.provenance.get("seen", {})
-    footprints = _footprints(chips)
+    footprints = optional_text(chips, "footprint")
     overlaps = pd.Series(False, chips.index)
     placed = footprints != ""
     if seen.get("images"):
-        overlaps[~placed] = [_digest(path) in seen["images"] for path in chips["image"][~placed]]
+        overlaps[~placed] = [file_digest(path)[:DIGITS] in seen["images"] for path in chips["image"][~placed]]
     if seen.get("footprints") and placed.any():
         import shapely
 
@@ -77,27 +78,14 @@ def warn_of_overlap(chips: pd.DataFrame, info: CheckpointInfo, use: str) -> None
     try:
         overlaps = overlapping(chips, info)
     except ImportError:
-        warnings.warn(
-            f"shapely is not installed: whether the {use} chips were trained on is not checked.",
-            PPLinkNetWarning,
-            stacklevel=2,
-        )
-        return
-    if overlaps.any():
-        names = list(chips.loc[overlaps, "chip" if "chip" in chips else "image"])
-        warnings.warn(
+        message = f"shapely is not installed: whether the {use} chips were trained on is not checked."
+    else:
+        if not overlaps.any():
+            return
+        names = chips.loc[overlaps, "chip" if "chip" in chips else "image"].map(str)
+        message = (
             f"{len(names)} of {len(chips)} {use} chips overlap what the network was trained on before "
-            f"({', '.join(map(str, names[:5]))}{', ...' if len(names) > 5 else ''}): their scores will flatter. Choose "
-            "other ground, or train the earlier stage without it.",
-            PPLinkNetWarning,
-            stacklevel=2,
+            f"({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}): their scores will flatter. Choose "
+            "other ground, or train the earlier stage without it."
         )
-
-
-def _footprints(chips: pd.DataFrame) -> pd.Series:
-    """WKT of each chip's ground, "" where nothing says where it lies."""
-    return chips["footprint"].fillna("") if "footprint" in chips else pd.Series("", chips.index)
-
-
-def _digest(path: str) -> str:
-    return file_digest(path)[:DIGITS]
+    warnings.warn(message, PPLinkNetWarning, stacklevel=2)

@@ -11,10 +11,15 @@ from lib.parameters import checked
 from lib.training.augment import AUGMENTATIONS
 from lib.training.losses import LOSSES
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("poly", "constant", "cosine", "onecycle")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-NORMALISATIONS = ("data", "init", "imagenet")
+CHOICES = {
+    "optimizer": ("adam", "adamw", "sgd"),
+    "schedule": ("poly", "constant", "cosine", "onecycle"),
+    "loss": LOSSES,
+    "augmentation": tuple(AUGMENTATIONS),
+    "normalisation": ("data", "init", "imagenet"),
+    "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+}
+POSITIVE = ("epochs", "batch_size", "crop_px", "learning_rate", "accumulate", "devices", "nodes")
 
 
 @dataclass(frozen=True)
@@ -90,18 +95,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "schedule": SCHEDULES,
-            "loss": LOSSES,
-            "augmentation": tuple(AUGMENTATIONS),
-            "normalisation": NORMALISATIONS,
-            "precision": PRECISIONS,
-        }
-        for name, known in choices.items():
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ParameterError(f"{name} is {getattr(self, name)!r}: expected one of {known}.")
-        for name in ("epochs", "batch_size", "crop_px", "learning_rate", "accumulate", "devices", "nodes"):
+        for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise ParameterError(f"{name} is {getattr(self, name)}: expected more than 0.")
         if self.crop_px % INPUT_MULTIPLE_PX:

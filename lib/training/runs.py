@@ -16,7 +16,7 @@ import pandas as pd
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import file_digest, read_info
 from lib.paths import write_whole
-from lib.training.cache import weight_files
+from lib.training.cache import optional_text
 
 PATIENCE_S = 120  # how long the processes of a run wait for the first one
 
@@ -41,18 +41,16 @@ def describe_run(
     CheckpointError
         If `init_from` is not a checkpoint.
     """
-    init = None
     if init_from is not None:
         read_info(init_from)
-        init = file_digest(init_from)
     facts = {
         "train_chips": len(train),
         "val_chips": len(val),
         "train_sha256": _chips_digest(train),
         "val_sha256": _chips_digest(val),
         "manifest_sha256": train.attrs.get("sha256", ""),
-        "init_sha256": init,
-        "init_file": None if init_from is None else Path(init_from).name,
+        "init_sha256": init_from and file_digest(init_from),
+        "init_file": init_from and Path(init_from).name,
     }
     return json.loads(json.dumps({**settings, "facts": facts}))
 
@@ -60,7 +58,7 @@ def describe_run(
 def _chips_digest(chips: pd.DataFrame) -> str:
     """SHA-256 over the files of all chips, in order."""
     total = hashlib.sha256()
-    for path in [*chips["image"], *chips["mask"], *filter(None, weight_files(chips))]:
+    for path in [*chips["image"], *chips["mask"], *filter(None, optional_text(chips, "weight"))]:
         total.update(file_digest(path).encode())
     return total.hexdigest()
 

@@ -12,9 +12,8 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import lightning
 import pandas as pd
@@ -31,8 +30,7 @@ from lib.networks.models import ModelConfig, build_model
 from lib.paths import write_whole
 from lib.training.augment import AUGMENTATIONS
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
-from lib.training.engine import ChipData, Record, SegmentationTask, WholeFileIO, learning_rate_factor, parameter_groups
-from lib.training.losses import create_loss
+from lib.training.engine import ChipData, Record, SegmentationTask, WholeFileIO
 from lib.training.overlap import seen_by, warn_of_overlap
 from lib.training.recipe import TrainConfig
 from lib.training.runs import describe_run, is_helper, keep_previous, one_run_at_a_time
@@ -121,86 +119,74 @@ def fit(
         run = describe_run(settings, train, val, init_from)
         keep_previous(out_dir, run, progress)
         if not (done.is_file() and best.is_file()):
-            _train(_Job(train, val, out_dir, config, model, task, init_from, run["facts"]), progress)
+            known = CheckpointInfo(model, task, (), (), training=asdict(config), provenance=run["facts"])
+            _train(train, val, out_dir, config, known, init_from, progress)
             write_whole(done, json.dumps(run))
             (out_dir / "last.ckpt").unlink(missing_ok=True)
             shutil.rmtree(out_dir / "cache", ignore_errors=True)
     return FitResult(best, pd.read_csv(out_dir / "history.csv"), read_info(best).provenance["best"]["epoch"])
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Arguments of `fit`, checked, and the facts that its checkpoint will state."""
-
-    train: pd.DataFrame
-    val: pd.DataFrame
-    out_dir: Path
-    config: TrainConfig
-    model: ModelConfig
-    task: str
-    init_from: Path | None
-    facts: dict[str, Any]
-
-
-def _train(job: _Job, progress: Callable[[str], None]) -> None:
-    config, out_dir = job.config, job.out_dir
+def _train(
+    train: pd.DataFrame,
+    val: pd.DataFrame,
+    out_dir: Path,
+    config: TrainConfig,
+    known: CheckpointInfo,
+    init_from: Path | None,
+    progress: Callable[[str], None],
+) -> None:
+    """Train, to `known` completed by what training finds out: mean, deviation, threshold, best epoch."""
     torch.manual_seed(config.seed)
-    network, init = _starting_network(job)
+    network = build_model(known.model)
+    init = None if init_from is None else load_weights(network, init_from, known.model, known.task)
+    _prepare(network, config)
     cache, val_cache = (
-        build_cache(chips, out_dir / "cache" / name) for chips, name in ((job.train, "train.u8"), (job.val, "val.u8"))
+        build_cache(chips, out_dir / "cache" / f"{n}.u8") for chips, n in ((train, "train"), (val, "val"))
     )
     mean, std = _normalisation(config, cache, init)
-    seen = seen_by(job.train, init and init.provenance.get("seen"))
+    seen = seen_by(train, init and init.provenance.get("seen"))
     if init is not None:
-        warn_of_overlap(job.val, init, "validation")
+        warn_of_overlap(val, init, "validation")
     batches = -(-(config.samples_per_epoch or len(cache)) // config.batch_size)
     augmentation = AUGMENTATIONS[config.augmentation]
     crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
-    steps = -(-batches // config.accumulate)
-    module = SegmentationTask(
-        network,
-        create_loss(config.loss, config.focal_alpha, config.focal_gamma),
-        mean,
-        std,
-        config.crop_px,
-        cache.names,
-        lambda network: _optimizer(network, config),
-        lambda step: _rate_factor(config, step, steps),
-        config.seed,
-        config.channels_last,
-    )
+    module = SegmentationTask(network, config, mean, std, cache.names, -(-batches // config.accumulate))
 
     def save_best(scores: dict[str, float]) -> None:
-        gsd_m, facts = _common_gsd_m(job.train), provenance(**job.facts, seen=seen, best=scores)
-        info = CheckpointInfo(job.model, job.task, mean, std, scores["threshold"], gsd_m, asdict(config), facts)
-        save_checkpoint(out_dir / "best.safetensors", network, info)
+        facts = provenance(**known.provenance, seen=seen, best=scores)
+        found = {"mean": mean, "std": std, "threshold": scores["threshold"], "gsd_m": _common_gsd_m(train)}
+        save_checkpoint(out_dir / "best.safetensors", network, replace(known, **found, provenance=facts))
 
     last = out_dir / "last.ckpt"
     resumed = last if last.is_file() else None
     if resumed:
         progress(f"going on after the last finished epoch, from {last}")
-    record = Record(config.epochs, last, out_dir / "history.csv", save_best, progress)
+    record = Record(out_dir, config.epochs, save_best, progress)
     with _quiet(), _interruptible(out_dir), freed_memory_kept():
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
             shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
-        trainer = _trainer(config, _callbacks(config, record), out_dir, score_first=bool(init and not resumed))
+        trainer = _trainer(config, record, out_dir, score_first=bool(init and not resumed))
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
 
 
-def _starting_network(job: _Job) -> tuple[nn.Module, CheckpointInfo | None]:
-    """Network with its first weights, and what the checkpoint says that they come from."""
-    network = build_model(job.model)
-    init = None if job.init_from is None else load_weights(network, job.init_from, job.model, job.task)
-    network.encoder.requires_grad_(not job.config.freeze_encoder)
-    if job.config.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if job.config.compile:
+def _prepare(network: nn.Module, config: TrainConfig) -> None:
+    """What a network needs before its first step, in place."""
+    network.encoder.requires_grad_(not config.freeze_encoder)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.compile:
         network.compile()
-    return network, init
 
 
-def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path, score_first: bool) -> lightning.Trainer:
+def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bool) -> lightning.Trainer:
+    callbacks: list[Callback] = [record]  # first: it keeps the best weights while the averaged ones are in place
+    if config.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    if config.patience:
+        stopping = EarlyStopping("val_iou", patience=config.patience, mode="max", check_on_train_epoch_end=False)
+        callbacks.append(stopping)
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -224,36 +210,16 @@ def _trainer(config: TrainConfig, callbacks: list[Callback], out_dir: Path, scor
     )
 
 
-def _callbacks(config: TrainConfig, record: Record) -> list[Callback]:
-    callbacks: list[Callback] = [record]  # first: it keeps the best weights while the averaged ones are in place
-    if config.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
-    if config.patience:
-        stopping = EarlyStopping("val_iou", patience=config.patience, mode="max", check_on_train_epoch_end=False)
-        callbacks.append(stopping)
-    return callbacks
-
-
-def _rate_factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    done = step if config.schedule_per_step else step // steps_per_epoch * steps_per_epoch
-    return learning_rate_factor(config.schedule, done / (config.epochs * steps_per_epoch), config.poly_power)
-
-
-def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    groups = parameter_groups(network, config.learning_rate, config.encoder_lr_factor, config.weight_decay)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, fused=not config.clip_norm)  # Lightning doesn't clip for a fused one
-
-
 def _common_gsd_m(chips: pd.DataFrame) -> float | None:
     """Ground sampling distance where all chips have the same, else None."""
     distances = set(chips["gsd_m"]) if "gsd_m" in chips else set()
     return float(distances.pop()) if len(distances) == 1 else None
 
 
-def _normalisation(config: TrainConfig, cache: ChipCache, init: CheckpointInfo | None):
+def _normalisation(
+    config: TrainConfig, cache: ChipCache, init: CheckpointInfo | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each band, pixel values scaled to 0..1."""
     if config.normalisation == "imagenet":
         return IMAGENET
     if config.normalisation == "init":
@@ -266,8 +232,7 @@ def _normalisation(config: TrainConfig, cache: ChipCache, init: CheckpointInfo |
 @contextlib.contextmanager
 def _interruptible(out_dir: Path) -> Iterator[None]:
     """Turn Lightning's exit upon an interrupt back into an interrupt, with its handler as it was."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if in_main_thread else None  # None, too, if not set from Python
+    handler = signal.getsignal(signal.SIGINT)  # None if it was not set from Python
     try:
         yield
     except SystemExit as stop:
@@ -277,27 +242,19 @@ def _interruptible(out_dir: Path) -> Iterator[None]:
             f"Interrupted. All finished epochs are saved in {out_dir}; the same call goes on from there."
         ) from stop
     finally:
-        if handler is not None:
+        if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning without its notices on hardware, workers and what else this module decides by itself."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for message in (
-            ".*does not have many workers.*",
-            ".*module.s. in eval mode.*",
-            ".*ckpt_path.*",
-            ".*isinstance.treespec.*",
-        ):
-            warnings.filterwarnings("ignore", message)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    with contextlib.ExitStack() as undo:
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logger = logging.getLogger(name)
+            undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.ERROR)
+        undo.enter_context(warnings.catch_warnings())
+        for message in ("does not have many workers", "module.s. in eval mode", "ckpt_path", "isinstance.treespec"):
+            warnings.filterwarnings("ignore", f".*{message}.*")
+        yield

@@ -1,35 +1,14 @@
-"""Precision by device; what needs a GPU is tried where there is one."""
+"""Precision by device, and memory that stays with the process."""
 
 import resource
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from lib.chips.manifest import write_png
 from lib.networks import devices
-from lib.networks.checkpoint import load_model
 from lib.networks.devices import freed_memory_kept, precision_for
-from lib.networks.models import ModelConfig
-from lib.training.recipe import TrainConfig
-from lib.training.trainer import fit
-
-SMALL = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here")
-
-
-@pytest.fixture
-def chips(tmp_path):
-    generator, rows = np.random.default_rng(0), []
-    for number in range(4):
-        image = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        mask = np.where(image.mean(axis=2) > 128, 255, 0).astype(np.uint8)
-        rows.append([str(write_png(tmp_path / f"{kind}{number}.png", a)) for kind, a in (("i", image), ("m", mask))])
-    return pd.DataFrame(rows, columns=["image", "mask"])
 
 
 @pytest.mark.parametrize(
@@ -49,32 +28,6 @@ def test_precision_is_what_the_device_is_fast_in(monkeypatch, gpu, capability, c
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: cpu_bf16)
     assert precision_for("auto", accelerator) == expected
     assert precision_for("32-true", accelerator) == "32-true"
-
-
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_step_on_the_cpu_in_either_precision(chips, tmp_path, precision):
-    config = TrainConfig(1, 2, 32, 4, accelerator="cpu", precision=precision)
-    history = fit(chips, chips[:1], tmp_path / "run", config, SMALL, progress=lambda _: None).history
-    assert np.isfinite(history["train_loss"]).all()
-
-
-@pytest.mark.gpu
-@needs_gpu
-def test_learns_on_a_gpu_and_predicts_on_a_cpu(chips, tmp_path):
-    config = TrainConfig(2, 2, 32, 4, accelerator="gpu", workers=2)
-    result = fit(chips, chips[:1], tmp_path / "run", config, SMALL, progress=lambda _: None)
-    assert np.isfinite(result.history["train_loss"]).all()
-    assert next(load_model(result.checkpoint).network.parameters()).device.type == "cpu"
-
-
-@pytest.mark.gpu
-@needs_two_gpus
-def test_two_gpus_learn_as_one(chips, tmp_path):
-    config = TrainConfig(2, 4, 32, 8, accelerator="gpu", precision="32-true", augmentation="flips")
-    one = fit(chips, chips[:2], tmp_path / "one", config, SMALL, progress=lambda _: None)
-    pair = TrainConfig(**{**vars(config), "devices": 2, "strategy": "ddp_spawn"})
-    two = fit(chips, chips[:2], tmp_path / "two", pair, SMALL, progress=lambda _: None)
-    np.testing.assert_allclose(one.history["train_loss"], two.history["train_loss"], rtol=1e-3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an option of glibc's")

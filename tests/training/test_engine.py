@@ -1,31 +1,23 @@
-"""Schedules, parameter groups, and the score that chooses an epoch."""
+"""The score that chooses an epoch, and losses that are no numbers."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from lib.networks.models import create_model
-from lib.training.engine import IoUCurve, learning_rate_factor, parameter_groups
+from lib.networks.models import ModelConfig
+from lib.training.engine import IoUCurve, TrainingDivergedError
+from lib.training.recipe import TrainConfig
+from lib.training.trainer import fit
+
+SMALL = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
+QUICK = TrainConfig(epochs=3, batch_size=4, crop_px=32, samples_per_epoch=8, accelerator="cpu", precision="32-true")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_poly_schedule():
-    values = [2e-4 * learning_rate_factor("poly", epoch / 90) for epoch in (0, 1, 45, 89)]
-    assert values == pytest.approx([2e-4, 2e-4 * (89 / 90) ** 0.9, 2e-4 * 0.5**0.9, 2e-4 * (1 / 90) ** 0.9])
-
-
-def test_other_schedules():
-    assert [learning_rate_factor("constant", p) for p in (0, 0.5, 1)] == [1, 1, 1]
-    assert [learning_rate_factor("cosine", p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
-    one = [learning_rate_factor("onecycle", p) for p in (0, 0.15, 0.3, 0.65, 1)]
-    assert one == pytest.approx([0.04, 0.52, 1, 0.50005, 1e-4])
-
-
-def test_parameter_groups_by_part_and_kind():
-    network = create_model("pp_linknet", "tu-mobilenetv3_small_050")
-    network.encoder.model.conv_stem.requires_grad_(False)
-    groups = parameter_groups(network, 1e-3, encoder_lr_factor=0.1, weight_decay=0.01)
-    assert {(g["lr"], g["weight_decay"]) for g in groups} == {(1e-4, 0.01), (1e-4, 0), (1e-3, 0.01), (1e-3, 0)}
-    assert sum(len(g["params"]) for g in groups) == len(list(network.parameters())) - 1
-    assert all((p.ndim > 1) == (g["weight_decay"] > 0) for g in groups for p in g["params"])
+def silent(_line: str) -> None:
+    pass
 
 
 def test_iou_curve_against_counting():
@@ -54,3 +46,22 @@ def test_iou_of_masks_without_foreground_is_zero():
     curve = IoUCurve()
     curve.update(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.tensor(0.1))
     assert curve.compute()["iou"] == 0
+
+
+def test_loss_that_is_no_number_names_the_chips(chips, tmp_path, monkeypatch):
+    def explode(logits, _mask, _weight):
+        return logits.sum() * float("nan")
+
+    monkeypatch.setattr("lib.training.engine.create_loss", lambda *_: explode)
+    with pytest.raises(
+        TrainingDivergedError, match=r"loss is nan in epoch 1, on the chips \['chip\d', .*learning_rate"
+    ):
+        fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
+    assert not (tmp_path / "done.json").exists()
+
+
+def test_weights_that_the_last_step_ruined_are_found_in_validation(finished, chips, tmp_path, same_weights):
+    config = replace(QUICK, learning_rate=1e30, samples_per_epoch=4)
+    with pytest.raises(TrainingDivergedError, match=r"on a validation chip after epoch 1.*Lower learning_rate"):
+        fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=silent)
+    assert same_weights(tmp_path / "best.safetensors", finished[0].checkpoint)
