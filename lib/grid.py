@@ -23,7 +23,6 @@ MASK_FOREGROUND = 255
 LONLAT = "EPSG:4326"
 WEB_MERCATOR = "EPSG:3857"
 MERCATOR_HALF_SIDE_M = math.pi * 6378137.0  # half the side of the square that slippy tiles divide
-WORLD_FILE_SUFFIXES = {".png": ".pgw", ".jpg": ".jgw", ".jpeg": ".jgw", ".tif": ".tfw", ".tiff": ".tfw"}
 # UTM and national grids keep map metres within this share of ground metres; Mercator and degrees do not
 NOMINAL_SCALE_TOLERANCE = 2e-3
 
@@ -96,22 +95,16 @@ class Grid:
     def pixel_to_world(self, xy: np.ndarray) -> np.ndarray:
         """World coordinates (n, 2) of continuous pixel coordinates (n, 2), both x first."""
         a, b, c, d, e, f = self.transform
-        xy = np.asarray(xy, dtype=np.float64)
-        return np.stack([a * xy[..., 0] + b * xy[..., 1] + c, d * xy[..., 0] + e * xy[..., 1] + f], axis=-1)
+        x, y = np.moveaxis(np.asarray(xy, dtype=np.float64), -1, 0)
+        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
 
     def world_to_pixel(self, xy: np.ndarray) -> np.ndarray:
         """Continuous pixel coordinates (n, 2) of world coordinates (n, 2), both x first."""
         a, b, c, d, e, f = self.transform
         # subtract the origin first: eastings of millions of metres keep their small digits
-        xy = np.asarray(xy, dtype=np.float64) - (c, f)
+        x, y = np.moveaxis(np.asarray(xy, dtype=np.float64) - (c, f), -1, 0)
         determinant = a * e - b * d
-        return np.stack(
-            [
-                (e * xy[..., 0] - b * xy[..., 1]) / determinant,
-                (a * xy[..., 1] - d * xy[..., 0]) / determinant,
-            ],
-            axis=-1,
-        )
+        return np.stack([(e * x - b * y) / determinant, (a * y - d * x) / determinant], axis=-1)
 
     def footprint_wkt(self) -> str:
         """Outline of the image as a WKT POLYGON in longitude, latitude; "" without CRS."""
@@ -123,7 +116,7 @@ class Grid:
 
     def window(self, col: int, row: int, width: int, height: int) -> Grid:
         """Grid of the window whose top-left pixel is (col, row); it may reach beyond the image."""
-        (x, y) = self.pixel_to_world(np.array([col, row]))
+        x, y = self.pixel_to_world(np.array([col, row]))
         a, b, _, d, e, _ = self.transform
         return Grid((a, b, float(x), d, e, float(y)), self.crs, width, height)
 
@@ -134,6 +127,7 @@ class Grid:
         return Grid((a * x_scale, b * y_scale, c, d * x_scale, e * y_scale, f), self.crs, width, height)
 
     def _corners_px(self) -> np.ndarray:
+        """(4, 2) x, y of the corners, clockwise from the top left, in pixels."""
         return np.array([[0, 0], [self.width, 0], [self.width, self.height], [0, self.height]], dtype=np.float64)
 
 
@@ -164,12 +158,13 @@ def local_gsd_m(grid: Grid, xy_px: np.ndarray) -> np.ndarray:
         raise InputError("This image has no CRS, so that its pixel size in metres is unknown: give gsd_m.")
     import pyproj
 
-    steps = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
-    points_px = np.asarray(xy_px, dtype=np.float64)[None] + steps[:, None]
-    lonlat = project(grid.pixel_to_world(points_px).reshape(-1, 2), grid.crs, LONLAT).reshape(4, -1, 2)
+    # the middles of the four sides of a pixel around each point: left, right, top, bottom; (4, n, 2)
+    to_sides_px = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, -0.5], [0.0, 0.5]])
+    sides_px = np.asarray(xy_px, dtype=np.float64)[None] + to_sides_px[:, None]
+    left, right, top, bottom = project(grid.pixel_to_world(sides_px).reshape(-1, 2), grid.crs, LONLAT).reshape(4, -1, 2)
     geod = pyproj.Geod(ellps="WGS84")
-    azimuth_x, _, size_x_m = geod.inv(*lonlat[0].T, *lonlat[1].T)
-    azimuth_y, _, size_y_m = geod.inv(*lonlat[2].T, *lonlat[3].T)
+    azimuth_x, _, size_x_m = geod.inv(*left.T, *right.T)
+    azimuth_y, _, size_y_m = geod.inv(*top.T, *bottom.T)
     shear = np.abs(np.sin(np.radians(np.asarray(azimuth_x) - azimuth_y)))  # 1 for a rectangular pixel
     return np.sqrt(np.asarray(size_x_m) * size_y_m * shear)
 
@@ -244,15 +239,13 @@ def read_grid(path: str | Path, crs: str | None = None, require_crs: bool = True
         if size[0] != size[1]:
             raise InputError(f"{path}: named as a map tile, which is square; the image is {size[0]} x {size[1]}.")
         return tile_grid(*tile, size_px=size[0])
-    crs = file_crs or crs
+    crs = file_crs or (crs_text(crs) if crs is not None else None)
     if require_crs and (crs is None or transform is None):
         lacking = "a CRS" if transform is not None else "a georeference"
         raise InputError(
             f"{path}: expected {lacking} (GeoTIFF tags, a world file with a .prj, or a tile named x-y-zoom), and "
             "found none. Give crs='EPSG:...' for a file with a world file, or georeference it with gdal_translate."
         )
-    if crs is not None:
-        crs = crs_text(crs)
     return Grid(transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), crs, *size)
 
 
@@ -288,9 +281,15 @@ def crs_text(crs: Any) -> str:
 
 
 def _read_world_file(path: Path) -> tuple[float, ...] | None:
-    """Transform of the world file beside an image; its six numbers place the *centre* of the first pixel."""
-    names = [path.with_suffix(WORLD_FILE_SUFFIXES.get(path.suffix.lower(), ".wld")), path.with_suffix(".wld")]
-    world_file = next((name for name in [*names, path.with_name(path.name + "w")] if name.is_file()), None)
+    """
+    Transform of the world file beside an image; its six numbers place the *centre* of the first pixel.
+
+    GDAL reads most of them, but passes silently over one whose numbers stand in one line, or of which one is missing.
+    """
+    suffix = path.suffix.lower()
+    short = suffix[:2] + suffix[-1:] + "w"  # .tif and .tiff -> .tfw
+    names = [path.with_name(path.stem + ending) for ending in (short, ".wld", path.suffix + "w")]
+    world_file = next((name for name in names if name.is_file()), None)
     if world_file is None:
         return None
     try:
@@ -302,10 +301,7 @@ def _read_world_file(path: Path) -> tuple[float, ...] | None:
 
 def _tile_of_name(path: Path) -> tuple[int, int, int] | None:
     """(x, y, zoom) from `...<x>-<y>-<zoom>.<suffix>` or `<zoom>/<x>/<y>.<suffix>`; None for other names."""
-    name = path.name.split(".")[0]
-    if match := re.search(r"(?:^|[^0-9])(\d+)-(\d+)-(\d{1,2})$", name):
-        return int(match[1]), int(match[2]), int(match[3])
-    folders = [part for part in path.parts[-3:-1]]
-    if name.isdigit() and len(folders) == 2 and all(folder.isdigit() for folder in folders) and int(folders[0]) < 31:
-        return int(folders[1]), int(name), int(folders[0])
-    return None
+    name = (path.parent / path.name.split(".")[0]).as_posix()
+    match = re.search(r"(?:^|[^0-9])(?P<x>\d+)-(?P<y>\d+)-(?P<zoom>\d{1,2})$", name)
+    match = match or re.search(r"(?:^|/)(?P<zoom>[0-2]?\d|30)/(?P<x>\d+)/(?P<y>\d+)$", name)
+    return (int(match["x"]), int(match["y"]), int(match["zoom"])) if match else None

@@ -90,24 +90,24 @@ def estimate_offset(
         raise ParameterError(f"Expected 0 < gsd_m <= max_offset_m; got gsd_m={gsd_m}, max_offset_m={max_offset_m}.")
     height, width = mask.shape
     scale = max(1.0, WORKING_GSD_M / gsd_m, max(mask.shape) / WORKING_SIDE_PX)
-    size = (max(1, round(width / scale)), max(1, round(height / scale)))
-    step_m = np.array([gsd_m * width / size[0], gsd_m * height / size[1]])  # of a working pixel, in x and y
+    size = max(1, round(width / scale)), max(1, round(height / scale))
+    step_m = gsd_m * np.array([width, height]) / size  # of a working pixel, in x and y
     target = cv2.resize((mask == MASK_FOREGROUND).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     picture = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     if target.std() == 0 or picture.std() == 0:
         return Offset(0.0, 0.0, 0.0, max_offset_m, 0.0)
-    reach = max(1, round(max_offset_m / step_m.max()))
-    if image.ndim == 2:
-        bands, edge_pairs = _standard(picture)[None], []
-    else:
-        bands, edge_pairs = _look(picture, target)
+    reach = max(1, round(max_offset_m / step_m.max()))  # largest shift looked for, working pixels
+    is_probability = image.ndim == 2
+    bands, edge_pairs = (_standard(picture)[None], []) if is_probability else _look(picture, target)
     goal = _standard(target)
+    # what each block of the scene says of each shift: (blocks, bands, dy, dx) and (blocks, dy, dx)
     colour = np.stack([_block_sums(band, goal, reach) for band in bands], axis=1) / goal.size
     edges = sum(_block_sums(seen, drawn, reach) for seen, drawn in edge_pairs) / goal.size
 
     def best(weights: np.ndarray, doubt: np.ndarray | float = 0.0) -> tuple[np.ndarray, float, bool]:
-        correlation = np.tensordot(weights, colour, axes=1)
-        if image.ndim == 2:
+        """Shift (x, y) in metres by the blocks' weights, the correlation there, and whether it is a true maximum."""
+        correlation = np.tensordot(weights, colour, axes=1)  # (bands, dy, dx)
+        if is_probability:
             surface = correlation[0]
         else:
             by_edge = np.tensordot(weights, edges, axes=1)
@@ -150,7 +150,7 @@ def shift(frame: gpd.GeoDataFrame, dx_m: float, dy_m: float) -> gpd.GeoDataFrame
         raise InputError("The vectors state no CRS, so that metres mean nothing to them; set it (frame.set_crs).")
     crs = crs_text(frame.crs)
     left, bottom, right, top = frame.total_bounds
-    centre = np.array([[(left + right) / 2, (bottom + top) / 2]])
+    centre = np.array([[(left + right) / 2, (bottom + top) / 2]])  # (1, 2) x, y in the CRS
     lon, lat = project(centre, crs, LONLAT)[0]
     azimuth_deg = float(np.degrees(np.arctan2(dx_m, dy_m)))
     lon, lat, _ = pyproj.Geod(ellps="WGS84").fwd(lon, lat, azimuth_deg, float(np.hypot(dx_m, dy_m)))
@@ -185,6 +185,7 @@ def _standard(band: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
 
 
 def _local_std(band: np.ndarray, sigma_px: float) -> np.ndarray:
+    """Deviation of the band around each pixel, under a Gaussian window; (H, W)."""
     mean = cv2.GaussianBlur(band, (0, 0), sigma_px)
     return np.sqrt(np.maximum(cv2.GaussianBlur(band * band, (0, 0), sigma_px) - mean * mean, 0.0))
 
@@ -242,7 +243,7 @@ def _subpixel_peak(surface: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     row, col = np.unravel_index(int(surface.argmax()), surface.shape)
     place = []
     for line, k in ((surface[row], col), (surface[:, col], row)):
-        before, at, after = line[max(k - 1, 0)], line[k], line[min(k + 1, len(line) - 1)]
-        bend = before - 2 * at + after
+        before, highest, after = line[max(k - 1, 0)], line[k], line[min(k + 1, len(line) - 1)]
+        bend = before - 2 * highest + after
         place.append(k + (0.5 * (before - after) / bend if bend < 0 and 0 < k < len(line) - 1 else 0.0))
     return np.array(place), (int(row), int(col))

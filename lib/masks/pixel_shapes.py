@@ -29,38 +29,36 @@ def gaps_between(polygons_px: np.ndarray, gaps_px: np.ndarray | float) -> np.nda
     return between[shapely.get_dimensions(between) == 2]
 
 
-def lines_in_pixels(lines: np.ndarray, crs: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of all lines in pixels of the grid, (n, 2), and the first vertex of each line."""
-    xy, starts = line_starts(lines)
-    return points_in_pixels(xy, crs, grid), starts
+def in_pixels(shapes: np.ndarray, crs: Any, grid: Grid) -> np.ndarray:
+    """
+    Shapes in pixels of the grid, without heights; all vertices in one call of PROJ.
+
+    Raises
+    ------
+    InputError
+        If the grid has a CRS and the shapes state none, or some cannot be brought into it.
+    """
+
+    def to_pixels(xy: np.ndarray) -> np.ndarray:  # (vertices, 2), in the shapes' CRS and in pixels
+        if grid.crs is not None and len(xy):
+            if crs is None:
+                raise InputError("The vectors state no CRS; set it (frame.set_crs), most often EPSG:4326.")
+            xy = project(xy, crs_text(crs), grid.crs)
+        bad = ~np.isfinite(xy).all(axis=1)
+        if bad.any():
+            raise InputError(
+                f"{bad.sum()} of {len(xy)} vertices cannot be projected from {crs_text(crs) if crs else 'no CRS'} to "
+                f"{grid.crs}: are the axes swapped (longitude comes first), or is the CRS of the vectors wrong?"
+            )
+        return grid.world_to_pixel(xy)
+
+    return shapely.transform(shapes, to_pixels)
 
 
 def line_starts(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices of all lines, (n, 2), and the first vertex of each with the end appended, (lines + 1,)."""
     xy, owner = shapely.get_coordinates(lines, return_index=True)
     return xy, np.searchsorted(owner, np.arange(len(lines) + 1))
-
-
-def points_in_pixels(xy: np.ndarray, crs: Any, grid: Grid) -> np.ndarray:
-    """World coordinates in the vectors' CRS -> pixels of the grid; the whole array in one call of PROJ."""
-    if grid.crs is not None and len(xy):
-        if crs is None:
-            raise InputError("The vectors state no CRS; set it (frame.set_crs), most often EPSG:4326.")
-        xy = project(xy, crs_text(crs), grid.crs)
-    bad = ~np.isfinite(xy).all(axis=1)
-    if bad.any():
-        raise InputError(
-            f"{bad.sum()} of {len(xy)} vertices cannot be projected from {crs_text(crs) if crs else 'no CRS'} to "
-            f"{grid.crs}: are the axes swapped (longitude comes first), or is the CRS of the vectors wrong?"
-        )
-    return grid.world_to_pixel(xy)
-
-
-def line_boxes(xy: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner, (n, 2) each, of the vertices of each line."""
-    if len(starts) < 2:
-        return np.empty((0, 2)), np.empty((0, 2))
-    return np.minimum.reduceat(xy, starts[:-1]), np.maximum.reduceat(xy, starts[:-1])
 
 
 def lengths_in_windows(
@@ -89,6 +87,8 @@ def lengths_in_windows(
     return window, line, shapely.length(shapely.intersection(lines[line], boxes[window]))
 
 
-def box_tree(lows: np.ndarray, highs: np.ndarray) -> shapely.STRtree:
-    """Tree over boxes given by their corners, (n, 2) each; it holds diagonals, which are smaller than polygons."""
-    return shapely.STRtree(shapely.linestrings(np.stack([lows, highs], axis=1)))
+def box_tree(shapes: np.ndarray, reach_px: np.ndarray | float) -> shapely.STRtree:
+    """Tree over the shapes' boxes, each grown by its reach; it keeps diagonals, which are smaller than polygons."""
+    lows, highs = np.split(shapely.bounds(shapes), 2, axis=1)  # (n, 2) each, x and y
+    reach = np.broadcast_to(reach_px, len(lows))[:, None]
+    return shapely.STRtree(shapely.linestrings(np.stack([lows - reach, highs + reach], axis=1)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import cv2
 import geopandas as gpd
@@ -19,7 +18,7 @@ import shapely
 
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, local_gsd_m
-from lib.masks.pixel_shapes import box_tree, gaps_between, line_boxes, line_starts, lines_in_pixels, points_in_pixels
+from lib.masks.pixel_shapes import box_tree, gaps_between, in_pixels, line_starts
 from lib.masks.scanline import SUBPIXELS, fill_lines, fill_polygons, quantized
 from lib.osm.lanes import METRIC, LaneProfile, is_drawn, road_lanes, road_widths_m
 
@@ -161,18 +160,18 @@ def index_roads(
     """
     positions = np.flatnonzero(is_drawn(roads, profile))
     drawn = roads.iloc[positions]
-    parts, owner = shapely.get_parts(drawn.geometry.to_numpy(), return_index=True)
+    # single lines and polygons, in pixels, and the row of `drawn` that each is a part of
+    parts, owner = shapely.get_parts(in_pixels(drawn.geometry.to_numpy(), roads.crs, grid), return_index=True)
     dimensions = shapely.get_dimensions(parts)
     lines, line_owner = parts[dimensions == 1], owner[dimensions == 1]
-    xy_px, starts = lines_in_pixels(lines, roads.crs, grid)
-    lows, highs = line_boxes(xy_px, starts)
     if profile.lane_width_px is None:
-        local_m = local_gsd_m(grid, (lows + highs) / 2) if gsd_m is None else gsd_m
-        widths_px = road_widths_m(drawn, profile).to_numpy(np.float64)[line_owner] / local_m
+        if gsd_m is None:
+            gsd_m = local_gsd_m(grid, shapely.bounds(lines).reshape(-1, 2, 2).sum(axis=1) / 2)
+        widths_px = road_widths_m(drawn, profile).to_numpy(np.float64)[line_owner] / gsd_m
     else:
         lanes = road_lanes(drawn, profile).to_numpy(np.float64)[line_owner]
         widths_px = np.maximum(np.floor(lanes * profile.lane_width_px), 1.0)
-    reach = (widths_px / 2 + 2)[:, None]
+    xy_px, starts = line_starts(lines)
     is_area = (dimensions == 2) & profile.draw_areas
     return RoadIndex(
         grid=grid,
@@ -181,8 +180,8 @@ def index_roads(
         half_widths_px=widths_px / 2,
         rows=positions[line_owner],
         whole_pixels=profile.lane_width_px is not None,
-        areas=_index_polygons(parts[is_area], positions[owner[is_area]], roads.crs, grid),
-        tree=box_tree(lows - reach, highs + reach),
+        areas=_index_polygons(parts[is_area], positions[owner[is_area]], grid),
+        tree=box_tree(lines, widths_px / 2 + 2),
     )
 
 
@@ -209,17 +208,17 @@ def index_buildings(
     InputError
         If the buildings have no CRS, or cannot be brought into the grid's.
     """
-    geometry = shapely.force_2d(buildings.geometry.to_numpy())
-    parts, owner = shapely.get_parts(geometry, return_index=True)
+    shapes_px = in_pixels(buildings.geometry.to_numpy(), buildings.crs, grid)
+    parts, owner = shapely.get_parts(shapes_px, return_index=True)
     is_polygon = shapely.get_dimensions(parts) == 2
-    gaps = np.empty(0, dtype=object)
-    if gap_m > 0 and len(geometry):
-        in_pixels = shapely.set_coordinates(
-            geometry, points_in_pixels(shapely.get_coordinates(geometry), buildings.crs, grid)
-        )
-        centres_px = np.column_stack([shapely.get_x(points := shapely.centroid(in_pixels)), shapely.get_y(points)])
-        gaps = gaps_between(in_pixels, gap_m / (local_gsd_m(grid, centres_px) if gsd_m is None else gsd_m))
-    return _index_polygons(parts[is_polygon], owner[is_polygon], buildings.crs, grid, gaps)
+    polygons, rows = parts[is_polygon], owner[is_polygon]
+    if gap_m > 0 and len(shapes_px):
+        if gsd_m is None:
+            centres = shapely.centroid(shapes_px)
+            gsd_m = local_gsd_m(grid, np.column_stack([shapely.get_x(centres), shapely.get_y(centres)]))
+        gaps = gaps_between(shapes_px, gap_m / gsd_m)
+        polygons, rows = np.concatenate([polygons, gaps]), np.concatenate([rows, np.full(len(gaps), -1)])
+    return _index_polygons(polygons, rows, grid)
 
 
 def draw_roads(index: RoadIndex, window: Window | None = None, ignore_band_px: float = 0.0) -> np.ndarray:
@@ -314,9 +313,8 @@ def _fill_roads(index: RoadIndex, mask: np.ndarray, col: int, row: int, codes: n
     _fill_polygons(index.areas, mask, col, row, codes)
     chosen = _touching(index.tree, mask, col, row)
     values = _values(index.rows[chosen], codes)
-    if codes is not None:
-        order = np.argsort(values, kind="stable")
-        chosen, values = chosen[order], values[order]
+    order = np.argsort(values, kind="stable")
+    chosen, values = chosen[order], values[order]
     if index.whole_pixels:
         _draw_thickness(index, mask, chosen, values, col, row)
     else:
@@ -354,25 +352,15 @@ def _touching(tree: shapely.STRtree, mask: np.ndarray, col: int, row: int) -> np
     return np.sort(tree.query(shapely.box(col, row, col + width, row + height)))
 
 
-def _index_polygons(
-    parts: np.ndarray, rows: np.ndarray, crs: Any, grid: Grid, gaps_px: np.ndarray | tuple = ()
-) -> PolygonIndex:
-    """Index polygons in the CRS, and after them the gaps, which are in pixels already."""
-    gaps_px = np.asarray(gaps_px, dtype=object)
-    rings, owner = shapely.get_rings(parts, return_index=True)
-    gap_rings, gap_owner = shapely.get_rings(gaps_px, return_index=True)
-    xy_px, ring_starts = lines_in_pixels(rings, crs, grid)
-    gap_xy_px, gap_ring_starts = line_starts(gap_rings)
-    xy_px = np.concatenate([xy_px, gap_xy_px])
-    ring_starts = np.concatenate([ring_starts, ring_starts[-1] + gap_ring_starts[1:]])
-    owner = np.concatenate([owner, len(parts) + gap_owner])
-    polygon_starts = np.searchsorted(owner, np.arange(len(parts) + len(gaps_px) + 1))
-    lows, highs = line_boxes(xy_px, ring_starts[polygon_starts])
+def _index_polygons(polygons: np.ndarray, rows: np.ndarray, grid: Grid) -> PolygonIndex:
+    """Index polygons that are in pixels already."""
+    rings, ring_owner = shapely.get_rings(polygons, return_index=True)
+    xy_px, ring_starts = line_starts(rings)
     return PolygonIndex(
         grid=grid,
         xy=quantized(xy_px),
         ring_starts=ring_starts,
-        polygon_starts=polygon_starts,
-        rows=np.concatenate([rows, np.full(len(gaps_px), -1)]).astype(np.int64),
-        tree=box_tree(lows - 1, highs + 1),
+        polygon_starts=np.searchsorted(ring_owner, np.arange(len(polygons) + 1)),
+        rows=rows.astype(np.int64),
+        tree=box_tree(polygons, 1.0),
     )

@@ -12,7 +12,8 @@ import math
 import numba
 import numpy as np
 
-SUBPIXELS = 1 << 20
+SUBPIXEL_BITS = 20
+SUBPIXELS = 1 << SUBPIXEL_BITS
 
 
 def quantized(xy_px: np.ndarray) -> np.ndarray:
@@ -61,9 +62,9 @@ def fill_lines(
             if max(y0, y1) / SUBPIXELS + reach < 0 or min(y0, y1) / SUBPIXELS - reach > height:
                 continue
             # whole pixel of the start and the place in it: only these and differences enter the arithmetic
-            base_col, base_row = x0 >> 20, y0 >> 20
-            x_in = (x0 - (base_col << 20)) / SUBPIXELS
-            y_in = (y0 - (base_row << 20)) / SUBPIXELS
+            base_col, base_row = x0 >> SUBPIXEL_BITS, y0 >> SUBPIXEL_BITS
+            x_in = (x0 - base_col * SUBPIXELS) / SUBPIXELS
+            y_in = (y0 - base_row * SUBPIXELS) / SUBPIXELS
             dx, dy = (x1 - x0) / SUBPIXELS, (y1 - y0) / SUBPIXELS
             length = math.sqrt(dx * dx + dy * dy)
             # across the road: |x - y * slope| <= half_cut; along it: from start to end, which lean by `lean`
@@ -74,7 +75,7 @@ def fill_lines(
             last = base_row + math.floor(y_in + max(dy, 0.0) + radius - 0.5)
             for j in range(max(first, 0), min(last, height - 1) + 1):
                 y = (j - base_row) + 0.5 - y_in  # of the pixel centres, from the segment's start
-                left, right = np.inf, -np.inf
+                left, right = np.inf, -np.inf  # of what is filled in this row, from the start too; empty so far
                 if (dy != 0.0 or -radius <= y < radius) and (dx != 0.0 or 0.0 <= y * dy <= length * length):
                     left, right = y * slope - half_cut, y * slope + half_cut
                     if dx > 0.0:
@@ -90,10 +91,10 @@ def fill_lines(
                     half = math.sqrt(radius * radius - (y - dy) * (y - dy))
                     left, right = min(left, dx - half), max(right, dx + half)
                 if left <= right:
-                    i_first = max(base_col + math.ceil(left + x_in - 0.5), 0)
-                    i_last = min(base_col + math.ceil(right + x_in - 0.5), width) - 1
-                    if i_first <= i_last:
-                        mask[j, i_first : i_last + 1] = value
+                    first_col = max(base_col + math.ceil(left + x_in - 0.5), 0)
+                    end_col = min(base_col + math.ceil(right + x_in - 0.5), width)
+                    if first_col < end_col:
+                        mask[j, first_col:end_col] = value
 
 
 @numba.njit(cache=True, nogil=True)
@@ -132,30 +133,30 @@ def fill_polygons(
         for k in range(first_vertex, last_vertex):
             top, bottom = min(top, xy[k, 1]), max(bottom, xy[k, 1])
         # x is counted from the polygon's first pixel column, for the same sums in every window
-        base = xy[first_vertex, 0] >> 20
-        for j in range(max((top >> 20) - row, 0), min((bottom >> 20) - row, height - 1) + 1):
-            y = ((j + row) << 20) + (SUBPIXELS >> 1)
+        base_col = xy[first_vertex, 0] >> SUBPIXEL_BITS
+        for j in range(max((top >> SUBPIXEL_BITS) - row, 0), min((bottom >> SUBPIXEL_BITS) - row, height - 1) + 1):
+            y = (j + row) * SUBPIXELS + SUBPIXELS // 2  # of the centres of this row's pixels
             count = 0
             for ring in range(first_ring, last_ring):
                 for k in range(ring_starts[ring], ring_starts[ring + 1] - 1):
                     y0, y1 = xy[k, 1], xy[k + 1, 1]
                     if (y0 <= y) != (y1 <= y):
-                        x0, x1 = xy[k, 0] - (base << 20), xy[k + 1, 0] - (base << 20)
+                        x0, x1 = xy[k, 0] - base_col * SUBPIXELS, xy[k + 1, 0] - base_col * SUBPIXELS
                         if y0 > y1:
                             x0, y0, x1, y1 = x1, y1, x0, y0
                         crossings[count] = (x0 + (x1 - x0) * ((y - y0) / (y1 - y0))) / SUBPIXELS
                         count += 1
             _sort(crossings, count)
-            for k in range(0, count - 1, 2):
-                i_first = max(base - col + math.floor(crossings[k] + 0.5), 0)
-                i_last = min(base - col + math.floor(crossings[k + 1] + 0.5), width) - 1
-                if i_first <= i_last:
-                    mask[j, i_first : i_last + 1] = value
+            for k in range(0, count - 1, 2):  # inside from each odd crossing to the next
+                first_col = max(base_col - col + math.floor(crossings[k] + 0.5), 0)
+                end_col = min(base_col - col + math.floor(crossings[k + 1] + 0.5), width)
+                if first_col < end_col:
+                    mask[j, first_col:end_col] = value
 
 
 @numba.njit(cache=True, inline="always")
 def _sort(values: np.ndarray, count: int) -> None:
-    """Insertion sort of the first few numbers in place."""
+    """Insertion sort of the first few numbers in place; numba's own sort draws polygons five times slower."""
     for k in range(1, count):
         value, place = values[k], k
         while place > 0 and values[place - 1] > value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,34 @@ import shapely
 
 from lib.errors import InputError
 from lib.grid import LONLAT
+from lib.osm.files import LAYER_KEYS, extent_of, joined
 
 OSM_SUFFIXES = (".osm", ".pbf", ".osm.bz2", ".osm.gz", ".o5m")
-LAYER_KEYS = {"roads": "highway", "buildings": "building"}
 OBJECTS_A_BATCH = 50_000  # held as text before they become geometries and are cut to the area
 
 
+@dataclass
 class _Batches:
     """Rows of one layer, turned to geometries and cut to the area batch by batch: a city never lies in memory."""
 
-    def __init__(self, tags: tuple[str, ...], polygon: shapely.Geometry | None) -> None:
-        self.columns = ["osm_id", "geometry", *tags]
-        self.polygon = polygon
-        self.rows: list[dict] = []
-        self.frames: list[gpd.GeoDataFrame] = []
-        self.extents: list[np.ndarray] = []
+    tags: tuple[str, ...]
+    polygon: shapely.Geometry | None
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of the batch that fills: `osm_id`, WKB, tags
+    frames: list[gpd.GeoDataFrame] = field(default_factory=list)  # what is kept of the former batches
+    extents: list[np.ndarray] = field(default_factory=list)  # of whole batches, also outside the area
 
-    def add(self, rows: list[dict]) -> None:
+    def add(self, rows: list[dict[str, Any]]) -> None:
         self.rows += rows
         if len(self.rows) >= OBJECTS_A_BATCH:
             self.flush()
 
     def flush(self) -> None:
-        frame = pd.DataFrame(self.rows, columns=self.columns)
+        frame = pd.DataFrame(self.rows, columns=["osm_id", "geometry", *self.tags])
         geometry = shapely.from_wkb(frame["geometry"].to_numpy())
         keep = slice(None) if self.polygon is None else shapely.intersects(self.polygon, geometry)
         self.frames.append(gpd.GeoDataFrame(frame, geometry=geometry, crs=LONLAT)[keep])
         self.extents.append(shapely.total_bounds(geometry))
         self.rows = []
-
-    def whole(self) -> gpd.GeoDataFrame:
-        self.flush()
-        filled = [frame for frame in self.frames if len(frame)] or self.frames[:1]
-        return pd.concat(filled, ignore_index=True)
 
 
 def read_extract(
@@ -88,14 +84,13 @@ def read_extract(
     factory = osmium.geom.WKBFactory()
     newest = None
     try:
-        with osmium.io.Reader(str(path), osmium.osm.NOTHING) as reader:
-            date = reader.header().get("osmosis_replication_timestamp") or None
         objects = (
             osmium.FileProcessor(str(path))
             .with_areas(osmium.filter.KeyFilter(*keys))
             .with_filter(osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.AREA))
             .with_filter(osmium.filter.KeyFilter(*keys))
         )
+        date = objects.header.get("osmosis_replication_timestamp") or None
         for item in objects:
             layer = _layer_of(item)
             if layer in batches:
@@ -103,13 +98,12 @@ def read_extract(
                 newest = max(newest, item.timestamp) if newest else item.timestamp
     except RuntimeError as error:
         raise InputError(f"{path}: expected an OSM file, but it is damaged or cut short: {error}") from error
-    layers = {layer: batch.whole() for layer, batch in batches.items()}
-    extents = np.array([extent for batch in batches.values() for extent in batch.extents])
-    extents = extents[np.isfinite(extents).all(axis=1)]
-    extent = (*extents[:, :2].min(axis=0), *extents[:, 2:].max(axis=0)) if len(extents) else None
-    if date is None and newest is not None and newest.year > 1970:
+    for batch in batches.values():
+        batch.flush()
+    extent = extent_of([extent for batch in batches.values() for extent in batch.extents])
+    if date is None and newest is not None and newest.year > 1970:  # files without times say 1970
         date = newest.isoformat().replace("+00:00", "Z")
-    return layers, extent, date
+    return {layer: joined(batch.frames) for layer, batch in batches.items()}, extent, date
 
 
 def _layer_of(item: Any) -> str | None:
@@ -124,32 +118,31 @@ def _layer_of(item: Any) -> str | None:
     return "roads" if "highway" in tags and (tags.get("area") == "yes" or not item.from_way()) else None
 
 
-def _rows(item: Any, layer: str, keys: tuple[str, ...], factory: Any) -> list[dict]:
+def _rows(item: Any, layer: str, keys: tuple[str, ...], factory: Any) -> list[dict[str, Any]]:
     """The row of a way or an area; more than one where an extract has cut nodes out of the middle of a way."""
     import osmium
 
     tags = {key: item.tags.get(key) for key in keys}
     if item.is_area():
-        kind = "way" if item.from_way() else "relation"
-        row = {"osm_id": f"{kind}/{item.orig_id()}", **tags, **({"area": "yes"} if layer == "roads" else {})}
-        try:
-            return [{**row, "geometry": factory.create_multipolygon(item)}]
-        except (RuntimeError, osmium.InvalidLocationError):
-            return []  # its rings do not close: there is nothing that could be drawn
-    row = {"osm_id": f"way/{item.id}", **tags}
+        osm_id = f"{'way' if item.from_way() else 'relation'}/{item.orig_id()}"
+        if layer == "roads":
+            tags["area"] = "yes"
+    else:
+        osm_id = f"way/{item.id}"
     try:
-        return [{**row, "geometry": factory.create_linestring(item)}]
+        parts = [factory.create_multipolygon(item) if item.is_area() else factory.create_linestring(item)]
     except (RuntimeError, osmium.InvalidLocationError):
-        points = [(node.lon, node.lat) if node.location.valid() else None for node in item.nodes]
-        return [{**row, "geometry": wkb} for wkb in _runs(points)]
+        # of an area whose rings do not close there is nothing that could be drawn
+        parts = [] if item.is_area() else _whole_stretches(item)
+    return [{"osm_id": osm_id, **tags, "geometry": wkb} for wkb in parts]
 
 
-def _runs(points: list[tuple[float, float] | None]) -> list[bytes]:
-    """Lines (WKB) through the unbroken runs of at least two distinct points."""
-    runs: list[list] = [[]]
-    for point in points:
-        if point is None:
+def _whole_stretches(way: Any) -> list[bytes]:
+    """Lines (WKB) through the runs of at least two distinct nodes of a way that all lie in the extract."""
+    runs: list[list[tuple[float, float]]] = [[]]
+    for node in way.nodes:
+        if not node.location.valid():
             runs.append([])
-        elif not runs[-1] or runs[-1][-1] != point:
-            runs[-1].append(point)
+        elif not runs[-1] or runs[-1][-1] != (node.lon, node.lat):
+            runs[-1].append((node.lon, node.lat))
     return [shapely.to_wkb(shapely.LineString(run)) for run in runs if len(run) > 1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import ParameterError
-from lib.osm.tags import parse_lanes, parse_number, parse_whole_lanes, parse_width_m, tag_numbers, tag_words
+from lib.osm.tags import is_not_no, parse_lanes, parse_whole_lanes, parse_width_m, tag_numbers, tag_words
 
 # fmt: off
 # Wiki Key:lanes: all lanes of a way are counted, of both directions where it has two. How many there are where the tag
@@ -112,10 +112,9 @@ class LaneProfile:
             raise ParameterError("The lane profile draws no class at all; name some in `drawn`, or ('all',).")
         if self.use_lanes_tag not in ("number", "integer", "no"):
             raise ParameterError(f"use_lanes_tag is 'number', 'integer' or 'no'; got {self.use_lanes_tag!r}.")
-        tables = {key: getattr(self, key) for key in ("lanes", "oneway_lanes", "lane_width_m", "service_width_m")}
-        scalars = {"unpaved_share": self.unpaved_share, "lane_width_px": self.lane_width_px}
-        for key, table in {**tables, **scalars}.items():
-            for label, value in table.items() if isinstance(table, Mapping) else [("", table)]:
+        for key in ("lanes", "oneway_lanes", "lane_width_m", "service_width_m", "unpaved_share", "lane_width_px"):
+            given = getattr(self, key)
+            for label, value in given.items() if isinstance(given, Mapping) else [("", given)]:
                 if value is None and key == "lane_width_px":
                     continue
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -165,23 +164,16 @@ def lane_profile(options: str | Mapping[str, Any] | LaneProfile = "metric") -> L
     base_name = options.pop("base", "metric")
     base = lane_profile(base_name or "metric")
     known = [item.name for item in fields(LaneProfile)]
-    for key in options:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise ParameterError(f"Lane profile has no {key!r}{f'; did you mean {near[0]!r}' if near else ''}?")
+    if unknown := [key for key in options if key not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
+        raise ParameterError(f"Lane profile has no {unknown[0]!r}; did you mean {near!r}?")
     merged = {key: _merged(key, getattr(base, key), value) for key, value in options.items()}
-    changes = options if base_name is None else merged
-    return replace(base, **changes)
+    return replace(base, **(options if base_name is None else merged))
 
 
 def profile_options(profile: LaneProfile) -> dict[str, Any]:
     """The profile as plain dicts, lists and numbers for a YAML file; `lane_profile` reads it back."""
-    values = {item.name: getattr(profile, item.name) for item in fields(profile)}
-    plain = {
-        key: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
-        for key, value in values.items()
-    }
-    return {"base": None, **plain}
+    return {"base": None, **asdict(profile), "drawn": list(profile.drawn)}
 
 
 def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Series:
@@ -204,16 +196,15 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     widths_m
         float32, same index as `roads`; 0 where the road is not drawn.
     """
+    # all arrays hold one entry a road; widths in metres, from the weakest source to the strongest
     highway = highway_classes(roads)
     lanes, from_tag = _lanes_and_source(roads, profile)
     lane_width_m = profile.lane_width_m
     table = lane_width_m if isinstance(lane_width_m, Mapping) else {"default": lane_width_m}
     widths = lanes * _lookup(highway, table, table.get("default", METRIC_LANE_WIDTH_M["default"]))
     # wiki Key:service: driveways and aisles have no marked lanes, their kind tells more than their class
-    service = tag_words(roads, "service")
-    by_service = _lookup(service, profile.service_width_m, np.nan)
-    use = ~from_tag & (highway == "service") & np.isfinite(by_service)
-    widths = np.where(use, by_service, widths)
+    by_service = _lookup(tag_words(roads, "service"), profile.service_width_m, np.nan)
+    widths = np.where(~from_tag & (highway == "service") & np.isfinite(by_service), by_service, widths)
     # wiki Key:surface: an unpaved road has no verge of asphalt and rarely two full lanes; tracks count it in
     unpaved = np.isin(tag_words(roads, "surface"), list(UNPAVED)) & (highway != "track")
     widths = np.where(unpaved & ~from_tag, widths * profile.unpaved_share, widths)
@@ -249,26 +240,22 @@ def check_classes(names: Iterable[str], profile: LaneProfile, what: str) -> None
 
 def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
     """Whether each road is of a drawn class and can be seen from above; bool (n,)."""
-    highway = highway_classes(roads)
-    drawn = np.isin(highway, profile.drawn)
-    if "all" in profile.drawn:
-        drawn = ~np.isin(highway, list(NOT_ROADS))
+    draws_all = "all" in profile.drawn
+    drawn = np.isin(highway_classes(roads), list(NOT_ROADS) if draws_all else profile.drawn, invert=draws_all)
     if profile.draw_hidden:
         return drawn
     # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: what passes below ground has
     # one below 0, and a bridge is never hidden by its own
-    bridge = ~np.isin(tag_words(roads, "bridge"), ["", "no"])
-    hidden = ~np.isin(tag_words(roads, "tunnel"), ["", "no"]) | ~np.isin(tag_words(roads, "covered"), ["", "no"])
-    below = tag_numbers(roads, "layer", parse_number) < 0
-    return drawn & ~hidden & ~(below & ~bridge)
+    below = (tag_numbers(roads, "layer") < 0) & ~is_not_no(roads, "bridge")
+    return drawn & ~(is_not_no(roads, "tunnel") | is_not_no(roads, "covered") | below)
 
 
 def _lanes_and_source(roads: pd.DataFrame, profile: LaneProfile) -> tuple[np.ndarray, np.ndarray]:
     """Lanes of each road, and whether a tag of its own says so."""
     highway = highway_classes(roads)
     by_class = _lookup(highway, profile.lanes, profile.lanes.get("default", 1.0))
-    oneway = _lookup(highway, profile.oneway_lanes, np.nan)
-    by_class = np.where(_is_oneway(roads, highway) & np.isfinite(oneway), oneway, by_class)
+    oneway_lanes = _lookup(highway, profile.oneway_lanes, np.nan)
+    by_class = np.where(_is_oneway(roads, highway) & np.isfinite(oneway_lanes), oneway_lanes, by_class)
     if profile.use_lanes_tag == "no":
         return by_class, np.zeros(len(roads), dtype=bool)
     if profile.use_lanes_tag == "integer":
@@ -306,7 +293,8 @@ def highway_classes(roads: pd.DataFrame) -> np.ndarray:
 
 
 def _lookup(keys: np.ndarray, table: Mapping[str, float], default: float) -> np.ndarray:
-    names, codes = np.unique(keys, return_inverse=True)
+    """The table's number of each key, float64 (n,); `default` for keys that it does not name."""
+    codes, names = pd.factorize(keys)
     return np.array([table.get(str(name), default) for name in names], dtype=np.float64)[codes]
 
 

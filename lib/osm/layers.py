@@ -8,13 +8,12 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, Grid, read_grid
-from lib.osm.extracts import LAYER_KEYS, OSM_SUFFIXES, read_extract
-from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file, split_layers
+from lib.osm.extracts import OSM_SUFFIXES, read_extract
+from lib.osm.files import LAYER_KEYS, POLYGON_SUFFIXES, read_vector_file, split_layers
 from lib.osm.overpass import OverpassOptions, download_features
 from lib.osm.tags import is_tagged
 
@@ -24,8 +23,8 @@ ROAD_TAGS = (
     *("width", "width:carriageway", "est_width", "tunnel", "covered", "bridge", "layer", "area", "surface", "name"),
 )
 BUILDING_TAGS = ("building", "building:levels", "layer", "location", "name")
-LAYERS = ("roads", "buildings")
 LAYER_TAGS = {"roads": ROAD_TAGS, "buildings": BUILDING_TAGS}
+LAYERS = tuple(LAYER_TAGS)
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
@@ -88,22 +87,28 @@ def read_osm(
     if unknown := set(layers) - set(LAYERS):
         raise ParameterError(f"Layers are {', '.join(LAYERS)}; got {', '.join(sorted(unknown))}.")
     polygon = None if area is None else area_of_interest(area)
+    path = Path(source)
+    name, extent, date = path.name, None, None
     if str(source) == "overpass":
         if polygon is None:
             raise ParameterError("Overpass needs an area: a box, a polygon, or a folder of images.")
-        return _download(polygon, layers, overpass or OverpassOptions())
-    path = Path(source)
-    if not path.is_file():
+        overpass = overpass or OverpassOptions()
+        features, date = download_features(polygon, tuple(LAYER_KEYS[layer] for layer in layers), overpass)
+        found, name = split_layers(features), overpass.url
+    elif not path.is_file():
         raise InputError(f"{path}: no such file with OSM data.")
-    date = None
-    if path.name.lower().endswith(OSM_SUFFIXES):
+    elif path.name.lower().endswith(OSM_SUFFIXES):
         found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
     else:
         found, extent = read_vector_file(path, polygon)
-    osm = _osm_layers(found, layers, date, path.name, extent)
-    if polygon is not None and osm.roads.empty and osm.buildings.empty:
+    empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
+    roads, buildings = (_tidy(found[key] if key in layers else empty, tags) for key, tags in LAYER_TAGS.items())
+    if polygon is not None and roads.empty and buildings.empty:
         require_overlap(extent, polygon.bounds, str(path))
-    return osm
+    # crossing rings are common in footprints drawn by hand
+    invalid = ~buildings.is_valid
+    buildings.loc[invalid, "geometry"] = buildings.geometry[invalid].make_valid()
+    return OsmLayers(roads, buildings, date, name, extent)
 
 
 def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
@@ -132,7 +137,10 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
     elif isinstance(area, str | Path):
         path = Path(area)
         if path.suffix.lower() in POLYGON_SUFFIXES:
-            return area_of_interest(read_polygons(path), margin_m)
+            polygons = read_vector_file(path, None)[0]["buildings"]
+            if polygons.empty:
+                raise InputError(f"{path}: expected the polygons of an area of interest, and found none.")
+            return area_of_interest(polygons, margin_m)
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not images:
             raise InputError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}).")
@@ -147,7 +155,9 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
             f"got {area!r:.200} with bounds {polygon.bounds}."
         )
     if margin_m:
-        polygon = _buffer_m(polygon, margin_m)
+        degrees = gpd.GeoSeries([polygon], crs=LONLAT)
+        metres = degrees.to_crs(degrees.estimate_utm_crs())
+        polygon = metres.buffer(margin_m, join_style="mitre").to_crs(LONLAT).iloc[0]
     return polygon
 
 
@@ -191,48 +201,12 @@ def _box_text(bounds: tuple[float, ...]) -> str:
     return f"{left:.4f} to {right:.4f} E, {bottom:.4f} to {top:.4f} N"
 
 
-def _buffer_m(polygon: shapely.Geometry, margin_m: float) -> shapely.Geometry:
-    frame = gpd.GeoSeries([polygon], crs=LONLAT)
-    return frame.to_crs(frame.estimate_utm_crs()).buffer(margin_m, join_style="mitre").to_crs(LONLAT).iloc[0]
-
-
-def _download(polygon: shapely.Geometry, layers: tuple[str, ...], options: OverpassOptions) -> OsmLayers:
-    features, date = download_features(polygon, tuple(LAYER_KEYS[layer] for layer in layers), options)
-    return _osm_layers(split_layers(features), layers, date, options.url)
-
-
-def _osm_layers(
-    found: dict[str, gpd.GeoDataFrame],
-    layers: tuple[str, ...],
-    date: str | None,
-    source: str,
-    extent: tuple[float, ...] | None = None,
-) -> OsmLayers:
-    """Tidy layers with all their tag columns; those not asked for are empty."""
-    empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
-    roads, buildings = (
-        _tidy(found[layer] if layer in layers else empty, LAYER_TAGS[layer]) for layer in ("roads", "buildings")
-    )
-    return OsmLayers(roads, _repaired(buildings), date, source, extent)
-
-
 def _tidy(frame: gpd.GeoDataFrame, tags: tuple[str, ...]) -> gpd.GeoDataFrame:
     """`osm_id` and all tag columns, None where a tag is missing; no empty geometries, single parts as such."""
     frame = frame[~(frame.geometry.is_empty | frame.geometry.isna())]
-    columns = {
-        tag: frame[tag].astype(object).where(is_tagged(frame, tag), None) if tag in frame else None
-        for tag in ("osm_id", *tags)
-    }
-    data = pd.DataFrame(columns, index=frame.index, dtype=object)
+    data = frame.reindex(columns=["osm_id", *tags]).astype(object)
+    data = data.where(np.column_stack([is_tagged(frame, tag) for tag in data]), None)
     geometry = frame.geometry.to_numpy()
-    single = shapely.get_num_geometries(geometry) == 1
-    geometry = np.where(single, shapely.get_geometry(geometry, 0), geometry)
+    is_single = shapely.get_num_geometries(geometry) == 1
+    geometry = np.where(is_single, shapely.get_geometry(geometry, 0), geometry)
     return gpd.GeoDataFrame(data, geometry=geometry, crs=frame.crs).reset_index(drop=True)
-
-
-def _repaired(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Polygons, the invalid ones repaired: crossing rings are common in footprints drawn by hand."""
-    geometry = frame.geometry.to_numpy().copy()
-    invalid = ~shapely.is_valid(geometry)
-    geometry[invalid] = shapely.make_valid(geometry[invalid])
-    return frame.set_geometry(gpd.GeoSeries(geometry, index=frame.index, crs=frame.crs))

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 BUSY = (429, 502, 503, 504)  # too many requests; the server or the gateway before it is overloaded: ask again
-
 REACH_TIMEOUT_S = 15.0
 EARTH_RADIUS_KM = 6371.0
 
@@ -122,6 +121,7 @@ def download_features(
     for attempt in range(options.tries):
         try:
             features = _ask(polygon, keys, options, dates)
+            break
         except _AskAgainError as error:
             if attempt + 1 == options.tries:
                 raise DownloadError(
@@ -131,8 +131,6 @@ def download_features(
             pause_s = options.pause_s * 2**attempt if error.pause_s is None else error.pause_s
             LOG.warning("%s Asking again in %.0f s (%d of %d).", error, pause_s, attempt + 2, options.tries)
             time.sleep(pause_s)
-        else:
-            break
     if dates:
         write_whole(date_file, min(dates))
     return features, min(dates, default=None)
@@ -211,13 +209,11 @@ def _settings(options: OverpassOptions, dates: list[str]) -> Iterator[None]:
     before = {key: getattr(settings, key) for key in changes}
     resolve = socket.getaddrinfo  # osmnx replaces it to stay with one machine of the server
     try:
-        for key, value in changes.items():
-            setattr(settings, key, value)
+        vars(settings).update(changes)
         yield
     finally:
         socket.getaddrinfo = resolve
-        for key, value in before.items():
-            setattr(settings, key, value)
+        vars(settings).update(before)
 
 
 def _check_reachable(request: requests.PreparedRequest) -> requests.PreparedRequest:

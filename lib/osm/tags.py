@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,9 @@ def parse_width_m(text: str) -> float:
     text = re.sub("[”″“]|''", '"', text)
     text = re.sub(r"^(?:~|≈|±|<=?|>=?|c(?:irc)?a\.?|approx\.?|about)\s*", "", text)
     parts = [part for part in re.split(r"\s*[;|]\s*|(?<=[\w'\"])\s*[-–]\s*(?=\d)", text) if part]
-    values, unit = [], "m"
+    values_m, unit = [], "m"
     for part in reversed(parts):  # "10-12 ft": a number without unit has that of the next
+        # (number, unit) pairs: one, or feet and inches; a dot may follow a unit, and nothing else may be left over
         tokens = re.findall(r"(\d+(?:[.,]\d+)?|[.,]\d+)\s*([a-z]+|['\"])?\.?\s*", part)
         if not tokens or "".join(f"{n}{u}" for n, u in tokens) != re.sub(r"\s|(?<=[a-z])\.", "", part):
             return math.nan
@@ -47,10 +49,10 @@ def parse_width_m(text: str) -> float:
         unit = units[0] = units[0] or unit
         if any(name not in METRES_BY_UNIT for name in units):
             return math.nan
-        values.append(
+        values_m.append(
             sum(float(n.replace(",", ".")) * METRES_BY_UNIT[u] for (n, _), u in zip(tokens, units, strict=True))
         )
-    width_m = sum(values) / len(values) if values else math.nan
+    width_m = sum(values_m) / len(values_m) if values_m else math.nan
     return width_m if WIDTH_RANGE_M[0] <= width_m <= WIDTH_RANGE_M[1] else math.nan
 
 
@@ -84,11 +86,20 @@ def parse_whole_lanes(text: str) -> float:
     return float(text) if re.fullmatch(r"\s*\+?\d+\s*", text) and int(text) > 0 else math.nan
 
 
-def is_tagged(frame: pd.DataFrame, key: str) -> np.ndarray:
-    """Whether each row has the tag; bool (n,). All False where there is no such column."""
+def is_tagged(frame: pd.DataFrame, key: str, *no_values: str) -> np.ndarray:
+    """
+    Whether each row has the tag, with none of the values given; bool (n,), all False where there is no such column.
+
+    Values are compared as they are written, which a column of millions of rows can afford; `is_not_no` reads them.
+    """
     if key not in frame:
         return np.zeros(len(frame), dtype=bool)
-    return (frame[key].notna() & ~frame[key].isin(MISSING)).to_numpy(dtype=bool)
+    return (frame[key].notna() & ~frame[key].isin((*MISSING, *no_values))).to_numpy(dtype=bool)
+
+
+def is_not_no(roads: pd.DataFrame, key: str) -> np.ndarray:
+    """Whether each row has the tag with any value but "no", such as tunnel=building_passage; bool (n,)."""
+    return ~np.isin(tag_words(roads, key), ["", "no"])
 
 
 def tag_words(roads: pd.DataFrame, key: str) -> np.ndarray:
@@ -98,7 +109,7 @@ def tag_words(roads: pd.DataFrame, key: str) -> np.ndarray:
     return words[codes].astype(str) if len(codes) else np.empty(0, dtype=str)
 
 
-def tag_numbers(roads: pd.DataFrame, key: str, parse: Callable[[str], float]) -> np.ndarray:
+def tag_numbers(roads: pd.DataFrame, key: str, parse: Callable[[str], float] = parse_number) -> np.ndarray:
     """Numbers of a tag, each distinct value parsed once; NaN where it is missing or names none."""
     codes, values = _factorized(roads, key)
     # files that store numbers say 2.0 where a mapper wrote 2
@@ -106,13 +117,14 @@ def tag_numbers(roads: pd.DataFrame, key: str, parse: Callable[[str], float]) ->
     return np.array([*map(parse, texts), np.nan], dtype=np.float64)[codes]
 
 
-def _factorized(roads: pd.DataFrame, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and distinct values of a column; code -1 (the last of a table) where the value is missing."""
+def _factorized(roads: pd.DataFrame, key: str) -> tuple[np.ndarray, list[Any]]:
+    """Number of each row's value in the list of distinct ones; -1 (the last of a table) where it is missing."""
     if key not in roads:
-        return np.full(len(roads), -1), np.empty(0, dtype=object)
+        return np.full(len(roads), -1), []
     column = roads[key].astype(object)
-    is_list = column.map(lambda value: isinstance(value, list | tuple | set))
-    if is_list.any():  # as osmnx leaves the tags of merged ways
-        column = column.where(~is_list, column[is_list].map(lambda value: ";".join(map(str, value))))
-    codes, values = pd.factorize(column)
-    return codes, np.asarray(values, dtype=object)
+    try:
+        codes, values = pd.factorize(column.to_numpy())
+    except TypeError:  # lists have no hash; osmnx leaves them as the tags of merged ways
+        column = column.map(lambda value: tuple(value) if isinstance(value, list | set) else value)
+        codes, values = pd.factorize(column.to_numpy())
+    return codes, [";".join(map(str, value)) if isinstance(value, tuple) else value for value in values]

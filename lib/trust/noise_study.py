@@ -11,7 +11,7 @@ from lib.apls.scoring import score
 from lib.errors import InputError
 from lib.grid import Grid, crs_text
 from lib.masks.offset import estimate_offset, shift
-from lib.masks.pixel_shapes import lines_in_pixels
+from lib.masks.pixel_shapes import in_pixels, line_starts
 from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC, LaneProfile
 from lib.osm.layers import read_osm
@@ -106,7 +106,7 @@ def _apls(truth: gpd.GeoDataFrame, proposal: gpd.GeoDataFrame, grid: Grid) -> fl
     """APLS (strict) between the lines themselves, in pixels of the grid."""
     lines = []
     for frame in (truth, proposal):
-        xy_px, starts = lines_in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid)
+        xy_px, starts = line_starts(in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid))
         lines.append(np.split(xy_px, starts[1:-1]))
     return score(*lines, mode="strict", gsd_m=GSD_M).apls
 
