@@ -25,6 +25,10 @@ class CheckpointError(PPLinkNetError, ValueError):
     """A checkpoint is missing, damaged, or does not fit the network or task."""
 
 
+class BusyError(PPLinkNetError, BlockingIOError):
+    """Another process works on the same folder or file."""
+
+
 class PPLinkNetWarning(UserWarning):
     """A result will come, but will not mean what one might think."""
 

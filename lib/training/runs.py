@@ -1,13 +1,12 @@
 """The folder of one training: who works in it, and what its result depends on."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pandas as pd
 
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import file_digest, read_info
-from lib.paths import write_whole
+from lib.paths import locked, write_whole
 from lib.training.cache import optional_text
 
 PATIENCE_S = 120  # how long the processes of a run wait for the first one
@@ -104,22 +103,6 @@ def is_helper() -> bool:
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) != "0"
 
 
-@contextlib.contextmanager
-def one_run_at_a_time(out_dir: Path) -> Iterator[None]:
-    """Hold a folder's lock; the system frees it when the process ends, however it ends."""
-    if is_helper():
-        yield
-        return
-    with (out_dir / "run.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise CheckpointError(
-                f"Another run (process {file.read().strip() or 'unknown'}) trains in {out_dir}. Wait for it, stop it, "
-                "or choose another folder."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+def one_run_at_a_time(out_dir: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold a training's folder; its helpers work there, too. Raises BusyError where another run holds it."""
+    return contextlib.nullcontext() if is_helper() else locked(out_dir / "run")

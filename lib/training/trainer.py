@@ -97,7 +97,9 @@ def fit(
     ParameterError
         If a value is out of range or the network takes other than three bands.
     CheckpointError
-        If `init_from` does not fit, or another run uses `out_dir`.
+        If `init_from` does not fit.
+    BusyError
+        If another run uses `out_dir`.
     InputError
         If there are no chips, or nothing to learn on them.
     TrainingDivergedError

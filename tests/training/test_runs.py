@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lib.errors import CheckpointError
+from lib.errors import BusyError
 from lib.networks.models import ModelConfig
 from lib.training.recipe import TrainConfig
 from lib.training.trainer import fit
@@ -37,7 +37,7 @@ def test_two_runs_in_one_folder_are_refused(chips, tmp_path):
     def meddle(_line):
         fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
 
-    with pytest.raises(CheckpointError, match=f"process {os.getpid()}.*choose another folder"):
+    with pytest.raises(BusyError, match=f"process {os.getpid()}.*choose another folder"):
         fit(*chips, tmp_path, replace(QUICK, epochs=1), SMALL, progress=meddle)
 
 
