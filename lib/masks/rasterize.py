@@ -119,7 +119,10 @@ def rasterize_buildings(
     ignore_band_px: float = 0.0,
 ) -> np.ndarray:
     """
-    Mask of the buildings on an image's grid; equals rasterio.features.rasterize on the same polygons.
+    Mask of the buildings on an image's grid: the pixels whose centres lie in one.
+
+    As rasterio.features.rasterize has it, but where an edge runs through pixel centres: there rasterio takes the pixels
+    of one more row or not by the direction of the y axis, here a square of 10 m has 100 pixels of 1 m both ways.
 
     Parameters
     ----------

@@ -83,3 +83,12 @@ def test_multipolygons_keep_their_courts(burned):
     both = shapely.MultiPolygon([court, shapely.box(100, 100, 150, 120)])
     frame = gpd.GeoDataFrame(geometry=[both])
     assert np.array_equal(rasterize_buildings(frame, PLAIN), burned([both], PLAIN))
+
+
+@pytest.mark.parametrize("down", [True, False], ids=["north-up", "south-up"])
+def test_an_edge_through_pixel_centres_counts_alike_whichever_way_y_runs(burned, down):
+    grid = Grid((1, 0, 0, 0, -1 if down else 1, 20 if down else 0), "EPSG:32635", 20, 20)
+    square = shapely.box(4.5, 4.5, 14.5, 14.5)
+    mask = rasterize_buildings(gpd.GeoDataFrame(geometry=[square], crs="EPSG:32635"), grid)
+    assert np.count_nonzero(mask) == 100
+    assert np.count_nonzero(burned([square], grid)) == (110 if down else 100)  # rasterio 1.4
