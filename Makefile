@@ -53,8 +53,10 @@ lint: $(READY)  ## style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-sync: $(READY)  ## regenerate the .ipynb pairs from the .py sources, one way
+sync: $(READY)  ## regenerate the .ipynb pairs from the .py sources, one way and without outputs
 	$(BIN)/jupytext --quiet --to ipynb --update notebooks/*.py
+	@# --update keeps each cell's id, and its outputs even where the code is another one
+	$(BIN)/jupyter nbconvert --log-level WARN --clear-output --inplace notebooks/*.ipynb
 
 lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev pyproject.toml -o requirements.lock

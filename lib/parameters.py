@@ -7,6 +7,7 @@ notebook's first cell.
 
 import ast
 import difflib
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -45,6 +46,25 @@ def declared(notebook: str) -> dict[str, tuple[str, Any]]:
     return names
 
 
+def area_name(name: str, what: str = "area") -> str:
+    """
+    The name of a study area, or of something else that names a folder (`what`), as it came.
+
+    Raises
+    ------
+    ParameterError
+        If it is no plain name: empty, a path, hidden (a dot at its start), longer than a file system takes, or with
+        characters that can't be seen.
+    """
+    plain = name != "" and name.isprintable() and not name.startswith((".", "-")) and "\\" not in name
+    if not plain or name != Path(name).name or len(name.encode()) > 100:
+        raise ParameterError(
+            f'{what} {name[:60]!r}: expected the plain name of a folder, such as "my-town": no path, not empty, '
+            "no dot or dash at its start, at most 100 bytes"
+        )
+    return name
+
+
 def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     """
     Values of a notebook's parameters, its defaults overridden by `values`.
@@ -62,7 +82,9 @@ def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
         For a name the notebook doesn't know (names the nearest known one) and for a value of another type; whole
         numbers are accepted for a float, nothing else is converted.
     """
-    return checked(notebook, declared(notebook), values)
+    known = checked(notebook, declared(notebook), values)
+    area_name(known["area"])
+    return known
 
 
 def checked(owner: str, known: dict[str, tuple[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +163,7 @@ def load(area: str, notebook: str) -> dict[str, Any]:
     ParameterError
         If the area has no such file, or the file is not a mapping of known names to values of the right type.
     """
-    path = ROOT / "params" / area / f"{notebook}.yaml"
+    path = ROOT / "params" / area_name(area) / f"{notebook}.yaml"
     if not path.is_file():
         areas = sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())
         raise ParameterError(f"no parameters at params/{area}/{notebook}.yaml; the areas are {areas}")

@@ -56,6 +56,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.networks import load_model, read_info
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
+from lib.show.canvas import TRUTH
 from lib.training import beside_the_papers, fit, train_config, warn_of_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -93,6 +94,7 @@ overlay_grid(
     [read_mask(p) for p in shown["mask"]],
     gsd_m=list(shown.gsd_m),
     label="clean mask",
+    color=TRUTH,
 )
 
 # %% [markdown]

@@ -45,7 +45,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.mapping import predict_chips, read_probability
 from lib.networks import load_model
 from lib.scores import evaluate, threshold_sweep
-from lib.show import best_and_worst, precision_recall, reports, scoreboard, split_map, storyboard, widgets
+from lib.show import best_and_worst, plot_scoreboard, precision_recall, reports, split_map, storyboard, widgets
 from lib.training import warn_of_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -95,7 +95,7 @@ wide.round(3)
 headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
 shown_metrics = ["IoU, pooled", "relaxed F1", *list(evaluate.statistics(task))[len(evaluate.PIXEL_METRICS) :]]
 note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
-board_figure = scoreboard(board, metrics=shown_metrics, title=f"{area}: {task}", note=note)
+board_figure = plot_scoreboard(board, metrics=shown_metrics, title=f"{area}: {task}", note=note)
 board_figure
 
 # %% [markdown]
@@ -153,7 +153,7 @@ shape_figure
 # *shortcut*: it is longer or shorter there; *one place*: both ends are one point there.
 
 # %%
-ground = storyboard.test_ground(test, probabilities[best], threshold)
+ground = storyboard.evaluation_ground(test, probabilities[best], threshold)
 routes = storyboard.worst_routes(ground) if task == "roads" else None
 if routes is not None:
     display(routes[["direction", "reason", "truth_m", "proposal_m", "cost"]].round(2))
@@ -163,7 +163,7 @@ if routes is not None:
 # Image, OpenStreetMap, truth, prediction, errors and the worst routes as layers; it opens with the network off.
 
 # %%
-scene_map = storyboard.test_map(ground, task, reports.recorded("01_rasterize_osm", area, work_dir), routes)
+scene_map = storyboard.evaluation_map(ground, task, reports.recorded("01_rasterize_osm", area, work_dir), routes)
 scene_map
 
 # %% [markdown]

@@ -188,14 +188,14 @@ def scoreboard(tables: Mapping[str, pd.DataFrame], task: str, seed: int = 0) -> 
 
 
 def differences(tables: Mapping[str, pd.DataFrame], best: str, task: str, seed: int = 0) -> pd.DataFrame:
-    """How much higher the run `best` scores than each other one, on the same chips, with 95 % intervals."""
+    """How much higher `best` scores than each other run, on the same chips, with 95 % intervals; no row where alone."""
     rows = []
     for run in (r for r in tables if r != best):
         for metric, statistic in statistics(task).items():
             gain = paired_difference(tables[run], tables[best], statistic, seed=seed)
             shown = "yes" if gain.low > 0 or gain.high < 0 else "no: the interval holds 0"
             rows.append({"difference": f"{best} minus {run}", "metric": metric, **asdict(gain), "shown": shown})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["difference", "metric", "value", "low", "high", "shown"])
 
 
 def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "charts": ["precision_recall", "scoreboard", "training_curves"],
+        "charts": ["plot_scoreboard", "precision_recall", "training_curves"],
         "figures": ["best_and_worst", "label_overlay", "overlay_grid"],
         "splits": ["split_map"],
     },

@@ -5,6 +5,8 @@ Image: uint8 (H, W, 3) RGB. Mask: uint8 (H, W) of 0, 127 (ignore) and 255. Area:
 OpenCV, and quick enough to follow a slider.
 """
 
+import re
+
 import cv2
 import numpy as np
 
@@ -38,7 +40,14 @@ HATCH_PERIOD_PX = 10
 
 def rgb(color: str) -> tuple[int, int, int]:
     """Red, green and blue, 0 to 255, of a colour written as #RRGGBB."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", color):
+        raise ParameterError(f"Expected a colour as #RRGGBB; got {color[:40]!r}.")
     return tuple(bytes.fromhex(color[1:]))
+
+
+def short(text: str, length: int) -> str:
+    """A text of at most so many characters; a name that a stranger chose may be a novel."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def check_pair(image: np.ndarray, *masks: np.ndarray) -> None:

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from lib.errors import InputError
-from lib.show.canvas import BLUE, FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL
-from lib.show.sheet import STYLE, Sheet
+from lib.show.canvas import BLUE, FAINT, INK, OCHRE, PLUM, SERIES, SLATE, TEAL, short
+from lib.show.sheet import LABEL_LENGTH, STYLE, Sheet
 
 RUN_COLORS = (SLATE, PLUM, BLUE, SLATE, OCHRE, TEAL)  # of runs, read from the end: the last run is the subject
 DOTTED = (0, (2, 3))
@@ -29,6 +29,11 @@ def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
             f"Expected {what} with at least one row and the columns {', '.join(columns)}; "
             f"got {len(table)} rows of {', '.join(map(str, table.columns)) or 'no columns'}."
         )
+
+
+def score_text(value: float, sign: str = "") -> str:
+    """A score for people, with "+" as `sign` a difference; a dash where it is not defined."""
+    return format(value, f"{sign}.3f") if np.isfinite(value) else "–"
 
 
 def _calm(ax: Axes, x: str = "", y: str = "", title: str = "", grid: str = "y") -> None:
@@ -66,11 +71,12 @@ def training_curves(
     sheet = Sheet(7.5, 5.2, f"Loss, validation IoU and learning rate by epoch. {title}", photo=False)
     loss, score, rate = sheet.subplots(3, 1, sharex=True, height_ratios=[3, 3, 1.2])
     marker = "o" if len(table) < 3 else None  # a line of one epoch would be invisible
-    options = {"linewidth": 1.8, "marker": marker, "markersize": 4}
+    options = {"linewidth": 1.8, "marker": marker, "markersize": 4, "clip_on": False}
     loss.plot(table["epoch"], table["train_loss"], color=TEAL, label="training", **options)
     if "val_loss" in table and table["val_loss"].notna().any():
         loss.plot(table["epoch"], table["val_loss"], color=OCHRE, label="validation", **options)
-        loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, loc="upper right")
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}  # where no curve can run into it
+        loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, **above)
     score.plot(table["epoch"], table["val_iou"], color=OCHRE, **options)
     rate.plot(table["epoch"], table["learning_rate"], color=SLATE, **options)
     _calm(loss, y="loss", title=title)
@@ -83,7 +89,10 @@ def training_curves(
     rate.set_ylim(bottom=0)
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rate.yaxis.offsetText.set(size=7, color=INK)
-    rate.xaxis.get_major_locator().set_params(integer=True)
+    if len(table) == 1:
+        rate.set_xticks(table["epoch"])
+    else:
+        rate.xaxis.get_major_locator().set_params(integer=True)
     _mark_best(score, table, best_epoch)
     sheet.align_ylabels()
     return sheet
@@ -117,7 +126,7 @@ def _foot_note(ax: Axes, x: float, text: str, to_the_left: bool) -> None:
     )
 
 
-def scoreboard(
+def plot_scoreboard(
     table: pd.DataFrame,
     *,
     metrics: Sequence[str] | None = None,
@@ -147,14 +156,14 @@ def scoreboard(
         rows = table.loc[table["metric"] == metric]
         for row in rows.itertuples():
             place = runs.index(row.run)
-            _score_row(ax, place, row, RUN_COLORS[place - len(runs)])
+            _score_row(ax, place, row, RUN_COLORS[(place - len(runs)) % len(RUN_COLORS)])
         _calm(ax, title=metric, grid="x")
         ax.spines["left"].set_visible(False)
         ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)
-        largest = np.nanmax(ends, initial=0.0)
+        largest = ends.max(initial=0.0, where=np.isfinite(ends))
         room = 1 + 0.1 * max(len(metrics), 2)  # for the values behind the bars: the narrower the panel, the more
         ax.set_xlim(0, largest * room if largest > 0 else 1)
-    axes[0].set_yticks(range(len(runs)), runs)
+    axes[0].set_yticks(range(len(runs)), [short(str(run), LABEL_LENGTH) for run in runs])
     axes[0].tick_params(axis="y", labelsize=9.5)
     axes[0].set_ylim(len(runs) - 0.45, -0.55)
     if title:
@@ -166,13 +175,15 @@ def scoreboard(
 
 def _score_row(ax: Axes, place: int, row: NamedTuple, color: str) -> None:
     """One run's bar, interval and number; `row` of the scoreboard's table."""
-    ax.barh(place, row.value, height=0.52, color=color, alpha=0.85)
+    value = row.value if np.isfinite(row.value) else 0.0
+    ax.barh(place, value, height=0.52, color=color, alpha=0.85)
     low, high = getattr(row, "low", np.nan), getattr(row, "high", np.nan)
-    if np.isfinite([low, high]).all():
+    known = np.isfinite([low, high]).all()
+    if known:
         ax.plot([low, high], [place, place], color=INK, linewidth=1.4, solid_capstyle="butt")
         ax.plot([low, high], [place, place], "|", color=INK, markersize=7)
-    end = (np.fmax(row.value, high), place)
-    ax.annotate(f"{row.value:.3f}", end, xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
+    end = (max(value, high) if known else value, place)
+    ax.annotate(score_text(row.value), end, xytext=(6, 0), textcoords="offset points", va="center", **STYLE)
 
 
 def widths_histogram(widths_m: Sequence[float], classes: Sequence[str]) -> Figure:
@@ -201,7 +212,7 @@ def widths_histogram(widths_m: Sequence[float], classes: Sequence[str]) -> Figur
         color=SERIES[: len(names)],
         edgecolor="white",
         linewidth=0.6,
-        label=names,
+        label=[short(str(name), LABEL_LENGTH) for name in names],
     )
     _calm(ax, x="width, metres", y="roads")
     ax.set_xlim(left=0)
@@ -230,7 +241,7 @@ def lane_dumbbells(classes: pd.DataFrame, *, title: str = "") -> Figure:
         ax.plot(row.after_m, place, "o", color=TEAL, markersize=7, markerfacecolor=TEAL if row.own else "white")
         ends = (max(row.before_m, row.after_m), place)
         ax.annotate(f"{row.after_m:.2f} m", ends, xytext=(8, 0), textcoords="offset points", va="center", **STYLE)
-    names = [f"{row.highway} ({row.road_m / 1000:.1f} km)" for row in classes.itertuples()]
+    names = [f"{short(row.highway, LABEL_LENGTH)} ({row.road_m / 1000:.1f} km)" for row in classes.itertuples()]
     _calm(ax, x="width of a lane, metres", title=title, grid="x")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import folium
@@ -24,11 +25,11 @@ from folium.template import Template
 from lib.errors import InputError
 from lib.grid import Grid
 from lib.paths import write_whole
-from lib.show.canvas import INK
+from lib.show.canvas import INK, rgb, short
 
-OSM_ATTRIBUTION = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap contributors</a>'
+OSM_LINK = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap contributors</a>'
 LEAFLET_ATTRIBUTION = '<a href="https://leafletjs.com">Leaflet</a>'
-TIP_LENGTH = 120  # characters of a value; a tag may hold a novel
+TEXT_LENGTH = 120  # characters of a name or value; a tag may hold a novel
 
 _VENDOR = Path(__file__).parent / "vendor" / "leaflet"
 _PAGE_STYLE = f"""
@@ -42,6 +43,7 @@ _PAGE_STYLE = f"""
 """
 _REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
 _REMOTE_STYLE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\s\"')]+)", re.IGNORECASE)
+_OPENING = re.compile(r"\{(?=[{%#])")  # of what Jinja would run or leave out
 _FETCHING_ATTRIBUTES = ("src", "href", "srcset", "data", "poster", "action")
 
 
@@ -102,6 +104,11 @@ class Map(folium.Map):
             child._id = str(len(self._children))
         return super().add_child(child, name=name, index=index)
 
+    def render(self, **options: Any) -> None:
+        """Write the scripts of the map and its layers into the page; called by whatever makes a page of it."""
+        _finish(self)
+        super().render(**options)
+
     def _repr_html_(self, **_: Any) -> str:
         return map_html(self)
 
@@ -149,6 +156,31 @@ class Vectors(folium.map.Layer):
         self.attribution = attribution
 
 
+class _Finished:
+    """
+    Stands for a layer's template: its finished script holds nothing that could be taken for a template.
+
+    branca compiles what a layer's macro has written once more with Jinja, in which a street called {{ 7*7 }} would be
+    computed rather than shown. Code has no such pair of characters, so they stand in a string: there a brace may be
+    written as its JSON escape.
+    """
+
+    def __init__(self, template: Template):
+        macros = {name: getattr(template.module, name, None) for name in ("header", "html", "script")}
+        written = macros["script"]
+        if written is not None:
+            macros["script"] = lambda *arguments: _OPENING.sub(r"\\u007b", written(*arguments))
+        self.module = SimpleNamespace(**macros)
+
+
+def _finish(element: Element) -> None:
+    """Make the scripts of an element and of all in it safe from a second compilation."""
+    if isinstance(element, MacroElement) and not isinstance(element._template, _Finished):
+        element._template = _Finished(element._template)
+    for child in element._children.values():
+        _finish(child)
+
+
 def data_address(content: bytes, mime: str) -> str:
     """Content written into the page, as an address that nothing is fetched for."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
@@ -170,23 +202,24 @@ def _script() -> str:
     return re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE)
 
 
-def layer_name(name: str, color: str | None = None) -> str:
-    """Name for the layer control, escaped, with a swatch of its colour: the control is the legend."""
-    swatch = f'<span class="swatch" style="background:{color}"></span>' if color else ""
-    return swatch + html.escape(name)
+def as_html(text: object) -> str:
+    """HTML that shows a name or value as it is written, if not all of a long one."""
+    return html.escape(short(str(text), TEXT_LENGTH))
+
+
+def layer_name(name: str, color: str) -> str:
+    """Name for the layer control, as HTML, with a swatch of its colour, #RRGGBB: the control is the legend."""
+    return '<span class="swatch" style="background:rgb({},{},{})"></span>'.format(*rgb(color)) + as_html(name)
 
 
 def tooltip(properties: Mapping[str, object], columns: Sequence[str]) -> str:
-    """HTML lines `key value` of the properties that are present, escaped and cut to a length."""
+    """HTML lines `key value` of the properties that are present."""
     lines = []
     for column in columns:
         value = properties.get(column)
         if value is None or (isinstance(value, float) and np.isnan(value)):
             continue
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        if len(text) > TIP_LENGTH:
-            text = text[: TIP_LENGTH - 1] + "…"
-        lines.append(f"<b>{html.escape(str(column))}</b> {html.escape(text)}")
+        lines.append(f"<b>{as_html(column)}</b> {as_html(f'{value:.4g}' if isinstance(value, float) else value)}")
     return "<br>".join(lines)
 
 

@@ -8,6 +8,7 @@ import argparse
 import html
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -22,28 +23,30 @@ import pandas as pd
 
 from lib.errors import InputError
 from lib.networks.checkpoint import provenance
-from lib.parameters import NOTEBOOKS, check, load
-from lib.paths import ROOT, resolve, write_whole
+from lib.parameters import NOTEBOOKS, area_name, check, load
+from lib.paths import ROOT, locked, resolve, write_whole
+from lib.show.charts import score_text
 from lib.show.widgets import HEADLESS_VARIABLE
 
-OSM_ATTRIBUTION = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
+PATIENCE_S = 60  # how long a notebook waits for another that writes its numbers
+OSM_LICENCE = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
 # addresses that nbconvert would write into a page
 REMOTE_SCRIPTS = ("require_js_url", "mathjax_url", "jquery_url", "mermaid_js_url", "jupyter_widgets_base_url")
 
 
 def report_dir(area: str, work_dir: str | Path = ".") -> Path:
     """Folder of an area's report."""
-    return resolve(work_dir) / "reports" / area
+    return resolve(work_dir) / "reports" / area_name(area)
 
 
 def chip_dir(area: str, work_dir: str | Path = ".") -> Path:
     """Folder of an area's chips and their manifest."""
-    return resolve(work_dir) / "data" / area / "chips"
+    return resolve(work_dir) / "data" / area_name(area) / "chips"
 
 
 def run_dir(area: str, run: str, work_dir: str | Path = ".") -> Path:
     """Folder of one training run of an area: checkpoint, history, log."""
-    return resolve(work_dir) / "runs" / area / run
+    return resolve(work_dir) / "runs" / area_name(area) / area_name(run, "run")
 
 
 def run_record() -> dict[str, Any]:
@@ -59,29 +62,45 @@ def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, An
     """
     Put one notebook's numbers into the area's metrics.json, beside those of the other notebooks.
 
+    JSON has no NaN and no infinity: a number that is not defined is null. Notebooks that end at the same time wait for
+    each other.
+
     Raises
     ------
     InputError
-        If the metrics hold something that JSON can't, such as NaN: a number that is not known is left out or None.
+        If the metrics hold something that JSON can't.
+    BusyError
+        If another process holds the file for longer than PATIENCE_S.
     """
-    path, record = _metrics(area, work_dir)
-    record[notebook] = {"metrics": metrics, "parameters": parameters, "provenance": run_record()}
-    try:
-        return write_whole(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{notebook}: metrics must be plain JSON values without NaN: {error}") from error
+    own = {"metrics": metrics, "parameters": parameters, "provenance": run_record()}
+    path = report_dir(area, work_dir) / "metrics.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path, PATIENCE_S):
+        try:
+            text = json.dumps(_metrics(path) | {notebook: _plain(own)}, indent=1, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{notebook}: metrics must be plain JSON values: {error}") from error
+        return write_whole(path, text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value with null for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def recorded(notebook: str, area: str, work_dir: str) -> dict[str, Any]:
     """Parameters of a notebook's last run in this area, as its metrics recorded them; {} if it has not run."""
-    _, record = _metrics(area, work_dir)
+    record = _metrics(report_dir(area, work_dir) / "metrics.json")
     return record.get(notebook, {}).get("parameters", {})
 
 
-def _metrics(area: str, work_dir: str | Path) -> tuple[Path, dict[str, Any]]:
-    """Path of an area's metrics.json, and what it holds: a record a notebook; {} before the first."""
-    path = report_dir(area, work_dir) / "metrics.json"
-    return path, json.loads(path.read_text()) if path.is_file() else {}
+def _metrics(path: Path) -> dict[str, Any]:
+    """What a metrics.json holds: a record a notebook; {} before the first."""
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def require(path: Path, notebook: str, area: str, work_dir: str) -> Path:
@@ -135,8 +154,8 @@ def run_notebook(
         # sockets in a folder of the user's own, rather than ports that anyone on the machine may listen to
         local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
         papermill.execute_notebook(
-            ROOT / "notebooks" / f"{notebook}.ipynb",
-            out,
+            _no_pattern(ROOT / "notebooks" / f"{notebook}.ipynb"),
+            _no_pattern(out),
             parameters=values,
             cwd=ROOT / "notebooks",
             kernel_name="python3",
@@ -150,6 +169,11 @@ def run_notebook(
     return out
 
 
+def _no_pattern(path: Path) -> str:
+    """A path for papermill, which takes braces in it for the names of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def render_html(notebook: Path) -> Path:
     """HTML of an executed notebook that opens with the network off: nothing from elsewhere, no widget state."""
     import nbformat
@@ -158,7 +182,8 @@ def render_html(notebook: Path) -> Path:
     page = nbformat.read(notebook, as_version=4)
     page.metadata.pop("widgets", None)
     options = {"exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
-    exporter = HTMLExporter(template_name="lab", **options, **dict.fromkeys(REMOTE_SCRIPTS, ""))
+    template = (Path(__file__).parent / "templates" / "notebook.html.j2").read_text()
+    exporter = HTMLExporter(raw_template=template, **options, **dict.fromkeys(REMOTE_SCRIPTS, ""))
     body, _ = exporter.from_notebook_node(page)
     return write_whole(notebook.with_suffix(".html"), body)
 
@@ -170,12 +195,12 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
     The page is templates/index.html; the scoreboard is also written as scoreboard.txt, for a terminal.
     """
     folder = report_dir(area, work_dir)
-    _, record = _metrics(area, work_dir)
-    evaluation = record["04_evaluate"]
+    evaluation = _metrics(folder / "metrics.json")["04_evaluate"]
     board = pd.DataFrame(evaluation["metrics"]["scoreboard"])
     table = board.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")
-    write_whole(folder / "scoreboard.txt", f"{area}: test chips, {OSM_ATTRIBUTION}\n{table}\n")
+    write_whole(folder / "scoreboard.txt", f"{area}: test chips, {OSM_LICENCE}\n{table}\n")
     templates = jinja2.Environment(loader=jinja2.PackageLoader("lib.show"), autoescape=True)
+    templates.filters["score"] = score_text
     page = templates.get_template("index.html").render(
         **evaluation["metrics"],
         area=evaluation["parameters"]["area"],
@@ -183,7 +208,7 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
         notebooks=[(n, title_of(folder / f"{n}.ipynb")) for n in NOTEBOOKS if (folder / f"{n}.html").is_file()],
         has_map=(folder / "map.html").is_file(),
         provenance=evaluation["provenance"],
-        attribution=OSM_ATTRIBUTION,
+        attribution=OSM_LICENCE,
     )
     return write_whole(folder / "index.html", page)
 

@@ -5,17 +5,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 from lib.errors import ParameterError
 from lib.paths import write_whole
-from lib.show.canvas import FAINT, INK, JPEG_QUALITY
+from lib.show.canvas import FAINT, INK, JPEG_QUALITY, short
 
 DPI = 110
+TEXT_LENGTH = 140  # letters that fit across a sheet
+LABEL_LENGTH = 40  # in a legend or at an axis
 STYLE = {"color": INK, "fontsize": 9}
 
 
@@ -35,8 +40,16 @@ class Sheet(Figure):
 
     def __init__(self, width_in: float, height_in: float, alt: str, photo: bool):
         super().__init__(figsize=(width_in, height_in), dpi=DPI, layout="constrained", facecolor="white")
-        self.alt = alt.strip()
+        self.alt = short(alt.strip(), 2 * TEXT_LENGTH)
         self.photo = photo
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure with each text as it is written, on one line, cut where it is long; a `$` is a letter."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text(short(" ".join(text.get_text().splitlines()), TEXT_LENGTH))
+        with rc_context({"text.parse_math": False}):  # for ticks that are made only now
+            super().draw(renderer)
 
     def encoded(self) -> tuple[str, bytes]:
         """Mime type and bytes of the picture as a notebook shows it."""
@@ -155,4 +168,6 @@ def strip_legend(sheet: Sheet, handles: list[Artist], columns: int | None = None
 
 def patch(color: str, label: str, alpha: float = 1.0, hatched: bool = False) -> Patch:
     """Legend entry of an area: filled at `alpha`, edged in full colour."""
-    return Patch(facecolor=(color, alpha), edgecolor=color, label=label, hatch="////" if hatched else None)
+    return Patch(
+        facecolor=(color, alpha), edgecolor=color, label=short(label, LABEL_LENGTH), hatch="////" if hatched else None
+    )

@@ -12,14 +12,15 @@ from matplotlib.figure import Figure
 from lib import apls
 from lib.apls.worst import explain
 from lib.chips.manifest import read_image, read_mask
-from lib.chips.sources import find_scenes, read_vectors, source_name
+from lib.chips.sources import Scene, find_scenes, read_vectors, source_name
 from lib.grid import MASK_IGNORE, Grid
 from lib.mapping.predict import read_probability
 from lib.networks.checkpoint import TrainedModel
 from lib.paths import resolve
 from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
 from lib.show import webmap
-from lib.show.canvas import FN, INK, PREDICTION, TRUTH
+from lib.show.canvas import FN, INK, LABEL, PREDICTION, TRUTH
+from lib.show.charts import score_text
 from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
 from lib.show.leaflet import Map, save_map
 from lib.show.sheet import Sheet, save_figure
@@ -56,6 +57,8 @@ class Ground:
     ----------
     scenes
         Names of the scenes that the chips are from.
+    labels
+        Sources of the truth: "osm", "clean".
     grid
         Where it lies.
     gsd_m
@@ -67,6 +70,7 @@ class Ground:
     """
 
     scenes: frozenset[str]
+    labels: frozenset[str]
     grid: Grid
     gsd_m: float
     image: np.ndarray
@@ -74,14 +78,14 @@ class Ground:
     prediction: np.ndarray
 
 
-def test_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) -> Ground:
+def evaluation_ground(test: pd.DataFrame, probabilities: pd.Series, threshold: float) -> Ground:
     """All test chips that one map can show (`densest`), by the path of each one's probability map."""
     chips = densest(test)
     image, grid = mosaic(chips, [read_image(p) for p in chips["image"]], 255)
     truth, _ = mosaic(chips, [read_mask(p) for p in chips["mask"]], MASK_IGNORE)
     probability, _ = mosaic(chips, [read_probability(probabilities[i]) for i in chips.index], 0.0)
     prediction, gsd_m = to_mask(probability, threshold, truth), float(chips["gsd_m"].iloc[0])
-    return Ground(frozenset(chips["scene"]), grid, gsd_m, image, truth, prediction)
+    return Ground(frozenset(chips["scene"]), frozenset(chips["label"]), grid, gsd_m, image, truth, prediction)
 
 
 def worst_routes(ground: Ground) -> pd.DataFrame:
@@ -91,27 +95,32 @@ def worst_routes(ground: Ground) -> pd.DataFrame:
     return routes.set_index(pd.RangeIndex(1, len(routes) + 1, name="rank"))
 
 
-def test_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Map:
+def evaluation_map(ground: Ground, task: str, sources: Mapping[str, Any], routes: pd.DataFrame | None = None) -> Map:
     """
     Map of the test chips: image, OpenStreetMap, truth, prediction, errors, and the worst routes where they are given.
 
     Parameters
     ----------
     ground
-        Of `test_ground`.
+        Of `evaluation_ground`.
     task
         "roads" or "buildings".
     sources
-        Recorded parameters of notebook 1, for the OSM vectors; {} leaves them out.
+        Recorded parameters of notebook 1: they lead to the OSM vectors, and say whether the truth was drawn from OSM,
+        too; {} leaves both out.
     routes
         Of `worst_routes`.
     """
+    scenes = _scenes(ground, sources) if ground.grid.crs and sources else []
+    used = [scene.source for scene in scenes] or sources.get("sources", [])
+    from_osm = "osm" in ground.labels or any(map(_drawn_from_osm, used))
+    truth = ("truth, from OpenStreetMap", LABEL) if from_osm else ("truth", TRUTH)
     drawn = webmap.scene_map(ground.image, ground.grid)
     webmap.add_mask(drawn, ground.prediction, "prediction", PREDICTION, show=False)
-    webmap.add_mask(drawn, ground.truth, "truth", TRUTH, show=False)
+    webmap.add_mask(drawn, ground.truth, *truth, show=False, from_osm=from_osm)
     webmap.add_errors(drawn, ground.truth, ground.prediction)
-    if ground.grid.crs and sources:
-        _add_osm(drawn, ground, task, sources)
+    if scenes:
+        _add_osm(drawn, ground.grid, task, [scene for scene in scenes if "osm" in scene.source])
     if task == "roads":
         lines = road_graph(ground.prediction, ground.gsd_m).lines
         webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
@@ -133,17 +142,28 @@ def _metres(length_m: float) -> str:
     return f"{length_m:,.0f} m" if np.isfinite(length_m) else "no route"
 
 
-def _add_osm(drawn: Map, ground: Ground, task: str, sources: Mapping[str, Any]) -> None:
-    """The OSM vectors of the ground as a layer, as they came: neither moved nor dropped."""
-    data_dir, grid = resolve(sources["data_dir"]), ground.grid
-    scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"])]
-    own = [s for s in scenes if s.name in ground.scenes and "osm" in s.source]
-    layers = read_vectors(own, task)
-    named = {source_name(scene, "osm") for scene in own} & layers.keys()
-    columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
-    for name in sorted(named):
-        vectors = getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds)
-        webmap.add_vectors(drawn, vectors, "OpenStreetMap", columns=columns)
+def _scenes(ground: Ground, sources: Mapping[str, Any]) -> list[Scene]:
+    """The scenes of the ground, found again."""
+    data_dir, known_bad = resolve(sources["data_dir"]), {}  # files that notebook 1 skipped, or stopped at
+    scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"], known_bad)]
+    return [scene for scene in scenes if scene.name in ground.scenes]
+
+
+def _drawn_from_osm(source: Mapping[str, Any]) -> bool:
+    """Whether the clean labels of a source are OpenStreetMap's, too: its own file or download, or the same as `osm`."""
+    clean = source.get("clean", "")
+    return clean != "" and (clean in ("overpass", source.get("osm")) or clean.endswith((".osm", ".osm.pbf")))
+
+
+def _add_osm(drawn: Map, grid: Grid, task: str, scenes: list[Scene]) -> None:
+    """The OSM vectors of the scenes as a layer, as they came: neither moved nor dropped."""
+    layers = read_vectors(scenes, task)
+    names = sorted({source_name(scene, "osm") for scene in scenes} & layers.keys())
+    vectors = [getattr(layers[name], task).to_crs(grid.crs).clip(grid.bounds) for name in names]
+    vectors = [part for part in vectors if len(part)]
+    if vectors:
+        columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
+        webmap.add_vectors(drawn, pd.concat(vectors), "OpenStreetMap", columns=columns)
 
 
 def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Map, folder: Path) -> dict[str, str]:
@@ -162,16 +182,18 @@ def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[s
     Returns
     -------
     record
-        headline (a sentence), notes, scoreboard (one row a run), intervals and differences (one row a run and metric).
+        headline (a sentence), notes, scoreboard (one row a run), intervals and differences (one row a run and metric);
+        a score that is not defined is NaN or infinite there.
     """
     wide = board.pivot(index="run", columns="metric", values="value")
     order = list(dict.fromkeys(board["run"]))
     columns = list(dict.fromkeys(board["metric"]))
     headline = "; ".join(
-        f"{metric}: " + ", ".join(f"{wide.loc[run, metric]:.3f} {run}" for run in order) for metric in metrics
+        f"{metric}: " + ", ".join(f"{score_text(wide.loc[run, metric])} {run}" for run in order) for metric in metrics
     )
     verdicts = [
-        f"{row.difference}, {row.metric}: {row.value:+.3f} (95 % interval {row.low:+.3f} to {row.high:+.3f})"
+        f"{row.difference}, {row.metric}: {score_text(row.value, '+')} "
+        f"(95 % interval {score_text(row.low, '+')} to {score_text(row.high, '+')})"
         for row in gains[gains["metric"].isin(metrics)].itertuples()
     ]
     return {
@@ -179,12 +201,7 @@ def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[s
         "notes": [f"{chips} test chips; one training run each, intervals by bootstrap over chips.", *verdicts],
         "best_run": best,
         "test_chips": chips,
-        "scoreboard": _records(wide.loc[order, columns].reset_index()),
-        "intervals": _records(board),
-        "differences": _records(gains),
+        "scoreboard": wide.loc[order, columns].reset_index().to_dict("records"),
+        "intervals": board.to_dict("records"),
+        "differences": gains.to_dict("records"),
     }
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table for JSON, which has no NaN: a score that is not defined is null."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

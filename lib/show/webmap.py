@@ -17,7 +17,7 @@ from folium.raster_layers import ImageOverlay
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, MASK_IGNORE, WEB_MERCATOR, Grid, project
 from lib.show.canvas import ERRORS, IGNORE, LABEL, check_pair, confusion, encode_image, foreground, outline, rgb
-from lib.show.leaflet import OSM_ATTRIBUTION, Map, Vectors, data_address, layer_name, tooltip
+from lib.show.leaflet import OSM_LINK, Map, Vectors, as_html, data_address, layer_name, tooltip
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -74,7 +74,7 @@ def add_mask(scene: Map, mask: np.ndarray, name: str, color: str, *, show: bool 
     pixels[area > 0] = (*rgb(color), MASK_OPACITY)
     pixels[outline(area) > 0] = (*rgb(color), 255)
     pixels[mask == MASK_IGNORE] = (*rgb(IGNORE), IGNORE_OPACITY)
-    _add_pixels(scene, pixels, layer_name(name, color), show, OSM_ATTRIBUTION if from_osm else None)
+    _add_pixels(scene, pixels, layer_name(name, color), show, OSM_LINK if from_osm else None)
 
 
 def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray) -> None:
@@ -132,7 +132,7 @@ def add_vectors(
     ]
     style = {"color": color, "weight": LINE_PX, "opacity": 0.95, "fillOpacity": 0.25}
     data = {"type": "FeatureCollection", "features": collection}
-    scene.add_child(Vectors(data, style, OSM_ATTRIBUTION if from_osm else None, layer_name(name, color)))
+    scene.add_child(Vectors(data, style, OSM_LINK if from_osm else None, layer_name(name, color)))
 
 
 def add_lines(
@@ -153,7 +153,7 @@ def add_lines(
     collection = []
     for line, tip in zip(lines, tips, strict=True):
         geometry = {"type": "LineString", "coordinates": _on_map(scene, np.asarray(line, float)).tolist()}
-        collection.append(_feature(scene, geometry, html.escape(tip)))
+        collection.append(_feature(scene, geometry, as_html(tip)))
     style = {"color": color, "weight": weight_px, "opacity": 0.95, "fill": False}
     if dashed:
         style["dashArray"] = "6 5"

@@ -67,6 +67,8 @@ def test_scoreboard_and_differences_tell_the_runs_apart(chips, tmp_path):
     gains = differences(tables, "good", "roads")
     iou = gains[gains.metric == "IoU, pooled"].iloc[0]
     assert iou["low"] >= 0 and iou["value"] > 0
+    alone = differences({"good": tables["good"]}, "good", "roads")
+    assert alone.empty and list(alone) == list(gains)
 
 
 def test_buildings_are_matched_one_by_one(tmp_path, chips):

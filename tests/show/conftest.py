@@ -48,3 +48,27 @@ def grids() -> dict[str, Grid]:
         "pixels": ((1, 0, 0, 0, 1, 0), None),
     }
     return {name: Grid(transform, crs, 80, 60) for name, (transform, crs) in transforms.items()}
+
+
+# what a stranger may call a street, a file or a place; harmless, and none of it may be more than text
+TEXTS = {
+    "template": "{{7*7}}",
+    "statement": "{% if %}",
+    "comment": "{# #}",
+    "literal": "${7*7}",
+    "script": "</script><script>document.title = 'run'</script>",
+    "markup": "<img src=x onerror=\"document.title='run'\">",
+    "quotes": "'\"`\\",
+    "formula": "$x^{$",
+    "novel": "{{" + "x" * 100_000,
+}
+
+
+@pytest.fixture(params=TEXTS.values(), ids=TEXTS.keys())
+def text(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def all_texts() -> list[str]:
+    return list(TEXTS.values())

@@ -1,8 +1,11 @@
 """Charts of numbers: values, marks and labels stand where they should."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lib.errors import InputError
@@ -32,7 +35,13 @@ def test_training_curves_mark_the_best_epoch(texts):
 
 def test_training_curves_of_one_epoch_are_visible():
     history = {"epoch": [1], "train_loss": [0.3], "val_iou": [0.2], "learning_rate": [2e-4]}
-    assert charts.training_curves(history, best_epoch=1).axes[0].lines[0].get_marker() == "o"
+    figure = charts.training_curves(history, best_epoch=1)
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    figure.encoded()
+    ends = figure.axes[2].get_xlim()
+    assert [tick for tick in figure.axes[2].get_xticks() if ends[0] <= tick <= ends[1]] == [1]
+    zero = {**history, "epoch": [0], "train_loss": [np.nan], "learning_rate": [0.0]}
+    assert charts.training_curves(zero, best_epoch=0).encoded()
 
 
 def test_scoreboard_draws_values_and_intervals(texts):
@@ -41,7 +50,7 @@ def test_scoreboard_draws_values_and_intervals(texts):
         for metric, values in (("IoU", (0.3, 0.5)), ("APLS", (0.2, 0.6)))
         for run, value in zip(("scratch", "two stages"), values, strict=True)
     ]
-    figure = charts.scoreboard(pd.DataFrame(rows), note="10 chips")
+    figure = charts.plot_scoreboard(pd.DataFrame(rows), note="10 chips")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["IoU", "APLS"]
     assert [bar.get_width() for bar in figure.axes[1].patches] == [0.2, 0.6]
     assert figure.axes[0].lines[0].get_xdata() == pytest.approx([0.2, 0.4])
@@ -50,9 +59,27 @@ def test_scoreboard_draws_values_and_intervals(texts):
 
 def test_scoreboard_without_intervals_and_without_a_score():
     table = pd.DataFrame({"run": ["a", "b"], "metric": ["IoU", "IoU"], "value": [0.0, np.nan]})
-    assert isinstance(charts.scoreboard(table), Figure)
+    assert isinstance(charts.plot_scoreboard(table), Figure)
     with pytest.raises(InputError, match="run, metric, value"):
-        charts.scoreboard(table.drop(columns="run"))
+        charts.plot_scoreboard(table.drop(columns="run"))
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 20])
+def test_scoreboard_takes_any_number_of_runs(count, texts):
+    table = pd.DataFrame({"run": [f"run {n}" for n in range(count)], "metric": "IoU", "value": 0.5})
+    figure = charts.plot_scoreboard(table)
+    colors = [bar.get_facecolor()[:3] for bar in figure.axes[0].patches]
+    assert len(colors) == count and colors[-1] == to_rgb(charts.TEAL)
+    assert all(here != following for here, following in pairwise(colors))
+    assert figure.encoded()
+
+
+def test_scores_that_are_not_defined_are_dashes(texts):
+    values = {"value": [0.5, np.inf, np.nan], "low": [0.4, -np.inf, np.nan], "high": [np.inf, np.inf, np.nan]}
+    figure = charts.plot_scoreboard(pd.DataFrame({"run": list("abc"), "metric": "APLS", **values}))
+    assert figure.encoded() and texts(figure) == ["0.500", "–", "–"]
+    assert figure.axes[0].get_xlim() == pytest.approx((0, 0.6))
+    assert charts.score_text(0.25, "+") == "+0.250"
 
 
 def test_widths_histogram_counts_roads_by_class():

@@ -1,11 +1,16 @@
 """Reports: metrics side by side, pages that fetch nothing, text that is escaped."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
 from lib.errors import InputError
+from lib.paths import ROOT
 from lib.show import reports
 from lib.show.leaflet import fetched_addresses
 
@@ -25,9 +30,33 @@ def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
     assert record["02_train_stage1"]["provenance"]["packages"]["torch"]
     assert reports.recorded("03_train_stage2", "demo", str(tmp_path)) == {"epochs": 4}
     assert reports.recorded("03_train_stage2", "nowhere", str(tmp_path)) == {}
-    with pytest.raises(InputError, match="NaN"):
-        reports.write_metrics("04_evaluate", "demo", str(tmp_path), {"iou": float("nan")}, {})
+    with pytest.raises(InputError, match="plain JSON"):
+        reports.write_metrics("04_evaluate", "demo", str(tmp_path), {"chips": pd.DataFrame()}, {})
     assert json.loads(path.read_text()) == record
+
+
+WRITE = """
+import sys
+from lib.show import reports
+for number in range(20):
+    reports.write_metrics(f"n{sys.argv[1]}_{number}", "demo", sys.argv[2], {"n": number}, {})
+"""
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path):
+    command = [sys.executable, "-c", WRITE]
+    writers = [subprocess.Popen([*command, str(number), tmp_path], cwd=ROOT) for number in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    record = json.loads((reports.report_dir("demo", tmp_path) / "metrics.json").read_text())
+    assert sorted(record) == sorted(f"n{writer}_{number}" for writer in range(3) for number in range(20))
+
+
+def test_a_number_that_is_not_defined_is_null(tmp_path):
+    numbers = {"a": float("inf"), "b": [np.float64("nan"), 1.5], "c": {"d": (-np.inf, 2)}}
+    path = reports.write_metrics("04_evaluate", "demo", str(tmp_path), numbers, {"dx_m": float("nan")})
+    record = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))["04_evaluate"]
+    assert record["metrics"] == {"a": None, "b": [None, 1.5], "c": {"d": [None, 2]}}
+    assert record["parameters"] == {"dx_m": None}
 
 
 def test_notebook_page_fetches_nothing_and_drops_widget_state(tmp_path):
