@@ -29,6 +29,10 @@ class BusyError(PPLinkNetError, BlockingIOError):
     """Another process works on the same folder or file."""
 
 
+class DiskFullError(PPLinkNetError, OSError):
+    """A disk, or this user's share of it, has no room for a file; `errno` is ENOSPC, `filename` the file."""
+
+
 class PPLinkNetWarning(UserWarning):
     """A result will come, but will not mean what one might think."""
 

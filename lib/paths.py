@@ -1,16 +1,23 @@
 """Where things lie: found from the package, never from the working directory."""
 
 import contextlib
+import errno
 import fcntl
+import functools
+import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from lib.errors import BusyError
+from lib.errors import BusyError, DiskFullError, PPLinkNetError
 
 ROOT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/, lib/, params/
+PARTS = f".*.{'[0-9a-f]' * 12}.tmp*"  # temporary names of `whole_file`
+LEAST_FREE_BYTES = 16 << 20  # on a disk with less, what stops a library is the disk, in whatever words it says so
 
 
 def resolve(path: str | Path) -> Path:
@@ -20,14 +27,62 @@ def resolve(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: what the block writes there is renamed over `path`, or is gone if it fails."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")  # of one writer, on whatever machine
+    """
+    A temporary name beside `path`: what the block writes there is renamed over `path`, or is gone if it fails.
+
+    So a file is whole or is not there, however its writer ends. What a killed one leaves is removed by the next process
+    that writes in the folder. The name keeps the suffix, since some libraries choose by it, and starts with a dot.
+
+    Nothing waits for the disk (fsync). Where a file is replaced, ext4 and btrfs keep the old or the new one through a
+    power cut, too; one that is new may be empty after it, so that those who look for finished files take an empty one
+    for none. Waiting would add 0.4 ms to the 0.3 ms of a chip's file on the disk of a server, ten and more on others,
+    and 60 ms for each 100 MB of a training's state. See `flush`.
+
+    Raises
+    ------
+    DiskFullError
+        If the block fails for want of space; names disk and file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")  # of one writer, on any machine
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with _held(part):
+            yield part
+            part.replace(path)
+    except PPLinkNetError:
+        raise
+    except Exception as error:
+        free_bytes = shutil.disk_usage(path.parent).free
+        no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not no_space and free_bytes >= LEAST_FREE_BYTES:
+            raise
+        raise DiskFullError(
+            errno.ENOSPC,
+            f"No space left on the disk of {path.parent.absolute()} ({free_bytes / 1e6:.0f} MB free): {path.name} was "
+            "not written, what was there before stays. Free some space and run again: it goes on from there",
+            str(path),
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(part: Path) -> Iterator[None]:
+    """Hold a part as long as its writer lives, so that `sweep` does not take it for a dead one's."""
+    with part.open("ab") as file:  # for writing: shared folders give a lock for no less
+        with contextlib.suppress(OSError):  # no locks there: its parts stay until they are deleted by hand
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@functools.cache
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder: parts that nobody holds. Once a process, since folders are large."""
+    for part in folder.glob(PARTS):
+        with contextlib.suppress(OSError), part.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
@@ -37,15 +92,39 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     Raises
     ------
     OSError
-        As the system reports it (full disk, no permission), with the file's name; the former file is then untouched.
+        As the system reports it (no permission), with the file's name, or as DiskFullError; the former file is then
+        untouched.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        with whole_file(path) as temporary:
-            temporary.write_bytes(data)
+        with whole_file(path) as part:
+            part.write_bytes(data)
+    except DiskFullError:
+        raise
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}, nothing was written", str(path)) from error
     return path
+
+
+def flush(*paths: Path) -> None:
+    """Wait until files are on the disk, safe from a power cut: before what they replace is deleted."""
+    for path in paths:
+        with path.open("ab") as file:
+            os.fsync(file.fileno())
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file of our own says by name; {} where it is missing, damaged, or no mapping: it is made again."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_written(path: Path) -> bool:
+    """Whether a file is there and has content."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 @contextlib.contextmanager

@@ -147,7 +147,7 @@ options = ChipOptions(
     class_weights=class_weights,
 )
 chip_dir = reports.chip_dir(area, work_dir)
-manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped)
+manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped, "draft.csv")
 manifest = load_manifest(manifest_path)
 manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 
@@ -194,12 +194,13 @@ else:
 # ## Which labels to trust
 # One row a chip with OSM labels, also in `quality.csv` beside the manifest: metres of road, the share that is ignored,
 # the age of the map, how far it was off, and where there is something to compare with, how well it agrees. A rule such
-# as `drop: ["road_m < 50", "offset_m > 8"]` keeps bad chips out of training; those that validate or test stay.
+# as `drop: ["road_m < 50", "offset_m > 8"]` keeps bad chips out of training; those that validate or test stay. Now the
+# draft becomes `manifest.csv`, which the next notebooks read.
 
 # %%
 labels = quality.chip_table(manifest, scenes, layers, task, lanes, measured, shifts_m, model)
 dropped = quality.drop_chips(manifest_path, labels, drop)
-manifest = load_manifest(manifest_path)
+manifest = load_manifest(chip_dir)
 measures = labels[list(quality.MEASURES)].dropna(axis=1, how="all")
 display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
 dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} training chips are used")

@@ -1,5 +1,7 @@
 """What the tests of networks and of training share."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from lib.chips.manifest import write_png
+from lib.paths import ROOT
 
 
 @pytest.fixture
@@ -65,3 +68,109 @@ def damages() -> Callable[[bytes, int], Iterator[tuple[str, bytes]]]:
                 yield f"a bit of byte {place} flipped", bytes(flipped)
 
     return damage
+
+
+# Forks once a line of its input, so that each run is a process of its own, and imports are paid for once. The process
+# is killed at a step, which is a change of what stands in its folder: before or after it, or, of a file that is put in
+# its place, with half of its content there.
+KILLER = """
+import os, signal, sys, traceback
+from pathlib import Path
+
+answers, sys.stdout = os.fdopen(os.dup(1), "w"), open(os.devnull, "w")
+exec(sys.argv[1])  # defines work(out)
+
+def watch(out, killed_at, moment):
+    steps = 0
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+    def watched(name, original):
+        def step(path, *args, **options):
+            nonlocal steps
+            if not str(path).startswith(out) and "dir_fd" not in options:
+                return original(path, *args, **options)
+            steps += 1
+            if steps == killed_at and moment == "half" and ".tmp" in str(path) and os.path.isfile(path):
+                os.truncate(path, os.path.getsize(path) // 2)
+            if steps == killed_at and moment != "after":
+                die()
+            result = original(path, *args, **options)
+            if steps == killed_at:
+                die()
+            return result
+        return step
+    for name in ("replace", "unlink", "mkdir", "rmdir"):
+        setattr(os, name, watched(name, getattr(os, name)))
+    return lambda: steps
+
+print("ready", file=answers, flush=True)
+for line in sys.stdin:
+    killed_at, moment, out = line.rstrip().split(" ", 2)
+    child = os.fork()
+    if not child:
+        steps = watch(out, int(killed_at), moment)
+        try:
+            work(Path(out))
+            print(steps(), file=answers, flush=True)
+        except BaseException:
+            print(" ".join(traceback.format_exc().split()), file=answers, flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        print("killed", file=answers, flush=True)
+"""
+
+
+class Killer:
+    """Runs a script's `work(out)` in processes that are killed at a chosen step, and compares what they leave."""
+
+    MOMENTS = ("before", "half", "after")
+
+    def __init__(self, script: str, folder: Path) -> None:
+        command = [sys.executable, "-W", "ignore", "-c", KILLER, script, folder]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+        self.folder = folder
+        self.count = 0
+
+    def run(self, out: Path, killed_at: int = 0, moment: str = "before") -> str:
+        """Work once; "killed", or the number of steps that it took."""
+        self.process.stdin.write(f"{killed_at} {moment} {out}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def fresh(self, name: str = "out") -> Path:
+        """A folder that is not there yet."""
+        self.count += 1
+        return self.folder / f"{name}{self.count}"
+
+    def whole(self, name: str = "out") -> tuple[Path, int]:
+        """Folder of a run that nobody kills, and how many steps it takes."""
+        out = self.fresh(name)
+        return out, int(self.run(out))
+
+
+@pytest.fixture(scope="session")
+def killer(tmp_path_factory) -> Iterator[Callable[[str], Killer]]:
+    """Makes a `Killer` of a script; in it, sys.argv[2] is a folder for what `work` reads."""
+    started = []
+
+    def start(script: str) -> Killer:
+        started.append(Killer(script, tmp_path_factory.mktemp("killed")))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.stdin.close()
+        one.process.wait()
+
+
+@pytest.fixture(scope="session")
+def left_in() -> Callable[[Path], dict[str, bytes]]:
+    """What lies in a folder: name -> content, without the locks, which stay."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix != ".lock")
+        return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in paths}
+
+    return read

@@ -26,7 +26,7 @@ from lib.masks.rasterize import (
     index_roads,
 )
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
-from lib.paths import write_whole
+from lib.paths import is_written, read_mapping, write_whole
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
 
@@ -209,13 +209,11 @@ def _draw_levels(roads: RoadIndex, weights: np.ndarray, window: Window) -> np.nd
 
 def read_record(out_dir: Path, chip: Chip) -> list[dict[str, Any]] | None:
     """Manifest rows of a chip that was made by the same recipe and whose files are there; None: it is to be made."""
-    try:
-        record = json.loads(_record_path(out_dir, chip).read_bytes())
-    except (FileNotFoundError, ValueError):
+    record = read_mapping(_record_path(out_dir, chip))
+    if record.get("key") != chip.key:
         return None
-    rows = record["rows"]
-    there = all((out_dir / row[column]).is_file() for row in rows for column in PATHS if row.get(column))
-    return rows if record["key"] == chip.key and there else None
+    files = (out_dir / row[column] for row in record["rows"] for column in PATHS if row.get(column))
+    return record["rows"] if all(map(is_written, files)) else None
 
 
 def _record_path(out_dir: Path, chip: Chip) -> Path:

@@ -24,7 +24,7 @@ from lib.masks.rasterize import Window
 from lib.osm.files import near_windows
 from lib.osm.lanes import LaneProfile, profile_options
 from lib.osm.layers import OsmLayers, area_of_interest
-from lib.paths import write_whole
+from lib.paths import locked, write_whole
 
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
 SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
@@ -40,6 +40,7 @@ def build_chips(
     shifts_m: Mapping[str, tuple[float, float]] | None = None,
     scheduler: str = "",
     skipped: dict[str, str] | None = None,
+    name: str = "manifest.csv",
 ) -> Path:
     """
     Cut scenes into chips with masks, under `out_dir`; returns the manifest's path.
@@ -64,16 +65,37 @@ def build_chips(
     skipped
         Where bad files are named, each with its reason, while the others go on; None: the first one stops the run.
         They are listed in `skipped.csv` beside the manifest, too.
+    name
+        Of the manifest. Another one than manifest.csv is a draft, of which `lib.trust.quality.drop_chips` makes
+        manifest.csv: until then nobody trains on chips that a rule drops.
 
     Raises
     ------
     InputError
         If a scene or one of its masks can't be read, the scenes of one source don't share one CRS, two scenes have
         one name, or no chip is left.
-    OSError
-        If a file can't be written, because the disk is full; run again, it goes on from there.
+    BusyError
+        If another process cuts chips into `out_dir`.
+    DiskFullError
+        If a file can't be written; run again, it goes on from there.
     """
-    shifts_m, bad = shifts_m or {}, {} if skipped is None else skipped
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with locked(out_dir / "manifest.csv"):
+        return _build(scenes, layers, out_dir / name, options, profile, shifts_m or {}, scheduler, skipped)
+
+
+def _build(
+    scenes: list[Scene],
+    layers: Mapping[str, OsmLayers],
+    manifest: Path,
+    options: ChipOptions,
+    profile: LaneProfile,
+    shifts_m: Mapping[str, tuple[float, float]],
+    scheduler: str,
+    skipped: dict[str, str] | None,
+) -> Path:
+    """`build_chips`, by one process at a time."""
+    out_dir, bad = manifest.parent, {} if skipped is None else skipped
     scenes = usable(scenes, bad)
     if not scenes:
         raise InputError("there is no scene to cut" + "".join(f"\n  {reason}" for reason in bad.values()))
@@ -83,7 +105,8 @@ def build_chips(
     to_do = [(scene, [c for c in chips if c.name not in rows]) for scene, chips in plan]
     total = sum(len(chips) for _, chips in to_do)
     if total:
-        (out_dir / "manifest.csv").unlink(missing_ok=True)
+        for path in (manifest, out_dir / "manifest.csv"):  # until the last chip stands, there is none
+            path.unlink(missing_ok=True)
         print(f"{total} chips to cut, {len(rows)} are there already", flush=True)
     blocks = (
         Block(scene, chips, near, options, profile, out_dir)
@@ -99,7 +122,7 @@ def build_chips(
         before, done = done, done + len(block.chips)
         if 10 * done // total > 10 * before // total:
             print(f"{done} of {total} chips cut", flush=True)
-    return _list_all([c for scene, chips in plan if str(scene.path) not in bad for c in chips], rows, out_dir, bad)
+    return _list_all([c for scene, chips in plan if str(scene.path) not in bad for c in chips], rows, manifest, bad)
 
 
 def chip_windows(grid: Grid, chip_px: int, area: shapely.Geometry | None = None) -> list[Window]:
@@ -239,9 +262,10 @@ def _parts(
 
 
 def _list_all(
-    chips: list[Chip], rows: Mapping[str, list[dict[str, Any]]], out_dir: Path, skipped: Mapping[str, str]
+    chips: list[Chip], rows: Mapping[str, list[dict[str, Any]]], path: Path, skipped: Mapping[str, str]
 ) -> Path:
     """Write the manifest in the plan's order, and the list of what was skipped."""
+    out_dir = path.parent
     if skipped:
         table = pd.DataFrame(sorted(skipped.items()), columns=["file", "reason"])
         write_whole(out_dir / "skipped.csv", table.to_csv(index=False))
@@ -255,4 +279,4 @@ def _list_all(
     )
     if manifest.empty:
         raise InputError(f"no chip is left for {out_dir}: all {len(chips)} are no-data, or all files were skipped")
-    return write_manifest(manifest, out_dir / "manifest.csv")
+    return write_manifest(manifest, path)

@@ -130,7 +130,7 @@ def find_scenes(
         raise ParameterError(f"a source knows the keys {sorted(SOURCE_KEYS)}, got {unknown}")
     if "images" not in source or not set(source) & set(LABELS):
         raise ParameterError(f"a source needs `images` and `osm` or `clean` or both, got {source}")
-    paths = sorted(data_dir.glob(source["images"]))
+    paths = sorted(p for p in data_dir.glob(source["images"]) if not p.name.startswith("."))  # parts, macOS's "._"
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
     alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png

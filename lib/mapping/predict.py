@@ -12,7 +12,7 @@ from lib.errors import InputError, ParameterError
 from lib.networks.checkpoint import TrainedModel
 from lib.networks.devices import cpu_has_bf16
 from lib.networks.models import INPUT_MULTIPLE_PX
-from lib.paths import write_whole
+from lib.paths import is_written, write_whole
 
 VIEWS = ("d4", "none")
 
@@ -181,7 +181,7 @@ def predict_chips(
         for path in out_dir.glob("*.png"):  # of an earlier prediction: the stamp says that the folder is ours
             path.unlink()
         write_whole(stamp, made_by)
-    waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not path.is_file()]
+    waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not is_written(path)]
     for count, (image, path) in enumerate(waiting, 1):
         write_probability(path, predict_image(model, read_image(image), tta, window_px, overlap_px))
         if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):

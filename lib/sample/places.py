@@ -7,8 +7,8 @@ georeferenced scenes; the same vectors, degraded as OpenStreetMap is in life, ar
 """
 
 import json
+import math
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.grid import LONLAT, Grid
 from lib.osm.layers import ATTRIBUTION, read_osm
-from lib.paths import whole_file, write_whole
+from lib.paths import is_written, locked, read_mapping, whole_file, write_whole
 from lib.sample.degraded import Degradation, degrade
 from lib.sample.layers import SceneVectors, Sensor, Sun
 from lib.sample.scene import render_scene
@@ -96,8 +96,16 @@ def make_sample(
     degradation = degradation or Degradation()
     record = Path(out_dir) / "sample.json"
     settings = _settings(seed, degradation)
-    if is_complete(record, settings):
-        return record
+    if not is_complete(record, settings):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with locked(record, patience_s=math.inf):  # who comes second finds it done
+            if not is_complete(record, settings):
+                _write(record, settings, seed, degradation, progress)
+    return record
+
+
+def _write(record: Path, settings: dict, seed: int, degradation: Degradation, progress: Callable[[str], None]) -> None:
+    """`make_sample`, where the sample is not there."""
     record.unlink(missing_ok=True)  # until the last file stands, there is no sample
     counts = {}
     for name, place in PLACES.items():
@@ -113,7 +121,7 @@ def make_sample(
         write_scene(image_path, image, place.grid())
         counts[name] = {"true_roads": len(vectors.roads), "true_buildings": len(vectors.buildings)}
         counts[name] |= {"osm_roads": int(is_motor_road(roads).sum()), "osm_buildings": len(buildings)}
-    return write_whole(record, json.dumps({**settings, "counts": counts}, indent=2, ensure_ascii=False) + "\n")
+    write_whole(record, json.dumps({**settings, "counts": counts}, indent=2, ensure_ascii=False) + "\n")
 
 
 def files(out_dir: Path, name: str) -> tuple[Path, Path, Path]:
@@ -124,12 +132,9 @@ def files(out_dir: Path, name: str) -> tuple[Path, Path, Path]:
 
 def is_complete(record: Path, settings: dict) -> bool:
     """Whether sample.json states these settings and all files that it goes with are there."""
-    try:
-        written = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
+    written = read_mapping(record)
     paths = [path for name in PLACES for path in files(record.parent, name)]
-    return written | settings == written and all(path.is_file() for path in paths)
+    return written | settings == written and all(map(is_written, paths))
 
 
 def _settings(seed: int, degradation: Degradation) -> dict:
@@ -161,28 +166,29 @@ def write_layers(path: Path, roads: gpd.GeoDataFrame, buildings: gpd.GeoDataFram
     """Write a GeoPackage in EPSG:4326 with the layers `roads` and `buildings`, whole or not at all."""
     import pyogrio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        whole = Path(folder) / path.name
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": FILE_DATE})
+    options = {"OGR_CURRENT_DATE": FILE_DATE, "OGR_SQLITE_JOURNAL": "MEMORY"}  # no file beside the part
+    with whole_file(path) as part:
+        pyogrio.set_gdal_config_options(options)
         try:
-            roads.to_crs(LONLAT).to_file(whole, layer="roads", driver="GPKG")
-            buildings.to_crs(LONLAT).to_file(whole, layer="buildings", driver="GPKG")
+            roads.to_crs(LONLAT).to_file(part, layer="roads", driver="GPKG")
+            buildings.to_crs(LONLAT).to_file(part, layer="buildings", driver="GPKG")
         finally:
-            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
-        whole.replace(path)
+            pyogrio.set_gdal_config_options(dict.fromkeys(options))
 
 
 def write_scene(path: Path, image: np.ndarray, grid: Grid) -> None:
     """Write a scene as tiled JPEG within GeoTIFF, whole or not at all."""
     import rasterio
+    from rasterio.io import MemoryFile
 
     profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 3, "dtype": "uint8"}
     profile |= {"crs": grid.crs, "transform": rasterio.Affine(*grid.transform), "photometric": "ycbcr"}
     profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "jpeg", "jpeg_quality": JPEG_QUALITY}
-    with whole_file(path) as temporary, rasterio.open(temporary, "w", **profile, num_threads=2) as file:
-        file.write(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        file.update_tags(attribution=ATTRIBUTION)
+    with MemoryFile() as memory:  # GDAL says nothing of a disk that has no room for a file's last blocks
+        with memory.open(**profile, num_threads=2) as file:
+            file.write(np.ascontiguousarray(image.transpose(2, 0, 1)))
+            file.update_tags(attribution=ATTRIBUTION)
+        write_whole(path, memory.read())
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Metric
 
-from lib.errors import PPLinkNetError
+from lib.errors import PPLinkNetError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.networks.checkpoint import read_info
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import whole_file, write_whole
 from lib.training.augment import augment
@@ -207,8 +208,13 @@ class WholeFileIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write all of it, then put it in its place."""
-        with whole_file(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        with whole_file(Path(path)) as part:
+            torch.save(checkpoint, part)
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read it; an InputError that says what to do where it is damaged."""
+        with reading(path, "the state of an unfinished training; delete it to train anew"):
+            return super().load_checkpoint(path, *arguments, **options)
 
 
 @dataclass(eq=False)
@@ -218,21 +224,25 @@ class Record(Callback):
 
     Weights that come from an earlier stage are scored, too, before the first epoch: they are epoch 0.
 
+    An epoch has happened as soon as its last.ckpt stands, which holds the history, too. Weights that are the best so
+    far wait for it in next.safetensors, since they come from validation, before it; best.safetensors and history.csv
+    follow it. A run killed in between is mended as it goes on.
+
     Parameters
     ----------
     out_dir
-        Folder for last.ckpt and history.csv, which are written after each epoch.
+        Folder of these files.
     epochs
         For the printed line.
-    save_best
-        Called with the scores when an epoch is the best so far, while the weights to keep are in place.
+    save_weights
+        Called with a path and the scores when an epoch is the best so far, while the weights to keep are in place.
     progress
         Called with a line of text.
     """
 
     out_dir: Path
     epochs: int
-    save_best: Callable[[dict[str, float]], None]
+    save_weights: Callable[[Path, dict[str, float]], None]
     progress: Callable[[str], None]
     rows: list[dict[str, float]] = field(default_factory=list, init=False)  # one an epoch, keys as in HISTORY
     _scores: dict[str, float] = field(default_factory=dict, init=False)  # of the last validation
@@ -247,10 +257,14 @@ class Record(Callback):
         """Rows of the history so far."""
         self.rows = state_dict["rows"]
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:
-        """Tell the logger again what it may have missed when the run was killed."""
-        for row in self.rows:
-            self._log(trainer, row)
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:
+        """Do what a killed run may not have come to after its last epoch: keep the weights, tell, stop."""
+        stopping = trainer.early_stopping_callback
+        trainer.should_stop = stopping is not None and stopping.wait_count >= stopping.patience
+        if trainer.is_global_zero:
+            self._settle()
+            for row in self.rows:
+                self._log(trainer, row)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
         self._started_s = time.perf_counter()
@@ -267,7 +281,7 @@ class Record(Callback):
         }
         pl_module.log("val_iou", curve["iou"], logger=False, sync_dist=True)
         if trainer.is_global_zero and all(curve["iou"] > row["val_iou"] for row in self.rows):
-            self.save_best(self._scores)
+            self.save_weights(self.out_dir / "next.safetensors", self._scores)
         if trainer.sanity_checking:
             self._add_row()
             self._tell(trainer)
@@ -284,9 +298,25 @@ class Record(Callback):
 
     def _tell(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero:
-            write_whole(self.out_dir / "history.csv", pd.DataFrame(self.rows).to_csv(index=False))
+            self._settle()
             self._log(trainer, self.rows[-1])
             self.progress(self._line(self.rows[-1]))
+
+    def _settle(self) -> None:
+        """Make weights and history those of `rows`; weights of an epoch that is not in there never came to count."""
+        waiting = self.out_dir / "next.safetensors"
+        if waiting.is_file():
+            epoch = read_info(waiting).provenance["best"]["epoch"]
+            if self.rows and epoch == self._best()["epoch"]:
+                waiting.replace(self.out_dir / "best.safetensors")
+            else:
+                waiting.unlink()
+        if self.rows:
+            write_whole(self.out_dir / "history.csv", pd.DataFrame(self.rows).to_csv(index=False))
+
+    def _best(self) -> dict[str, float]:
+        """Row of the best epoch, the first where several are."""
+        return max(self.rows, key=lambda row: row["val_iou"])
 
     def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
         values = {name: value for name, value in row.items() if name != "epoch" and not math.isnan(value)}
@@ -296,7 +326,7 @@ class Record(Callback):
     def _line(self, row: dict[str, float]) -> str:
         loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
         seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
-        mark = " best" if row is max(self.rows, key=lambda one: one["val_iou"]) else ""
+        mark = " best" if row is self._best() else ""
         return (
             f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
             f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"

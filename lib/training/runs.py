@@ -14,10 +14,18 @@ import pandas as pd
 
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import file_digest, read_info
-from lib.paths import locked, write_whole
+from lib.paths import flush, is_written, locked, read_mapping, write_whole
 from lib.training.cache import optional_text
 
 PATIENCE_S = 120  # how long the processes of a run wait for the first one
+LEFT = (
+    "done.json",
+    "best.safetensors",
+    "history.csv",
+    "last.ckpt",
+    "tensorboard",
+    "run.json",
+)  # by a run, in its folder
 
 
 def describe_run(
@@ -71,17 +79,21 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
     path = out_dir / "run.json"
     if is_helper():
         deadline_s = time.monotonic() + PATIENCE_S
-        while not path.is_file() or json.loads(path.read_text()) != run:
+        while read_mapping(path) != run:
             if time.monotonic() > deadline_s:
                 raise CheckpointError(
                     f"The first process did not prepare {out_dir} within {PATIENCE_S} s: see its log."
                 )
             time.sleep(0.1)
         return
-    if path.is_file():
-        earlier = json.loads(path.read_text())
-        if earlier == run:
-            return
+    earlier = read_mapping(path)
+    if earlier == run:
+        if (leaving := out_dir / "leaving").exists():  # another run was killed as it set this one aside
+            for moved in leaving.iterdir():
+                moved.replace(out_dir / moved.name)
+            leaving.rmdir()
+        return
+    if earlier:
         changed = [
             f"{name} {earlier[part].get(name)!r} -> {value!r}"
             for part in ("config", "model", "facts")
@@ -89,13 +101,37 @@ def keep_previous(out_dir: Path, run: dict[str, Any], progress: Callable[[str], 
             if earlier[part].get(name) != value
         ]
         progress(f"starting anew, the earlier run is in {out_dir / 'previous'}; changed: {', '.join(changed)[:400]}")
-        previous = out_dir / "previous"
-        shutil.rmtree(previous, ignore_errors=True)
-        previous.mkdir()
-        for name in ("run.json", "done.json", "best.safetensors", "history.csv", "last.ckpt", "tensorboard"):
-            if (out_dir / name).exists():
-                (out_dir / name).replace(previous / name)
+    _set_aside(out_dir)
     write_whole(path, json.dumps(run, indent=1))
+
+
+def _set_aside(out_dir: Path) -> None:
+    """Make all that a run left the content of previous/, as one: the next start completes what was killed."""
+    leaving, previous = out_dir / "leaving", out_dir / "previous"
+    left = [out_dir / name for name in LEFT if (out_dir / name).exists()]
+    if left or leaving.exists():
+        leaving.mkdir(exist_ok=True)
+        for path in left:
+            path.replace(leaving / path.name)
+        shutil.rmtree(previous, ignore_errors=True)
+        leaving.replace(previous)
+
+
+def is_done(out_dir: Path, run: dict[str, Any]) -> bool:
+    """Whether the folder holds the result of the run that is so described."""
+    results = out_dir / "best.safetensors", out_dir / "history.csv"
+    return read_mapping(out_dir / "done.json") == run and all(map(is_written, results))
+
+
+def finish(out_dir: Path, run: dict[str, Any]) -> None:
+    """State that a run is done, and remove what served to go on; again, where it was killed in doing so."""
+    if is_helper():
+        return
+    if not is_done(out_dir, run):
+        write_whole(out_dir / "done.json", json.dumps(run))
+        flush(out_dir / "best.safetensors", out_dir / "history.csv", out_dir / "done.json")
+    (out_dir / "last.ckpt").unlink(missing_ok=True)
+    shutil.rmtree(out_dir / "cache", ignore_errors=True)
 
 
 def is_helper() -> bool:

@@ -5,7 +5,6 @@ Stage 1 learns from masks drawn from OpenStreetMap, stage 2 (`init_from`) goes o
 """
 
 import contextlib
-import json
 import logging
 import shutil
 import signal
@@ -27,13 +26,13 @@ from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, re
 from lib.networks.devices import freed_memory_kept, precision_for
 from lib.networks.encoders import IMAGENET
 from lib.networks.models import ModelConfig, build_model
-from lib.paths import write_whole
+from lib.paths import sweep
 from lib.training.augment import AUGMENTATIONS
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
 from lib.training.engine import ChipData, Record, SegmentationTask, WholeFileIO
 from lib.training.overlap import seen_by, warn_of_overlap
 from lib.training.recipe import TrainConfig
-from lib.training.runs import describe_run, is_helper, keep_previous, one_run_at_a_time
+from lib.training.runs import describe_run, finish, is_done, is_helper, keep_previous, one_run_at_a_time
 
 TASKS = ("roads", "buildings")
 
@@ -81,7 +80,7 @@ def fit(
     train, val
         Rows of a manifest: absolute paths `image` and `mask`; `chip` and `gsd_m` are read where present.
     out_dir
-        Folder of this run: best.safetensors, history.csv, tensorboard/, last.ckpt while it is unfinished.
+        Folder of this run: best.safetensors, history.csv, tensorboard/, and what it takes to go on while unfinished.
     config, model
         How to train, and what; None takes the defaults.
     task
@@ -104,6 +103,8 @@ def fit(
         If there are no chips, or nothing to learn on them.
     TrainingDivergedError
         If the loss is not finite; names the chips of the batch.
+    DiskFullError
+        If a file can't be written; the same call goes on where there is room.
     KeyboardInterrupt
         If interrupted; what is finished is saved.
     """
@@ -115,18 +116,17 @@ def fit(
     if train.empty or val.empty:
         raise InputError(f"Training needs chips to learn from and to validate with; got {len(train)} and {len(val)}.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    best, done = out_dir / "best.safetensors", out_dir / "done.json"
+    best, history = out_dir / "best.safetensors", out_dir / "history.csv"
     with one_run_at_a_time(out_dir):
+        sweep(out_dir)  # a part of last.ckpt may be what a full disk lacks
         settings = {"task": task, "model": asdict(model), "config": asdict(config)}
         run = describe_run(settings, train, val, init_from)
         keep_previous(out_dir, run, progress)
-        if not (done.is_file() and best.is_file()):
+        if not is_done(out_dir, run):
             known = CheckpointInfo(model, task, (), (), training=asdict(config), provenance=run["facts"])
             _train(train, val, out_dir, config, known, init_from, progress)
-            write_whole(done, json.dumps(run))
-            (out_dir / "last.ckpt").unlink(missing_ok=True)
-            shutil.rmtree(out_dir / "cache", ignore_errors=True)
-    return FitResult(best, pd.read_csv(out_dir / "history.csv"), read_info(best).provenance["best"]["epoch"])
+        finish(out_dir, run)
+    return FitResult(best, pd.read_csv(history), read_info(best).provenance["best"]["epoch"])
 
 
 def _train(
@@ -155,16 +155,16 @@ def _train(
     crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
     module = SegmentationTask(network, config, mean, std, cache.names, -(-batches // config.accumulate))
 
-    def save_best(scores: dict[str, float]) -> None:
+    def save_weights(path: Path, scores: dict[str, float]) -> None:
         facts = provenance(**known.provenance, seen=seen, best=scores)
         found = {"mean": mean, "std": std, "threshold": scores["threshold"], "gsd_m": _common_gsd_m(train)}
-        save_checkpoint(out_dir / "best.safetensors", network, replace(known, **found, provenance=facts))
+        save_checkpoint(path, network, replace(known, **found, provenance=facts))
 
     last = out_dir / "last.ckpt"
     resumed = last if last.is_file() else None
     if resumed:
         progress(f"going on after the last finished epoch, from {last}")
-    record = Record(out_dir, config.epochs, save_best, progress)
+    record = Record(out_dir, config.epochs, save_weights, progress)
     with _quiet(), _interruptible(out_dir), freed_memory_kept():
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again

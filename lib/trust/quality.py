@@ -39,7 +39,7 @@ from lib.masks.scanline import SUBPIXELS
 from lib.networks.checkpoint import TrainedModel
 from lib.osm.lanes import LaneProfile
 from lib.osm.layers import OsmLayers
-from lib.paths import write_whole
+from lib.paths import locked, write_whole
 from lib.scores.evaluate import to_mask
 from lib.scores.metrics import PixelScores, pixel_scores
 from lib.trust.alignment import certain, check_gsd, with_vectors
@@ -148,7 +148,7 @@ def meets(table: pd.DataFrame, rule: str) -> pd.Series:
 
 def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
     """
-    Mark the training chips that meet a rule as dropped, in the manifest and in quality.csv beside it.
+    Mark the training chips that meet a rule as dropped, in manifest.csv and in quality.csv beside it.
 
     No row leaves the manifest: other rules, or none, bring a chip back. Clean labels, and chips that validate or test,
     are never dropped.
@@ -156,7 +156,7 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
     Parameters
     ----------
     manifest_path
-        From `lib.chips.dataset.build_chips`; written again only where something changes.
+        From `lib.chips.dataset.build_chips`: manifest.csv, or a draft beside which it is written, whole.
     table
         From `chip_table`.
     rules
@@ -172,9 +172,10 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
     ParameterError
         If a rule can't be read.
     InputError
-        If no OSM-labelled chip would be left to train on.
+        If no OSM-labelled chip would be left to train on, or the chips are no longer those of the table.
+    BusyError
+        If another process cuts chips there.
     """
-    manifest = load_manifest(manifest_path)
     train = table["split"] == "train"
     reasons = pd.Series("", index=table.index, dtype=object)
     report = []
@@ -186,11 +187,15 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
     if train.any() and not (reasons[train] == "").any():
         raise InputError(f"the rules {list(rules)} drop all {train.sum()} chips of OSM labels that train: loosen them")
     table = table.assign(dropped=reasons)
-    write_whole(Path(manifest_path).with_name(TABLE_NAME), table.round(4).to_csv(index=False))
-    of_chip = table.set_index("chip")["dropped"]
-    dropped = manifest["chip"].map(of_chip).where(manifest["label"] == "osm", "").fillna("")
-    if (dropped != manifest["dropped"]).any():
-        write_manifest(manifest.assign(dropped=dropped), manifest_path)
+    of_chip, final = table.set_index("chip")["dropped"], Path(manifest_path).with_name("manifest.csv")
+    with locked(final):
+        manifest = load_manifest(manifest_path)
+        noisy = manifest["label"] == "osm"
+        if set(manifest.loc[noisy, "chip"]) != set(of_chip.index):
+            raise InputError(f"{manifest_path} lists other chips than when they were judged: run the notebook again.")
+        write_whole(final.with_name(TABLE_NAME), table.round(4).to_csv(index=False))
+        dropped = manifest["chip"].map(of_chip).where(noisy, "").fillna("")
+        write_manifest(manifest.assign(dropped=dropped), final)
     return pd.DataFrame(report, columns=["rule", "met", "dropped"])
 
 

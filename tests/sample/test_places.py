@@ -31,7 +31,7 @@ def test_sample_is_written_whole_once(tmp_path, small_places):
     stages = []
     record = make_sample(tmp_path / "demo", seed=0, progress=stages.append)
     files = sorted(str(path.relative_to(record.parent)) for path in record.parent.rglob("*") if path.is_file())
-    expected = [f"images/{n}.tif" for n in PLACES] + ["sample.json"]
+    expected = [f"images/{n}.tif" for n in PLACES] + ["sample.json", "sample.json.lock"]
     expected += [f"vectors/{n}_{kind}.gpkg" for n in PLACES for kind in ("osm", "truth")]
     assert files == sorted(expected) and stages
     settings_ = json.loads(record.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ def test_sample_is_written_whole_once(tmp_path, small_places):
     assert not stages and before == {path: path.stat().st_mtime_ns for path in record.parent.rglob("*")}
 
     again = make_sample(tmp_path / "again", seed=0)
-    for file in files:
+    for file in set(files) - {"sample.json.lock"}:
         assert (again.parent / file).read_bytes() == (record.parent / file).read_bytes(), file
 
 
@@ -65,6 +65,12 @@ def test_broken_run_leaves_no_sample(tmp_path, small_places, monkeypatch):
         make_sample(tmp_path, seed=1)
     assert not record.exists()
     assert not [path for path in tmp_path.rglob(".*")], "no temporary file stays"
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", "", "{", '{"version": 0}'])
+def test_a_record_that_is_none_is_no_sample(tmp_path, content):
+    (tmp_path / "sample.json").write_text(content)
+    assert not places.is_complete(tmp_path / "sample.json", {"version": places.VERSION})
 
 
 def _full_disk(*_):
