@@ -64,7 +64,16 @@ parameters = check_notebook("01_rasterize_osm", globals())
 import pandas as pd
 from IPython.display import display
 
-from lib.chips import ChipOptions, build_chips, find_scenes, load_manifest, read_image, read_mask, read_vectors
+from lib.chips import (
+    ChipOptions,
+    build_chips,
+    find_scenes,
+    load_manifest,
+    read_image,
+    read_mask,
+    read_vectors,
+    vectors_table,
+)
 from lib.networks import load_model
 from lib.osm import check_classes, lane_profile
 from lib.paths import ROOT, resolve
@@ -92,12 +101,13 @@ pd.DataFrame(
 # %% [markdown]
 # ## The vectors
 # One query, or one pass over a file, serves all scenes. An area without roads gives an empty mask; a source that can't
-# be read stops the run.
+# be read, or of which nothing is drawn although it lies under the images, stops the run. Each layer of a file is named
+# with what it was taken for and what was left out: a stale one shows here.
 
 # %%
-layers = read_vectors(scenes, task)
+layers = read_vectors(scenes, task, skipped)
 found = [(name, len(getattr(layer, task)), layer.date or "not stated") for name, layer in layers.items()]
-pd.DataFrame(found, columns=["source", task, "OSM as of"])
+vectors_table(layers)
 
 # %% [markdown]
 # ## How wide is a road?

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "cut": ["ChipOptions"],
         "dataset": ["build_chips"],
+        "emptiness": ["vectors_table"],
         "imagery": ["read_scene"],
         "manifest": ["load_manifest", "read_image", "read_mask", "select", "write_manifest"],
         "sources": ["Scene", "find_scenes", "read_vectors"],

@@ -15,7 +15,7 @@ from lib.chips.manifest import MOST_WEIGHT, PATHS, WEIGHT_ONE, write_png
 from lib.chips.mask_images import mask_reader
 from lib.chips.sources import Scene
 from lib.errors import InputError, ParameterError
-from lib.grid import MASK_IGNORE
+from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.masks.rasterize import (
     RoadIndex,
     Window,
@@ -175,6 +175,7 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         mask = draw[label](chip.window)
         mask[~valid] = MASK_IGNORE
         rows.append(shared | {"label": label, "mask": f"masks_{label}/{file}"})
+        rows[-1]["foreground"] = int(np.count_nonzero(mask == MASK_FOREGROUND))  # for `lib.chips.emptiness`
         write_png(block.out_dir / rows[-1]["mask"], mask)
         if label == "osm" and WEIGHTS in draw:
             rows[-1]["weight"] = f"{WEIGHTS}/{file}"

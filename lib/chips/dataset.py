@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 
 from lib.chips.cut import Block, Chip, ChipOptions, cut_block, read_record
+from lib.chips.emptiness import check_drawn
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import PATHS, write_manifest
 from lib.chips.sources import REACH_M, Scene, chosen_area, usable
@@ -73,7 +74,7 @@ def build_chips(
     ------
     InputError
         If a scene or one of its masks can't be read, the scenes of one source don't share one CRS, two scenes have
-        one name, or no chip is left.
+        one name, no chip is left, or all masks of a source are empty without a reason (`lib.chips.emptiness`).
     BusyError
         If another process cuts chips into `out_dir`.
     DiskFullError
@@ -122,7 +123,16 @@ def _build(
         before, done = done, done + len(block.chips)
         if 10 * done // total > 10 * before // total:
             print(f"{done} of {total} chips cut", flush=True)
-    return _list_all([c for scene, chips in plan if str(scene.path) not in bad for c in chips], rows, manifest, bad)
+    masks = [
+        (scene, row["label"], chip.window, row["foreground"])
+        for scene, chips in plan
+        for chip in chips
+        for row in rows.get(chip.name, ())
+        if "foreground" in row  # chips of an earlier version do not say
+    ]
+    check_drawn(masks, layers, options.task, shifts_m, skipped)
+    good = {scene.name for scene in usable(scenes, bad)}
+    return _list_all([c for scene, chips in plan if scene.name in good for c in chips], rows, manifest, bad)
 
 
 def chip_windows(grid: Grid, chip_px: int, area: shapely.Geometry | None = None) -> list[Window]:

@@ -19,6 +19,8 @@ overpass
     source is "overpass".
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
+empty
+    true: that all masks of this source are empty is meant, and no error.
 
 Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask images in `lib.chips.mask_images`.
 """
@@ -35,10 +37,11 @@ from lib.chips.manifest import LABELS
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import Grid, read_grid
 from lib.masks.rasterize import Window
+from lib.osm.counts import is_unused
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
 from lib.osm.overpass import overpass_options
 
-SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", *LABELS}
+SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", "empty", *LABELS}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
@@ -130,6 +133,8 @@ def find_scenes(
         raise ParameterError(f"a source knows the keys {sorted(SOURCE_KEYS)}, got {unknown}")
     if "images" not in source or not set(source) & set(LABELS):
         raise ParameterError(f"a source needs `images` and `osm` or `clean` or both, got {source}")
+    if not isinstance(source.get("empty", False), bool):
+        raise ParameterError(f"`empty` of a source is true or false, got {source['empty']!r}")
     paths = sorted(p for p in data_dir.glob(source["images"]) if not p.name.startswith("."))  # parts, macOS's "._"
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
@@ -205,6 +210,14 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
             layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
             found = len(getattr(layers[name], task))
             print(f"read {found} {task} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
+            print(*(f"  {count}\n" for count in layers[name].counts), sep="", end="", flush=True)
+            if is_unused(layers[name].counts) and not any(scene.source.get("empty") for scene in own):
+                raise InputError(
+                    f"{path}: its rows lie under the images, but none says that it is a road or a building. Expected "
+                    "the tags `highway` or `building` (as columns, in `other_tags` or `tags`), Geofabrik's or "
+                    "Overture's columns, or lines and polygons without any tags. If no road and no building is meant, "
+                    "give the source `empty: true`."
+                )
             for scene in own:
                 with or_skip(skipped, scene.path):
                     bounds = area_of_interest(scene.grid).bounds

@@ -57,6 +57,11 @@ UNPAVED = frozenset({
 })
 # fmt: on
 
+# wiki Key:oneway; "t" and "f" are the two directions of Geofabrik's shapefiles, "b" is both
+ONEWAY = ("yes", "true", "1", "-1", "reverse", "t", "f")
+BOTH_WAYS = ("no", "false", "0", "b")
+ROUNDABOUTS = ("roundabout", "circular")
+
 
 @dataclass(frozen=True)
 class LaneProfile:
@@ -203,10 +208,12 @@ def road_widths_m(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> pd.Seri
     table = lane_width_m if isinstance(lane_width_m, Mapping) else {"default": lane_width_m}
     widths = lanes * _lookup(highway, table, table.get("default", METRIC_LANE_WIDTH_M["default"]))
     # wiki Key:service: driveways and aisles have no marked lanes, their kind tells more than their class
-    by_service = _lookup(tag_words(roads, "service"), profile.service_width_m, np.nan)
+    service = tag_words(roads, "service", lambda kind: METRIC_SERVICE_WIDTH_M.get(kind, math.inf))
+    by_service = _lookup(service, profile.service_width_m, np.nan)
     widths = np.where(~from_tag & (highway == "service") & np.isfinite(by_service), by_service, widths)
     # wiki Key:surface: an unpaved road has no verge of asphalt and rarely two full lanes; tracks count it in
-    unpaved = np.isin(tag_words(roads, "surface"), list(UNPAVED)) & (highway != "track")
+    unpaved = np.isin(tag_words(roads, "surface", lambda kind: kind not in UNPAVED), list(UNPAVED))
+    unpaved &= highway != "track"
     widths = np.where(unpaved & ~from_tag, widths * profile.unpaved_share, widths)
     if profile.use_width_tag:
         for key in ("est_width", "width", "width:carriageway"):  # the later wins
@@ -246,7 +253,7 @@ def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
         return drawn
     # wiki Key:tunnel, Key:covered: any value but "no" roofs the road over; Key:layer: what passes below ground has
     # one below 0, and a bridge is never hidden by its own
-    below = (tag_numbers(roads, "layer") < 0) & ~is_not_no(roads, "bridge")
+    below = (tag_numbers(roads, "layer") < 0) & ~is_not_no(roads, "bridge", any)
     return drawn & ~(is_not_no(roads, "tunnel") | is_not_no(roads, "covered") | below)
 
 
@@ -279,17 +286,26 @@ def _is_oneway(roads: pd.DataFrame, highway: np.ndarray) -> np.ndarray:
 
     Wiki Key:oneway: yes, 1, true, -1, reverse; implied by motorways and roundabouts unless "no".
     """
-    oneway = tag_words(roads, "oneway")
-    # "f" and "t" are the directions of Geofabrik's shapefiles
-    said = np.isin(oneway, ["yes", "true", "1", "-1", "reverse", "f", "t"])
-    implied = (highway == "motorway") | np.isin(tag_words(roads, "junction"), ["roundabout", "circular"])
-    return said | implied & ~np.isin(oneway, ["no", "false", "0", "b"])
+    oneway = tag_words(roads, "oneway", lambda word: word not in ONEWAY)
+    rounds = tag_words(roads, "junction", lambda word: word not in ROUNDABOUTS)
+    implied = (highway == "motorway") | np.isin(rounds, ROUNDABOUTS)
+    return np.isin(oneway, ONEWAY) | implied & ~np.isin(oneway, BOTH_WAYS)
 
 
 def highway_classes(roads: pd.DataFrame) -> np.ndarray:
-    """Highway class; a line of which nobody says what it is counts as "road" (wiki Tag:highway=road)."""
-    highway = tag_words(roads, "highway")
+    """
+    Highway class, of several the widest; a line of which nobody says what it is counts as "road".
+
+    Wiki Tag:highway=road. Which class is wide is METRIC's judgement, and the same in every profile.
+    """
+    highway = tag_words(roads, "highway", _class_width_m)
     return np.where(highway == "", "road", highway)
+
+
+def _class_width_m(highway: str) -> float:
+    """Width of a class in METRIC, metres; less than any where no road is drawn."""
+    lanes = METRIC_LANES.get(highway, -1.0 if highway in NOT_ROADS else 0.0)
+    return lanes * METRIC_LANE_WIDTH_M.get(highway, METRIC_LANE_WIDTH_M["default"])
 
 
 def _lookup(keys: np.ndarray, table: Mapping[str, float], default: float) -> np.ndarray:

@@ -12,17 +12,13 @@ import shapely
 
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, Grid, read_grid
+from lib.osm.counts import LayerCount
 from lib.osm.extracts import OSM_SUFFIXES, read_extract
-from lib.osm.files import LAYER_KEYS, POLYGON_SUFFIXES, read_vector_file, split_layers
+from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file
+from lib.osm.makers import BUILDING_TAGS, LAYER_KEYS, OSM, ROAD_TAGS, as_osm, split_layers
 from lib.osm.overpass import OverpassOptions, download_features
 from lib.osm.tags import is_tagged
 
-# tags that decide how wide a road is drawn, or whether it is drawn at all; see lib.osm.lanes
-ROAD_TAGS = (
-    *("highway", "service", "lanes", "lanes:forward", "lanes:backward", "lanes:both_ways", "oneway", "junction"),
-    *("width", "width:carriageway", "est_width", "tunnel", "covered", "bridge", "layer", "area", "surface", "name"),
-)
-BUILDING_TAGS = ("building", "building:levels", "layer", "location", "name")
 LAYER_TAGS = {"roads": ROAD_TAGS, "buildings": BUILDING_TAGS}
 LAYERS = tuple(LAYER_TAGS)
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
@@ -47,6 +43,8 @@ class OsmLayers:
     extent
         (left, bottom, right, top) in degrees of all that the source holds, also outside the area; None where it
         holds nothing, or does not say.
+    counts
+        What each layer of the source gave in the area, and what was left out.
     """
 
     roads: gpd.GeoDataFrame
@@ -54,6 +52,7 @@ class OsmLayers:
     date: str | None
     source: str
     extent: tuple[float, ...] | None = None
+    counts: tuple[LayerCount, ...] = ()
 
 
 def read_osm(
@@ -68,8 +67,8 @@ def read_osm(
     Parameters
     ----------
     source
-        An OSM file (.osm.pbf, .osm, .osm.bz2), a vector file (GeoPackage, GeoParquet, GeoJSON, Shapefile),
-        or "overpass" for the Overpass API.
+        An OSM file (.osm.pbf, .osm, .osm.bz2), a vector file (GeoPackage, GeoParquet, GeoJSON, Shapefile, ...; a
+        folder or zip of shapefiles), or "overpass" for the Overpass API.
     area
         Anything that `area_of_interest` understands; None keeps all (not for Overpass).
     layers
@@ -94,13 +93,15 @@ def read_osm(
             raise ParameterError("Overpass needs an area: a box, a polygon, or a folder of images.")
         overpass = overpass or OverpassOptions()
         features, date = download_features(polygon, tuple(LAYER_KEYS[layer] for layer in layers), overpass)
-        found, name = split_layers(features), overpass.url
-    elif not path.is_file():
+        found, name = split_layers(as_osm(features)[0]), overpass.url
+        counts = (_count("answer", found, len(features)),)
+    elif not path.exists():
         raise InputError(f"{path}: no such file with OSM data.")
     elif path.name.lower().endswith(OSM_SUFFIXES):
         found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
+        counts = (_count("extract", found, sum(map(len, found.values()))),)
     else:
-        found, extent = read_vector_file(path, polygon)
+        found, extent, counts = read_vector_file(path, polygon)
     empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
     roads, buildings = (_tidy(found[key] if key in layers else empty, tags) for key, tags in LAYER_TAGS.items())
     if polygon is not None and roads.empty and buildings.empty:
@@ -108,7 +109,7 @@ def read_osm(
     # crossing rings are common in footprints drawn by hand
     invalid = ~buildings.is_valid
     buildings.loc[invalid, "geometry"] = buildings.geometry[invalid].make_valid()
-    return OsmLayers(roads, buildings, date, name, extent)
+    return OsmLayers(roads, buildings, date, name, extent, counts)
 
 
 def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
@@ -137,10 +138,7 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
     elif isinstance(area, str | Path):
         path = Path(area)
         if path.suffix.lower() in POLYGON_SUFFIXES:
-            polygons = read_vector_file(path, None)[0]["buildings"]
-            if polygons.empty:
-                raise InputError(f"{path}: expected the polygons of an area of interest, and found none.")
-            return area_of_interest(polygons, margin_m)
+            return area_of_interest(read_polygons(path), margin_m)
         images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not images:
             raise InputError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)}).")
@@ -199,6 +197,11 @@ def require_overlap(
 def _box_text(bounds: tuple[float, ...]) -> str:
     left, bottom, right, top = bounds
     return f"{left:.4f} to {right:.4f} E, {bottom:.4f} to {top:.4f} N"
+
+
+def _count(layer: str, found: dict[str, gpd.GeoDataFrame], rows: int) -> LayerCount:
+    """The count of a source that is one table, of which only roads and buildings were asked for."""
+    return LayerCount(layer, OSM, rows, *(len(found.get(key, ())) for key in LAYERS))
 
 
 def _tidy(frame: gpd.GeoDataFrame, tags: tuple[str, ...]) -> gpd.GeoDataFrame:

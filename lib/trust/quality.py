@@ -4,6 +4,7 @@ How far each pseudo-label can be trusted: a table of the OSM-labelled chips, and
 ===============  ====================================================================================
 chip, scene      as in the manifest
 split            as in the manifest; only chips that train can be dropped
+vectors          roads or buildings of the map that touch the chip, drawn or not; not known of mask images
 road_m           metres of OSM road drawn on the chip; not known of buildings and of mask images
 foreground       share of the chip's known pixels that are road or building in its OSM mask
 ignored          share of its pixels that are neither: no data, or within the ignore band
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.chips.emptiness import touching
 from lib.chips.manifest import LABELS, load_manifest, read_image, read_mask, windows_of, write_manifest
 from lib.chips.sources import Scene
 from lib.errors import InputError, ParameterError
@@ -44,7 +46,10 @@ from lib.scores.evaluate import to_mask
 from lib.scores.metrics import PixelScores, pixel_scores
 from lib.trust.alignment import certain, check_gsd, with_vectors
 
-MEASURES = ("road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean", "iou_predicted")
+MEASURES = (
+    *("vectors", "road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean"),
+    "iou_predicted",
+)
 TABLE_NAME = "quality.csv"  # beside the manifest
 DAYS_A_YEAR = 365.25
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
@@ -82,9 +87,11 @@ def chip_table(
         own = chips[chips["scene"] == scene.name]
         layer = layers[scene.label_sources["osm"]]
         table.loc[own.index, "osm_age_years"] = age_years(layer.date)
-        if task == "roads" and len(own):
-            roads = shift(layer.roads, *shifts_m.get(scene.name, (0.0, 0.0)))
-            table.loc[own.index, "road_m"] = _road_m(own, scene, roads, profile)
+        if len(own):
+            vectors = shift(getattr(layer, task), *shifts_m.get(scene.name, (0.0, 0.0)))
+            table.loc[own.index, "vectors"] = touching(vectors, scene, windows_of(own, scene.grid))
+            if task == "roads":
+                table.loc[own.index, "road_m"] = _road_m(own, scene, vectors, profile)
     # the certain offset of each scene, or else the first
     known = pd.concat([certain(offsets), offsets.drop_duplicates("scene").set_index("scene")])
     known = known[~known.index.duplicated()]

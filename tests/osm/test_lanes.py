@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +107,7 @@ def test_a_line_of_unknown_class_is_a_road():
 
 def test_lists_of_merged_ways_are_read():
     frame = pd.DataFrame({"highway": [["residential", "service"], "residential"], "lanes": [["2", "3"], "2"]})
-    assert road_lanes(frame).tolist() == [2.5, 2.0]
+    assert road_lanes(frame).tolist() == [3.0, 2.0]
 
 
 def test_the_frame_and_its_index_stay():
@@ -167,3 +169,44 @@ def test_weights_by_class():
     weights = road_weights(frame, {"track": 0.5, "default": 2.0})
     assert weights[frame["highway"] == "track"].tolist() == [0.5]
     assert (weights[frame["highway"] != "track"] == 2.0).all()
+
+
+@pytest.mark.parametrize("make", [list, tuple, set, np.array, str, lambda items: json.dumps(list(items)), ";".join])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_merged_street_has_one_width_by_all_routes(make, turn):
+    def of(*items):
+        return make(items[::turn])
+
+    assert width_m(highway=of("residential", "service")) == 6.5
+    assert width_m(highway=of("footway", "track")) == 2.75
+    assert width_m(highway="residential", lanes=of("4", "2")) == 13.0
+    assert width_m(highway="residential", width=of("5", "9")) == 9.0
+    assert width_m(highway="residential", oneway=of("yes", "no")) == 6.5
+    assert width_m(highway="residential", surface=of("gravel", "asphalt")) == 6.5
+    assert width_m(highway="service", service=of("driveway", "parking_aisle")) == 5.0
+    assert width_m(highway="residential", tunnel=of("yes", "no")) == 6.5
+    assert width_m(highway="residential", tunnel=of("yes", "culvert")) == 0
+    assert width_m(highway="residential", layer=of("-1", "-2")) == 0
+    assert width_m(highway="residential", junction=of("roundabout", "filter")) == 6.5
+
+
+ONE_WAY = ["yes", "Yes ", "true", True, 1, 1.0, "1", "1.0", "-1", -1, -1.0, "reverse", "T", "F", [True, True], "[True]"]
+TWO_WAY = ["no", "false", False, 0, 0.0, "0", "B", None, np.nan, "reversible", [True, False], "[True, False]"]
+
+
+@pytest.mark.parametrize("oneway", [*ONE_WAY, *TWO_WAY])
+def test_oneway_in_all_spellings(oneway):
+    expected = 1.25 * 3.25 if any(oneway is value for value in ONE_WAY) else 6.5
+    assert width_m(highway="residential", oneway=oneway) == expected
+    assert width_m(highway="motorway", oneway=oneway) == 7.5
+
+
+@pytest.mark.parametrize("no", ["no", "F", "False", False, 0, 0.0, "0"])
+def test_what_says_no_hides_nothing(no):
+    assert width_m(highway="primary", tunnel=no, covered=no, bridge=no) == 7.0
+    assert width_m(highway="primary", layer="-1", bridge=no) == 0
+
+
+def test_a_oneway_column_of_floats_as_files_give_nullable_booleans():
+    frame = pd.DataFrame({"highway": ["residential"] * 3, "oneway": [1.0, 0.0, np.nan]})
+    assert road_lanes(frame).tolist() == [1.25, 2.0, 2.0]

@@ -1,0 +1,119 @@
+"""
+A guard against silence: masks that are empty although there were roads or buildings to draw.
+
+A place really without them has empty masks, and that is said. Where vectors lie under the chips of a source and
+nothing of them is drawn, or all of its mask images are background, it is an error, unless its source says
+`empty: true`.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import geopandas as gpd
+import pandas as pd
+import shapely
+
+from lib.chips.sources import Scene, source_name
+from lib.errors import InputError, or_skip
+from lib.grid import LONLAT
+from lib.masks.offset import shift
+from lib.masks.rasterize import Window
+from lib.osm.files import near_windows
+from lib.osm.layers import OsmLayers
+
+NAMED = 5  # scenes that a message lists
+
+
+def vectors_table(layers: Mapping[str, OsmLayers]) -> pd.DataFrame:
+    """One row a layer of each vector source: as what it was read, what it gave, and what was left out."""
+    columns = ["source", "layer", "read as", "rows", "roads", "buildings", "left out", "OSM as of"]
+    rows = [
+        (name, c.layer, c.maker, c.rows, c.roads, c.buildings, c.broken, osm.date or "not stated")
+        for name, osm in layers.items()
+        for c in osm.counts
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def touching(vectors: gpd.GeoDataFrame, scene: Scene, windows: list[Window]) -> list[int]:
+    """How many of the vectors, in any CRS, touch each window of a scene, drawn or not."""
+    near = near_windows(vectors, scene.grid, windows, 0.0).to_crs(LONLAT)
+    outlines = [shapely.from_wkt(scene.grid.window(*window).footprint_wkt()) for window in windows]
+    chip, _ = near.sindex.query(outlines, predicate="intersects")
+    return pd.Series(chip).value_counts().reindex(range(len(windows)), fill_value=0).tolist()
+
+
+def check_drawn(
+    masks: Iterable[tuple[Scene, str, Window, int]],
+    layers: Mapping[str, OsmLayers],
+    task: str,
+    shifts_m: Mapping[str, tuple[float, float]],
+    skipped: dict[str, str] | None = None,
+) -> None:
+    """
+    Say which scenes' masks are empty, and refuse a source of which all are without a reason.
+
+    Parameters
+    ----------
+    masks
+        Scene, label source, window, and pixels of foreground of each mask that was cut.
+    layers, task, shifts_m, skipped
+        As in `lib.chips.dataset.build_chips`.
+
+    Raises
+    ------
+    InputError
+        Names the file, what lies under its chips, and what to do; `skipped` may hold it.
+    """
+    of_source: dict[tuple[int, str], dict[str, list[tuple[Scene, Window, int]]]] = {}
+    for scene, label, window, foreground in masks:
+        scenes = of_source.setdefault((id(scene.source), label), {})
+        scenes.setdefault(scene.name, []).append((scene, window, foreground))
+    for (_, label), scenes in of_source.items():
+        empty = [own for own in scenes.values() if not sum(foreground for _, _, foreground in own)]
+        under = {
+            own[0][0].name: _under(own[0][0], label, [w for _, w, _ in own], layers, task, shifts_m) for own in empty
+        }
+        first = next(iter(scenes.values()))[0][0]
+        file = first.data_dir / source_name(first, label)
+        if empty:
+            with or_skip(skipped, file):
+                _judge(first, label, under, all_empty=len(empty) == len(scenes), task=task)
+
+
+def _judge(first: Scene, label: str, under: Mapping[str, int | None], all_empty: bool, task: str) -> None:
+    """Print what is empty, or raise; `under` says how many vectors lie under each scene whose masks are empty."""
+    file = first.source[label]
+    silent = [name for name, count in under.items() if count]
+    from_vectors = None not in under.values()
+    if all_empty and not first.source.get("empty") and (silent or not from_vectors):
+        because = (
+            f"{sum(filter(None, under.values()))} {task} lie under the chips and none is drawn: their classes, tunnels "
+            "or widths leave nothing (see `classes` and `profile`)"
+            if from_vectors
+            else "the images of its masks hold nothing but background, so look at their values"
+        )
+        raise InputError(
+            f"{first.data_dir / source_name(first, label)}: every mask of `{label}: {file}` is empty: {because}. "
+            "If that is meant, give the source `empty: true`."
+        )
+    names = ", ".join(list(under)[:NAMED]) + ", ..." * (len(under) > NAMED)
+    print(f"no {task} drawn from {file} on {len(under)} scenes: {names}", flush=True)
+    if silent and from_vectors:
+        print(f"  though {task} lie under {len(silent)} of them: {', '.join(silent[:NAMED])}", flush=True)
+
+
+def _under(
+    scene: Scene,
+    label: str,
+    windows: list[Window],
+    layers: Mapping[str, OsmLayers],
+    task: str,
+    shifts_m: Mapping[str, tuple[float, float]],
+) -> int | None:
+    """How many vectors touch the chips of a scene; None where its masks are images."""
+    name = source_name(scene, label)
+    if name not in layers:
+        return None
+    vectors = getattr(layers[name], task)
+    vectors = shift(vectors, *shifts_m.get(scene.name, (0.0, 0.0))) if label == "osm" else vectors
+    return sum(touching(vectors, scene, windows))

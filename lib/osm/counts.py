@@ -1,0 +1,52 @@
+"""What was read of each layer of a source, and what was left out: so that nothing vanishes in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LISTED = 5  # broken rows that are named; the others are counted
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """
+    What a layer gave in the area.
+
+    Parameters
+    ----------
+    layer
+        Its name in the file.
+    maker
+        As what it was read: "tags of OSM", "Geofabrik's classes", ...
+    rows
+        Rows in the area, the broken ones included.
+    roads, buildings
+        How many were taken for one; the rest is neither.
+    broken
+        Rows whose geometry is missing, can't be read, or covers nothing (a ring of two points, a way without nodes).
+    broken_rows
+        Names of the first of them.
+    """
+
+    layer: str
+    maker: str
+    rows: int
+    roads: int
+    buildings: int
+    broken: int = 0
+    broken_rows: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.roads} roads"] * bool(self.roads) + [f"{self.buildings} buildings"] * bool(self.buildings)
+        used = " and ".join(parts) or "nothing used"
+        left_out = ""
+        if self.broken:
+            more = ", ..." if self.broken > len(self.broken_rows) else ""
+            left_out = f", {self.broken} left out without a whole geometry ({', '.join(self.broken_rows)}{more})"
+        return f"{self.layer} ({self.maker}): {used} of {self.rows} rows{left_out}"
+
+
+def is_unused(counts: Sequence[LayerCount]) -> bool:
+    """Whether a source has rows in the area, of which none is a road or a building."""
+    return any(count.rows for count in counts) and not any(count.roads + count.buildings for count in counts)
