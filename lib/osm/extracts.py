@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,17 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.errors import InputError
+from lib.errors import PPLinkNetWarning, reading
 from lib.grid import LONLAT
+from lib.osm.areas import is_area_highway
+from lib.osm.dialects import has_nodes, original_id, plain_file
 from lib.osm.files import LAYER_KEYS, extent_of, joined
+from lib.osm.tags import means_no
 
-OSM_SUFFIXES = (".osm", ".pbf", ".osm.bz2", ".osm.gz", ".o5m")
+# of a multipolygon with no others its outer ways say what it is (the way of before 2017)
+TAGS_OF_NOTHING = frozenset({"type", "source", "note", "fixme", "created_by", "comment"})
+MULTIPOLYGONS = (("type", "multipolygon"), ("type", "boundary"))
+EXPECTED = "an OSM file (.osm.pbf, .osm)"
 OBJECTS_A_BATCH = 50_000  # held as text before they become geometries and are cut to the area
 
 
@@ -35,11 +43,13 @@ class _Batches:
             self.flush()
 
     def flush(self) -> None:
+        if not self.rows and self.frames:
+            return
         frame = pd.DataFrame(self.rows, columns=["osm_id", "geometry", *self.tags])
-        geometry = shapely.from_wkb(frame["geometry"].to_numpy())
+        geometry = shapely.from_wkb(frame["geometry"].to_numpy(dtype=object))
         keep = slice(None) if self.polygon is None else shapely.intersects(self.polygon, geometry)
         self.frames.append(gpd.GeoDataFrame(frame, geometry=geometry, crs=LONLAT)[keep])
-        self.extents.append(shapely.total_bounds(geometry))
+        self.extents.append(shapely.total_bounds(geometry) if len(geometry) else np.full(4, np.nan))
         self.rows = []
 
 
@@ -49,13 +59,14 @@ def read_extract(
     """
     Roads and buildings of an OSM file that touch the area.
 
-    Multipolygon relations are assembled with their holes; of ways whose nodes the extract has cut off, the part
-    inside is kept.
+    Multipolygon relations are assembled with their holes, also where their outer ways carry the tags; of ways whose
+    nodes the extract has cut off, the part inside is kept, and a warning counts them. A closed road is a line unless
+    `lib.osm.areas` calls it an area. Relations that are routes are no roads.
 
     Parameters
     ----------
     path
-        The file.
+        The file; `lib.osm.dialects` says how editors and servers may have written it.
     polygon
         Area in longitude, latitude; None for all.
     layer_tags
@@ -73,76 +84,174 @@ def read_extract(
     Raises
     ------
     InputError
-        Names the file if it is damaged or cut short.
+        Names the file if it is damaged or cut short, or holds changes instead of a map.
     """
-    import osmium
-
     if polygon is not None:
         shapely.prepare(polygon)
-    batches = {layer: _Batches(tags, polygon) for layer, tags in layer_tags.items()}
-    keys = [LAYER_KEYS[layer] for layer in layer_tags]
-    factory = osmium.geom.WKBFactory()
-    newest = None
-    try:
-        objects = (
-            osmium.FileProcessor(str(path))
-            .with_areas(osmium.filter.KeyFilter(*keys))
-            .with_filter(osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.AREA))
-            .with_filter(osmium.filter.KeyFilter(*keys))
-        )
-        date = objects.header.get("osmosis_replication_timestamp") or None
-        for item in objects:
-            layer = _layer_of(item)
-            if layer in batches:
-                batches[layer].add(_rows(item, layer, layer_tags[layer], factory))
-                newest = max(newest, item.timestamp) if newest else item.timestamp
-    except RuntimeError as error:
-        raise InputError(f"{path}: expected an OSM file, but it is damaged or cut short: {error}") from error
+    is_mixed = has_new_ids = False
+    while True:
+        stream = _Stream(path, layer_tags)
+        batches = {layer: _Batches(tags, polygon) for layer, tags in layer_tags.items()}
+        for layer, rows in stream.rows(is_mixed, has_new_ids):
+            batches[layer].add(rows)
+        if is_mixed or not (stream.is_mixed or stream.missing):
+            break
+        with reading(path, EXPECTED):
+            has_new_ids = any(ref < 0 for ref in stream.missing)
+            is_mixed = stream.is_mixed or has_new_ids or has_nodes(path, stream.missing)
+        if not is_mixed:
+            break
     for batch in batches.values():
         batch.flush()
+    if stream.in_part or stream.not_at_all:
+        warnings.warn(
+            f"{path}: of {stream.in_part + stream.not_at_all} ways and areas nodes are missing, or rings do not close: "
+            f"{stream.in_part} are drawn in part, {stream.not_at_all} not at all.",
+            PPLinkNetWarning,
+            stacklevel=2,
+        )
     extent = extent_of([extent for batch in batches.values() for extent in batch.extents])
-    if date is None and newest is not None and newest.year > 1970:  # files without times say 1970
-        date = newest.isoformat().replace("+00:00", "Z")
-    return {layer: joined(batch.frames) for layer, batch in batches.items()}, extent, date
+    return {layer: joined(batch.frames) for layer, batch in batches.items()}, extent, stream.date
+
+
+class _Stream:
+    """One reading of a file: what is drawn of it, object by object, and what was found out on the way."""
+
+    def __init__(self, path: Path, layer_tags: dict[str, tuple[str, ...]]) -> None:
+        import osmium
+
+        self.path, self.layer_tags = path, layer_tags
+        self.factory = osmium.geom.WKBFactory()
+        self.date: str | None = None
+        self.missing: set[int] = set()  # nodes that ways name and that did not come before them
+        self.is_mixed = False  # libosmium needs ways in the order of their ids, and says so
+        self.in_part = self.not_at_all = 0  # ways and areas that lack nodes, or whose rings do not close
+        self.relation_of: dict[int, int] = {}  # outer way -> multipolygon without tags of its own
+        self.outers: dict[int, tuple[str, dict[str, Any], list[bytes]]] = {}  # such ways: layer, row, geometries
+
+    def rows(self, is_mixed: bool, has_new_ids: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Layer and rows of each object; libosmium is touched in here only, so that what it raises names the file."""
+        import osmium
+
+        newest = None
+        with reading(self.path, EXPECTED), plain_file(self.path, is_mixed, has_new_ids) as (file, header):
+            self.date = header.get("osmosis_replication_timestamp") or None
+            features = [header.get(f"pbf_optional_feature_{number}") for number in range(8)]
+            objects = (
+                osmium.FileProcessor(file)
+                .with_areas(osmium.filter.TagFilter(*MULTIPOLYGONS), self)
+                .with_locations(None if "LocationsOnWays" in features else "flex_mem")
+                .with_filter(osmium.filter.EntityFilter(osmium.osm.WAY | osmium.osm.AREA))
+                .with_filter(osmium.filter.KeyFilter(*(LAYER_KEYS[layer] for layer in self.layer_tags)))
+            )
+            try:
+                for item in objects:
+                    layer = _layer_of(item)
+                    if layer in self.layer_tags:
+                        newest = max(newest, item.timestamp) if newest else item.timestamp
+                        if rows := self._rows(item, layer):
+                            yield layer, rows
+                    elif item.is_way():
+                        self._look_at(item)
+                yield from self._old_multipolygons(file, objects.node_location_storage)
+            except RuntimeError as error:
+                if is_mixed or "out of order" not in str(error):
+                    raise
+                self.is_mixed = True
+        if self.date is None and newest is not None and newest.year > 1970:  # files without times say 1970
+            self.date = newest.isoformat().replace("+00:00", "Z")
+
+    def relation(self, relation: Any) -> bool:
+        """Libosmium asks of each multipolygon whether it is to be left out; those without tags are remembered."""
+        tags = relation.tags
+        if any(LAYER_KEYS[layer] in tags for layer in self.layer_tags):
+            return False
+        if all(tag.k in TAGS_OF_NOTHING for tag in tags):
+            ways = (member.ref for member in relation.members if member.type == "w" and member.role in ("outer", ""))
+            self.relation_of.update(dict.fromkeys(ways, relation.id))
+        return True
+
+    def _old_multipolygons(self, file: Any, locations: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Multipolygons that have their tags from an outer way, which is then not drawn without its holes."""
+        import osmium
+
+        of_relation = {self.relation_of[way]: (layer, row) for way, (layer, row, _) in self.outers.items()}
+        done = set()
+        if of_relation:
+            areas = (
+                osmium.FileProcessor(file)
+                .with_areas(osmium.filter.IdFilter(of_relation))
+                .with_locations(locations)
+                .with_filter(osmium.filter.EntityFilter(osmium.osm.AREA))
+                .with_filter(osmium.filter.IdFilter(2 * number + 1 for number in of_relation))  # libosmium's ids
+            )
+            for item in areas:
+                layer, row = of_relation[item.orig_id()]
+                for wkb in self._parts(item):
+                    done.add(item.orig_id())
+                    osm_id = f"relation/{original_id(item.orig_id())}"
+                    yield layer, [{**row, "osm_id": osm_id, "geometry": wkb}]
+        for way, (layer, row, parts) in self.outers.items():
+            if self.relation_of[way] not in done:
+                yield layer, [{**row, "geometry": wkb} for wkb in parts]
+
+    def _look_at(self, way: Any) -> None:
+        """Note what a way lacks that may come again as an area, and what an outer way says of its multipolygon."""
+        if len(way.nodes) and not way.nodes[0].location.valid():
+            self.missing.add(way.nodes[0].ref)
+        if way.id in self.relation_of and not means_no(way.tags.get("building")) and "buildings" in self.layer_tags:
+            self.outers[way.id] = "buildings", self._row(way, "buildings"), []
+
+    def _rows(self, item: Any, layer: str) -> list[dict[str, Any]]:
+        """Rows of a way or an area to draw now: none of an outer way that waits for its multipolygon."""
+        row, parts = self._row(item, layer), self._parts(item)
+        if item.is_area() and item.from_way() and item.orig_id() in self.relation_of:
+            self.outers[item.orig_id()] = layer, row, parts
+            return []
+        return [{**row, "geometry": wkb} for wkb in parts]
+
+    def _row(self, item: Any, layer: str) -> dict[str, Any]:
+        """`osm_id` and tags of a way or an area."""
+        tags = {key: item.tags.get(key) for key in self.layer_tags[layer]}
+        if item.is_way():
+            return {"osm_id": f"way/{original_id(item.id)}", **tags}
+        if layer == "roads":
+            tags["area"] = "yes"
+        return {"osm_id": f"{'way' if item.from_way() else 'relation'}/{original_id(item.orig_id())}", **tags}
+
+    def _parts(self, item: Any) -> list[bytes]:
+        """Geometry (WKB) of a way or an area; more than one where an extract has cut nodes out of the middle."""
+        import osmium
+
+        try:
+            return [self.factory.create_multipolygon(item) if item.is_area() else self.factory.create_linestring(item)]
+        except (RuntimeError, osmium.InvalidLocationError):
+            # of an area whose rings do not close there is nothing that could be drawn
+            parts = [] if item.is_area() else self._whole_stretches(item)
+            self.in_part += bool(parts)
+            self.not_at_all += not parts
+            return parts
+
+    def _whole_stretches(self, way: Any) -> list[bytes]:
+        """Lines (WKB) through the runs of at least two distinct nodes of a way that all lie in the extract."""
+        runs: list[list[tuple[float, float]]] = [[]]
+        for node in way.nodes:
+            if not node.location.valid():
+                self.missing.add(node.ref)
+                runs.append([])
+            elif not runs[-1] or runs[-1][-1] != (node.lon, node.lat):
+                runs[-1].append((node.lon, node.lat))
+        return [shapely.to_wkb(shapely.LineString(run)) for run in runs if len(run) > 1]
 
 
 def _layer_of(item: Any) -> str | None:
     """Layer to which a way or an area belongs; None where it belongs to neither."""
     tags = item.tags
+    highway = tags.get("highway")
+    is_area = highway is not None and is_area_highway(highway, tags.get("area"))
     if item.is_way():
-        # closed ways with area=yes come again as areas
-        return "roads" if "highway" in tags and not (item.is_closed() and tags.get("area") == "yes") else None
-    if tags.get("building", "no") != "no":
+        # closed ways that are areas come again as such
+        return "roads" if highway is not None and not (is_area and item.is_closed()) else None
+    if not means_no(tags.get("building")):
         return "buildings"
-    # wiki Key:area: a closed highway is a line unless it says area=yes; a multipolygon relation is one anyway
-    return "roads" if "highway" in tags and (tags.get("area") == "yes" or not item.from_way()) else None
-
-
-def _rows(item: Any, layer: str, keys: tuple[str, ...], factory: Any) -> list[dict[str, Any]]:
-    """The row of a way or an area; more than one where an extract has cut nodes out of the middle of a way."""
-    import osmium
-
-    tags = {key: item.tags.get(key) for key in keys}
-    if item.is_area():
-        osm_id = f"{'way' if item.from_way() else 'relation'}/{item.orig_id()}"
-        if layer == "roads":
-            tags["area"] = "yes"
-    else:
-        osm_id = f"way/{item.id}"
-    try:
-        parts = [factory.create_multipolygon(item) if item.is_area() else factory.create_linestring(item)]
-    except (RuntimeError, osmium.InvalidLocationError):
-        # of an area whose rings do not close there is nothing that could be drawn
-        parts = [] if item.is_area() else _whole_stretches(item)
-    return [{"osm_id": osm_id, **tags, "geometry": wkb} for wkb in parts]
-
-
-def _whole_stretches(way: Any) -> list[bytes]:
-    """Lines (WKB) through the runs of at least two distinct nodes of a way that all lie in the extract."""
-    runs: list[list[tuple[float, float]]] = [[]]
-    for node in way.nodes:
-        if not node.location.valid():
-            runs.append([])
-        elif not runs[-1] or runs[-1][-1] != (node.lon, node.lat):
-            runs[-1].append((node.lon, node.lat))
-    return [shapely.to_wkb(shapely.LineString(run)) for run in runs if len(run) > 1]
+    return "roads" if is_area or highway is not None and not item.from_way() else None

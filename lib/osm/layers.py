@@ -13,7 +13,8 @@ import shapely
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, Grid, read_grid
 from lib.osm.counts import LayerCount
-from lib.osm.extracts import OSM_SUFFIXES, read_extract
+from lib.osm.dialects import CHANGE_SUFFIXES, OSM_SUFFIXES
+from lib.osm.extracts import read_extract
 from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file
 from lib.osm.makers import BUILDING_TAGS, LAYER_KEYS, OSM, ROAD_TAGS, as_osm, split_layers
 from lib.osm.overpass import OverpassOptions, download_features
@@ -97,7 +98,7 @@ def read_osm(
         counts = (_count("answer", found, len(features)),)
     elif not path.exists():
         raise InputError(f"{path}: no such file with OSM data.")
-    elif path.name.lower().endswith(OSM_SUFFIXES):
+    elif path.name.lower().endswith((*OSM_SUFFIXES, *CHANGE_SUFFIXES)):
         found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
         counts = (_count("extract", found, sum(map(len, found.values()))),)
     else:
