@@ -10,7 +10,7 @@ import torch
 from lib.chips.manifest import read_image, write_png
 from lib.errors import InputError, ParameterError
 from lib.networks.checkpoint import TrainedModel
-from lib.networks.devices import cpu_has_bf16
+from lib.networks.devices import autocast
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import is_written, write_whole
 
@@ -113,7 +113,7 @@ def _predict_window(model: TrainedModel, image: np.ndarray, tta: str, batch_size
     # a view: rows and columns change places or not, then some of the dimensions 2 (rows), 3 (columns) are mirrored
     turns = (False, True) if tta == "d4" else (False,)
     flips = ((), (2,), (3,), (2, 3)) if tta == "d4" else ((),)
-    with torch.inference_mode(), _autocast(device):
+    with torch.inference_mode(), autocast(device):
         for turned in turns:
             base = normalised.transpose(2, 3) if turned else normalised
             for first in range(0, len(flips), batch_size):
@@ -125,13 +125,6 @@ def _predict_window(model: TrainedModel, image: np.ndarray, tta: str, batch_size
                     probability += straight.transpose(2, 3) if turned else straight
     mean_probability = probability / (len(turns) * len(flips))
     return mean_probability[0, 0, :height, :width].cpu().numpy()
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where the device computes in it, half precision on older GPUs, float32 elsewhere."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and cpu_has_bf16())
 
 
 def predict_chips(

@@ -1,29 +1,33 @@
 """
 Checkpoints: one safetensors file that carries weights, and how to build, feed and trust them.
 
-The header's metadata holds, as JSON, all of `CheckpointInfo`. One file is whole or not there at all, and reading
-it runs nobody's code.
+The header's metadata holds, as JSON, all of `CheckpointInfo`. One file is whole or not there at all. Reading it runs
+nobody's code and believes nothing: every field is checked, and then the tensors' shapes, before a network is built.
 """
 
 import contextlib
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, InputError, ParameterError
+from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, checked, parsed
 from lib.networks.models import ModelConfig, build_model
+from lib.networks.skeleton import skeleton
+from lib.networks.tensors import bare_names, read_header, read_tensors
 from lib.paths import ROOT, write_whole
 
 FORMAT = "pp-linknet-1"  # the only key of the metadata: with more, their order in the file would be random
+BANDS = 3  # of the images that maps are made from: red, green, blue
 PACKAGES = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -87,29 +91,40 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, or of another project.
+        If the file is missing, damaged, or of another project, or a field of its header is not what it has to be.
     """
-    header = _header(Path(path))
+    header = _header(Path(path))[0]
     if FORMAT not in header:
         raise CheckpointError(
-            f"{path} is not a checkpoint of this project: expected {FORMAT!r} in its header, got {sorted(header)}."
+            f"{path} is not a checkpoint of this project: expected {FORMAT!r} in its header, got {sorted(header)[:8]}."
         )
-    values, known = json.loads(header[FORMAT]), {item.name for item in fields(CheckpointInfo)}
+    owner = f"The header of {path}"
+    values = checked(parsed(header[FORMAT], owner), INFO_FIELDS, {"model", "task", "mean", "std"}, owner)
+    if unknown := sorted(values["model"].keys() - MODEL_FIELDS.keys()):
+        raise CheckpointError(f"{owner}: model has {unknown[:5]}, which is not known here: update this project.")
+    model = ModelConfig(**checked(values["model"], MODEL_FIELDS, {"architecture", "encoder_name"}, f"{owner}: model"))
+    for name in ("mean", "std"):
+        if len(values[name]) != model.in_channels:
+            raise CheckpointError(
+                f"{owner}: {name} has {len(values[name])} numbers, expected one for each of {model.in_channels} bands."
+            )
+    return CheckpointInfo(**values | {"model": model, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+@contextlib.contextmanager
+def _of_a_checkpoint() -> Iterator[None]:
+    """What is wrong with a file is wrong with a checkpoint here."""
     try:
-        values |= {"model": ModelConfig(**values["model"]), "mean": tuple(values["mean"]), "std": tuple(values["std"])}
-        return CheckpointInfo(**{name: value for name, value in values.items() if name in known})
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"The header of {path} does not describe a network: {error}.") from error
+        yield
+    except InputError as error:
+        raise CheckpointError(f"{error}: copy or train it again.") from error
 
 
-def _header(path: Path) -> dict[str, str]:
+def _header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     if not path.is_file():
         raise CheckpointError(f"No checkpoint at {path}: train one first, or correct the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
+    with _of_a_checkpoint():
+        return read_header(path)
 
 
 def load_model(path: Path, device: str | torch.device = "cpu", task: str | None = None) -> TrainedModel:
@@ -128,7 +143,8 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another project or of another task.
+        If the file is missing, damaged, of another project or of another task, or its network takes other than three
+        bands or gives more than one class.
     """
     path = Path(path)
     info = read_info(path)
@@ -139,8 +155,16 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
 
 def trained_model(info: CheckpointInfo, weights: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Network that `info` describes, with the weights of a safetensors file; raises CheckpointError as `load_model`."""
-    network = build_model(replace(info.model, encoder_weights=None))
-    _load_state(network, weights)
+    model = info.model
+    if (model.in_channels, model.classes) != (BANDS, 1):
+        raise CheckpointError(
+            f"{weights} takes {model.in_channels} bands and gives {model.classes} classes; maps are made from {BANDS} "
+            "bands (red, green, blue) by a network of one class. Train one with in_channels=3 and classes=1, predict "
+            "with smp itself, or save the network again with the one class that is wanted in its last layer."
+        )
+    state = _fitting_state(weights, model)
+    network = build_model(replace(model, encoder_weights=None))
+    network.load_state_dict(state)
     return TrainedModel(network.to(device).eval(), info, file_digest(weights))
 
 
@@ -176,21 +200,29 @@ def load_weights(network: nn.Module, path: Path, model: ModelConfig, task: str) 
     if differing:
         listed = ", ".join(f"{name} is {old!r}, expected {new!r}" for name, (old, new) in differing.items())
         raise CheckpointError(f"{path} does not fit what is to be trained: {listed}. Change one or the other.")
-    _load_state(network, path)
+    network.load_state_dict(_fitting_state(path, info.model))
     return info
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a safetensors file is one that `save_checkpoint` wrote. Raises CheckpointError where it is damaged."""
-    return FORMAT in _header(Path(path))
+    return FORMAT in _header(Path(path))[0]
 
 
-def _load_state(network: nn.Module, path: Path) -> None:
-    """Copy the weights of a safetensors file into the network. Raises CheckpointError where they do not fit."""
+def _fitting_state(path: Path, model: ModelConfig) -> dict[str, Tensor]:
+    """
+    Tensors of a safetensors file under the names of a network, which is not built for it.
+
+    Raises CheckpointError where the model can't be built, or its tensors are others by name or shape.
+    """
+    names = bare_names(shapes := _header(path)[1])
     try:
-        network.load_state_dict(load_file(path))
-    except RuntimeError as error:
+        skeleton(model).load_state_dict({bare: torch.empty(shapes[n], device="meta") for n, bare in names.items()})
+    except (ParameterError, RuntimeError) as error:
         raise CheckpointError(f"The weights of {path} do not fit what it says of itself: {str(error)[:300]}") from error
+    with _of_a_checkpoint():
+        tensors = read_tensors(path)
+    return {bare: tensors[name] for name, bare in names.items()}
 
 
 def file_digest(path: Path) -> str:

@@ -18,14 +18,22 @@ def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
     """
     Precision by Lightning's name; "auto" is bfloat16 where the device computes in it faster than in float32.
 
-    On a CPU that takes AVX-512 with bf16, or AMX; on a GPU compute capability 8 or more. Elsewhere float32.
+    On a CPU that takes AVX-512 with bf16, or AMX; on a GPU that has it in hardware, NVIDIA's from compute capability 8.
+    Half precision on other GPUs, elsewhere float32.
     """
     if precision != "auto":
         return precision
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
-    on_cpu = accelerator != "auto" or not torch.backends.mps.is_available()
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
     return "bf16-mixed" if on_cpu and cpu_has_bf16() else "32-true"
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """What a network computes in on a device, as `precision_for` has it."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = dtypes.get(precision_for(accelerator=device.type))
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def cpu_has_bf16() -> bool:

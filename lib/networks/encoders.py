@@ -5,20 +5,30 @@ smp's own `output_stride` and timm's replace strides by dilation, and not in eve
 dilation comes, as in the paper.
 """
 
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
 import segmentation_models_pytorch as smp
+import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from timm.data import constants
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from lib.errors import DownloadError, InputError, ParameterError
+from lib.networks.tensors import bare_names, read_tensors
 
 DEEPEST_STRIDE = 32  # of an encoder as it comes
 PROBE_PX = 2 * DEEPEST_STRIDE  # side of the image that shows what an encoder does
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its bands
+ODD_SIZE_PX = (192, 256)  # a height and a width that together no encoder is made for
+IMAGENET = (constants.IMAGENET_DEFAULT_MEAN, constants.IMAGENET_DEFAULT_STD)  # mean and deviation of each band
+HALVES = (constants.IMAGENET_INCEPTION_MEAN, constants.IMAGENET_INCEPTION_STD)
 TWO = (2, (2, 2), [2, 2])  # ways in which a layer states a stride or a window of 2 pixels
 HYBRID_DILATION = (1, 2, 5)  # rates, block after block, of hybrid dilated convolution
+SUFFIX = ".safetensors"
+REFUSALS = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError)  # in which smp and timm say no
 
 
 def create_encoder(encoder_name: str, encoder_weights: str | None = None, in_channels: int = 3) -> nn.Module:
@@ -30,42 +40,171 @@ def create_encoder(encoder_name: str, encoder_weights: str | None = None, in_cha
     encoder_name
         Any encoder of smp, "tu-<name>" for those of timm.
     encoder_weights
-        Name of pretrained weights, path of a .safetensors file that holds the encoder's state, or None.
+        Name of pretrained weights, path of a .safetensors file that holds the encoder's state (of a "tu-<name>" also
+        the file that timm publishes), or None.
     in_channels
         Bands of the image; weights of three bands are spread over them.
 
     Raises
     ------
     ParameterError
-        If the encoder or its weights are unknown.
+        If the encoder or its weights are unknown, or it takes images of one size alone.
     InputError
         If the file is missing or is not of this encoder.
     DownloadError
         If the weights could not be fetched.
     """
-    if encoder_weights is not None and encoder_weights.endswith(".safetensors"):
-        encoder = create_encoder(encoder_name)
-        try:
-            encoder.load_state_dict(load_file(encoder_weights))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise InputError(
-                f"{encoder_weights} does not hold the weights of {encoder_name}: {str(error)[:300]}"
-            ) from error
-        if in_channels != 3:
-            encoder.set_in_channels(in_channels, pretrained=True)
-        return encoder
+
+    def build(weights: str | bool | None, **options: bool) -> nn.Module:
+        return smp.encoders.get_encoder(encoder_name, in_channels, weights=weights, **options)
+
+    return build_on(encoder_name, encoder_weights, in_channels, build)
+
+
+def build_on(
+    encoder_name: str, encoder_weights: str | None, in_channels: int, build: Callable[..., nn.Module]
+) -> nn.Module:
+    """
+    An encoder, or a network around it, as smp builds it, with the encoder's weights by name or from a file.
+
+    `build` is called with weights by smp's name, or None, and with options of timm's. The others are those of
+    `create_encoder`, and so are the errors.
+    """
+    check_encoder(encoder_name, encoder_weights)
+    from_file = encoder_weights is not None and encoder_weights.endswith(SUFFIX)
+    named = None if from_file else encoder_weights
+    if named is not None and timm_name(encoder_name) is not None:
+        named = True  # smp's only name for what timm has
+    options = _size_options(encoder_name, in_channels, build)
     try:
-        return smp.encoders.get_encoder(encoder_name, in_channels=in_channels, weights=encoder_weights)
-    except (KeyError, RuntimeError) as error:  # smp's of a name that it does not know, and timm's
-        raise ParameterError(
-            f'{error.args[0]}. timm has more encoders, as "tu-<name>"; weights may be a .safetensors file, too.'
-        ) from error
+        built = build(named, **options)
     except OSError as error:
         raise DownloadError(
             f"The weights {encoder_weights!r} of {encoder_name} can't be fetched ({type(error).__name__}). "
             "To go on without, set encoder_weights=None (random weights), or give the path of a .safetensors "
             "file of the encoder that was fetched elsewhere."
         ) from error
+    except REFUSALS as error:
+        raise ParameterError(f"smp refuses the encoder {encoder_name}: {error or type(error).__name__}") from error
+    if from_file:
+        _load_file(getattr(built, "encoder", built), encoder_name, Path(encoder_weights))
+    return built
+
+
+def timm_name(encoder_name: str) -> str | None:
+    """What timm calls an encoder that smp takes from it by any name, else None."""
+    if smp.encoders.is_equivalent_to_timm_universal(encoder_name):  # smp's older names, "timm-regnetx_002"
+        family = "tf_" if "mobilenetv3" in encoder_name else ""
+        return family + encoder_name.removeprefix("timm-")
+    return encoder_name[3:] if encoder_name.startswith("tu-") else None
+
+
+def is_encoder(encoder_name: str) -> bool:
+    """Whether smp or timm has an encoder of that name; a path or a name on a hub is none."""
+    universal = timm_name(encoder_name)
+    if universal is None:
+        return encoder_name in smp.encoders.encoders
+    return timm.is_model(universal) and ("." not in universal or timm.models.is_model_pretrained(universal))
+
+
+def check_encoder(encoder_name: str, encoder_weights: str | None) -> None:
+    """Raise ParameterError for unknown names, InputError for a missing file."""
+    if not is_encoder(encoder_name):
+        known = [*smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models())]
+        near = difflib.get_close_matches(encoder_name, known, cutoff=0)
+        raise ParameterError(
+            f"Unknown encoder {encoder_name!r}; the nearest known ones are {near}. "
+            'Those of timm are called "tu-<name>".'
+        )
+    if encoder_weights is None:
+        return
+    if encoder_weights.endswith(SUFFIX):
+        if not Path(encoder_weights).is_file():
+            raise InputError(f"{encoder_weights}: no such file; expected the weights of {encoder_name}.")
+        return
+    universal = timm_name(encoder_name)
+    if universal is None:
+        known = list(smp.encoders.encoders[encoder_name]["pretrained_settings"])
+    else:
+        known = ["imagenet"] if timm.models.is_model_pretrained(universal) else []
+    if encoder_weights not in known:
+        raise ParameterError(
+            f"{encoder_name} has no weights {encoder_weights!r}: expected one of {known}, the path of a {SUFFIX} file, "
+            "or None for random ones."
+        )
+
+
+def _size_options(encoder_name: str, in_channels: int, build: Callable[..., nn.Module]) -> dict[str, bool]:
+    """Options with which timm's encoder takes images of any size. Raises ParameterError where none help."""
+    universal = timm_name(encoder_name)
+    config = None if universal is None else timm.get_pretrained_cfg(universal)
+    if config is None or not config.fixed_input_size:
+        return {}
+    errors = []
+    for options in ({}, {"dynamic_img_size": True}):
+        try:
+            with torch.device("meta"), torch.no_grad():
+                build(None, **options).eval()(torch.zeros(1, in_channels, *ODD_SIZE_PX))
+        except REFUSALS as error:
+            errors.append(str(error) or type(error).__name__)
+        else:
+            return options
+    raise ParameterError(
+        f"{encoder_name} can't be used for images of any size: {errors[0][:200]} Take an encoder of convolutions such "
+        'as resnet34, or one that can, such as "tu-swin_tiny_patch4_window7_224".'
+    )
+
+
+def encoder_statistics(
+    encoder_name: str, encoder_weights: str | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """
+    Mean and deviation of each band, values scaled to 0..1, that an encoder was pretrained with.
+
+    smp's own function asks a server for those of its own encoders.
+    """
+    universal = timm_name(encoder_name)
+    if universal is not None:
+        config = timm.get_pretrained_cfg(universal)
+        return (tuple(config.mean), tuple(config.std)) if config else IMAGENET
+    if encoder_name.startswith("dpn"):
+        return constants.IMAGENET_DPN_MEAN, constants.IMAGENET_DPN_STD
+    halves = encoder_name.startswith(("inception", "xception", "timm-tf_efficientnet_lite"))
+    return HALVES if halves or encoder_weights == "advprop" else IMAGENET
+
+
+def _load_file(encoder: nn.Module, encoder_name: str, path: Path) -> None:
+    """Copy the weights of a file into an encoder; raises InputError where they are not its own."""
+    tensors = read_tensors(path)
+    given = {bare: tensors[name] for name, bare in bare_names(tensors).items()}
+    universal = timm_name(encoder_name)
+    if universal is not None:
+        given = _without_head(given, encoder, universal)
+    for name, own in encoder.state_dict().items():
+        tensor = given.get(name)
+        if tensor is not None and tensor.ndim == own.ndim > 1 and tensor.shape[1] == 3 != own.shape[1]:
+            given[name] = adapt_input_conv(own.shape[1], tensor)  # the first layer: weights of three bands
+    try:
+        encoder.load_state_dict(given)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not hold the weights of {encoder_name}: {str(error)[:300]}") from error
+
+
+def _without_head(given: dict[str, Tensor], encoder: nn.Module, universal: str) -> dict[str, Tensor]:
+    """
+    Tensors of timm's whole classifier under the names that they have in the encoder, which is the part before its head.
+
+    The encoder wraps timm's network ("model.") and joins some of its levels ("stages.0" is "stages_0").
+    """
+    with torch.device("meta"):
+        whole = {_joined(name) for name in timm.create_model(universal).state_dict()}
+    own = {_joined(bare): name for name, bare in bare_names(encoder.state_dict()).items()}
+    head = whole - own.keys()
+    return {own.get(_joined(name), name): tensor for name, tensor in given.items() if _joined(name) not in head}
+
+
+def _joined(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def drop_classifier(encoder: nn.Module) -> None:

@@ -4,7 +4,7 @@ A checkpoint as ONNX, for runtimes without PyTorch.
     python -m lib.networks.export runs/demo/two_stage/best.safetensors roads.onnx
 
 The graph takes `image`, (N, 3, H, W) float32 RGB scaled to 0..1, normalises it, and gives `probability`,
-(N, 1, H, W) float32. N, H and W are free, H and W multiples of 32. Its metadata says what the checkpoint says of
+(N, 1, H, W) float32. N, H and W are free, H and W multiples of 32 (PAN's from 128 px on). Its metadata says what the checkpoint says of
 itself: task, threshold, gsd_m, mean, std, and where it comes from.
 """
 
@@ -25,11 +25,12 @@ from torch.export import Dim
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.networks.skeleton import smallest_side_px
 from lib.paths import write_whole
 
 TOLERANCE = 1e-4  # of a probability, ONNX against PyTorch
 LARGEST_PX = 65_536  # of H and W: a bound that the exporter asks for
-CHECKED = ((2, 192, 256), (1, 64, 96))  # (N, H, W) of the images that both compute; the first is traced
+TRACED = (2, 192, 256)  # N, H, W of the image that the exporter sees
 
 
 def export_onnx(checkpoint: Path, path: Path) -> Path:
@@ -50,17 +51,18 @@ def export_onnx(checkpoint: Path, path: Path) -> Path:
     """
     trained = load_model(checkpoint)
     probability = _Probability(trained).eval()
+    least_px = smallest_side_px(trained.info.model)
+    stated = {name: json.dumps(value) for name, value in asdict(trained.info).items()}
     try:
-        model = _convert(probability)
-    except torch.onnx.errors.OnnxExporterError as error:
+        model = _convert(probability, least_px)
+        onnx.helper.set_model_props(model, stated | {"checkpoint_sha256": trained.digest})
+        content = model.SerializeToString()
+        worst = _difference(content, probability, least_px)
+    except Exception as error:  # noqa: BLE001  torch.export, the exporter and ONNX Runtime raise what they like
         name = trained.info.model
         raise CheckpointError(
             f"{name.architecture} on {name.encoder_name} can't be exported to ONNX: {str(error)[:300]}"
         ) from error
-    stated = {name: json.dumps(value) for name, value in asdict(trained.info).items()}
-    onnx.helper.set_model_props(model, stated | {"checkpoint_sha256": trained.digest})
-    content = model.SerializeToString()
-    worst = _difference(content, probability)
     if not worst <= TOLERANCE:
         raise CheckpointError(f"ONNX Runtime's probabilities of {checkpoint} are {worst:.2g} off, above {TOLERANCE}.")
     return write_whole(Path(path), content)
@@ -98,37 +100,35 @@ def _averages(bins: int, side: int, like: Tensor) -> Tensor:
     return inside / inside.sum(dim=1, keepdim=True)
 
 
-def _convert(probability: nn.Module) -> onnx.ModelProto:
+def _convert(probability: nn.Module, least_px: int) -> onnx.ModelProto:
     probability = copy.deepcopy(probability)
     for name, module in list(probability.named_modules()):
         if isinstance(module, nn.AdaptiveAvgPool2d):
             probability.set_submodule(name, _CellMeans(module.output_size))
-    count, height, width = CHECKED[0]
-    tiles = LARGEST_PX // INPUT_MULTIPLE_PX
+    count, height, width = TRACED
+    least, most = (side_px // INPUT_MULTIPLE_PX for side_px in (least_px, LARGEST_PX))
     free = {
         0: Dim("batch"),
-        2: INPUT_MULTIPLE_PX * Dim("rows", min=1, max=tiles),
-        3: INPUT_MULTIPLE_PX * Dim("columns", min=1, max=tiles),
+        2: INPUT_MULTIPLE_PX * Dim("rows", min=least, max=most),
+        3: INPUT_MULTIPLE_PX * Dim("columns", min=least, max=most),
     }
+    image = torch.zeros(count, probability.mean.shape[1], height, width)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, on its own future
+        # traced before the exporter comes in: smp's PSPNet computes something else where it does
+        traced = torch.export.export(probability, (image,), dynamic_shapes=(free,))
         program = torch.onnx.export(
-            probability,
-            (torch.zeros(count, probability.mean.shape[1], height, width),),
-            input_names=["image"],
-            output_names=["probability"],
-            dynamo=True,
-            dynamic_shapes=(free,),
-            verbose=False,
+            traced, input_names=["image"], output_names=["probability"], dynamo=True, verbose=False
         )
     return program.model_proto
 
 
-def _difference(content: bytes, probability: nn.Module) -> float:
-    """Largest difference between the two on images of noise, of more sizes than the one traced."""
+def _difference(content: bytes, probability: nn.Module, least_px: int) -> float:
+    """Largest difference between the two on images of noise: of the traced size, and of four others."""
+    more_px = least_px + INPUT_MULTIPLE_PX
     session, worst = onnxruntime.InferenceSession(content), 0.0
     generator = torch.Generator().manual_seed(0)
-    for count, height, width in CHECKED:
+    for count, height, width in (TRACED, (1, least_px, more_px), (3, more_px, least_px), (1, 320, 224), (2, 224, 352)):
         image = torch.rand(count, probability.mean.shape[1], height, width, generator=generator)
         with torch.inference_mode():
             expected = probability(image).numpy()

@@ -18,13 +18,16 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from lib.errors import CheckpointError, DownloadError
+from lib.errors import CheckpointError, DownloadError, InputError, ParameterError, reading
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, is_checkpoint, load_model, read_info, trained_model
-from lib.networks.encoders import IMAGENET
+from lib.networks.encoders import encoder_statistics
+from lib.networks.fields import MODEL_FIELDS, TASKS, checked, parsed
 from lib.networks.models import ARCHITECTURES, ModelConfig
 from lib.paths import write_whole
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+LARGEST_CONFIG = 2**20  # bytes
+OLD_OPTIONS = {"decoder_use_batchnorm": True}  # what smp's default was called before
 
 
 def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.device = "cpu") -> TrainedModel:
@@ -38,22 +41,42 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
         the cache of huggingface_hub, whose variables (HF_ENDPOINT, HF_HOME, HF_TOKEN) hold.
     task
         What the network finds. A checkpoint of this project must say the same; one of smp says nothing, is taken at its
-        word, and is fed with ImageNet's mean and deviation.
+        word, and is fed with the mean and deviation that its encoder was pretrained with.
     device
         Where the network shall live.
 
     Raises
     ------
     CheckpointError
-        If there is no such model, it has other weights than safetensors, or they do not fit its config.
+        If there is no such model, it has other weights than safetensors, they do not fit its config, or a field of the
+        config is not what it has to be; also where it takes other than three bands or gives more than one class.
+    ParameterError
+        If the task is unknown.
     DownloadError
         If the hub can't be reached.
     """
+    if task not in TASKS:
+        raise ParameterError(f"task is {task!r}: expected one of {TASKS}.")
     weights = _file(name, WEIGHTS)
     if is_checkpoint(weights):
         return load_model(weights, device, task)
-    model = _model_config(json.loads(_file(name, CONFIG).read_text()), name)
-    return trained_model(CheckpointInfo(model, task, *IMAGENET, provenance={"pretrained": str(name)}), weights, device)
+    path = _file(name, CONFIG)
+    config = parsed(_read_text(path), str(path))
+    model = _model_config(config, str(path))
+    statistics = encoder_statistics(model.encoder_name, config.get("encoder_weights"))
+    info = CheckpointInfo(model, task, *statistics, provenance={"pretrained": str(name)})
+    return trained_model(info, weights, device)
+
+
+def _read_text(path: Path) -> str:
+    """Text of a config, no larger than one can be."""
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise CheckpointError(f"{path} has {path.stat().st_size} bytes: expected a config of at most {LARGEST_CONFIG}.")
+    try:
+        with reading(path, "a config of JSON in UTF-8"):
+            return path.read_text("utf-8")
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def save_pretrained(checkpoint: Path, folder: Path) -> Path:
@@ -96,19 +119,20 @@ def _file(name: str | Path, file: str) -> Path:
         ) from error
 
 
-def _model_config(config: dict[str, Any], name: str | Path) -> ModelConfig:
+def _model_config(config: Any, owner: str) -> ModelConfig:
     """What builds the network that smp's config.json describes; refuses options that a ModelConfig can't state."""
-    kind = config.get("_model_class")
-    architecture = next((known for known, one in ARCHITECTURES.items() if one.__name__ == kind), None)
-    if architecture is None:
-        known = sorted({one.__name__ for one in ARCHITECTURES.values()})
-        raise CheckpointError(f"The config of {name} is of {kind!r}: expected one of {known}.")
+    kinds = {one.__name__: name for name, one in reversed(ARCHITECTURES.items())}  # the first name of each
+    known = {"_model_class": (f"one of {sorted(kinds)}", lambda v: isinstance(v, str) and v in kinds)}
+    architecture = kinds[checked(config, known, {"_model_class"}, owner)["_model_class"]]
     options = inspect.signature(ARCHITECTURES[architecture]).parameters
     # as JSON gives them back: tuples are lists there
     defaults = {key: list(p.default) if isinstance(p.default, tuple) else p.default for key, p in options.items()}
     stated = {"encoder_name": "resnet34", "in_channels": 3, "classes": 1, "context": "32"}
-    fixed = defaults.keys() - {*stated, "encoder_weights"}
-    other = {key: value for key, value in config.items() if key in fixed and value != defaults[key]}
+    fixed = (defaults | OLD_OPTIONS).items()
+    free = {*stated, "encoder_weights"}
+    plain = {key: value for key, value in config.items() if not key.startswith("_") and key not in free}
+    other = {key: value for key, value in plain.items() if (key, value) not in fixed}
     if other:
-        raise CheckpointError(f"The config of {name} sets {other}, which a ModelConfig can't state: load it with smp.")
-    return ModelConfig(architecture, **{key: (defaults | config).get(key, value) for key, value in stated.items()})
+        raise CheckpointError(f"{owner} sets {str(other)[:200]}, which a ModelConfig can't state: load it with smp.")
+    values = {key: (defaults | config).get(key, value) for key, value in stated.items()}
+    return ModelConfig(architecture, **checked(values, MODEL_FIELDS, set(), owner))

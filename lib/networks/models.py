@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import InputError, ParameterError
-from lib.networks.encoders import create_encoder, dilate_hybrid, drop_classifier, limit_stride
+from lib.networks.encoders import build_on, create_encoder, dilate_hybrid, drop_classifier, limit_stride
 
 INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
 POOLING_BINS = (1, 2, 3, 6)  # cells a side of each level of the pyramid
@@ -295,11 +295,9 @@ def build_model(config: ModelConfig) -> SegmentationModel:
 
 def _build_baseline(config: ModelConfig) -> SegmentationModel:
     """Architecture of smp; its encoder's weights are loaded as those of our own networks are."""
-    name, bands = config.encoder_name, config.in_channels
-    try:
-        model = smp.create_model(config.architecture, name, None, in_channels=bands, classes=config.classes)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise ParameterError(f"smp refuses {config.architecture} on {name}: {error}") from error
-    if config.encoder_weights is not None:
-        model.encoder.load_state_dict(create_encoder(name, config.encoder_weights, bands).state_dict())
-    return model
+
+    def build(weights: str | bool | None, **options: bool) -> SegmentationModel:
+        names = config.architecture, config.encoder_name, weights, config.in_channels, config.classes
+        return smp.create_model(*names, **options)
+
+    return build_on(config.encoder_name, config.encoder_weights, config.in_channels, build)

@@ -132,7 +132,16 @@ class SegmentationTask(lightning.LightningModule):
         loss = self.loss(self._logits(image), mask, weight)
         self._losses.append(loss.detach())
         self._chips = batch["chip"]
-        return loss
+        return loss * self._step_share(batch_index)
+
+    def _step_share(self, batch_index: int) -> float:
+        """
+        Weight of a batch in its step beyond Lightning's, which divides by `accumulate` however many batches there are.
+
+        An epoch's last step has only the batches that are left: they count as a mean, too.
+        """
+        left = self.trainer.num_training_batches % self.config.accumulate
+        return self.config.accumulate / left if batch_index >= self.trainer.num_training_batches - left else 1.0
 
     def epoch_loss(self) -> float:
         """Mean training loss of the epoch that ends, over all processes."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.errors import PPLinkNetWarning
+from lib.errors import CheckpointError, PPLinkNetWarning
 from lib.networks.checkpoint import CheckpointInfo, file_digest
 from lib.training.cache import optional_text
 
@@ -53,6 +53,11 @@ def overlapping(chips: pd.DataFrame, info: CheckpointInfo) -> pd.Series:
     -------
     overlaps
         bool, same index as `chips`; False throughout for a checkpoint that doesn't say what it has seen.
+
+    Raises
+    ------
+    CheckpointError
+        If what the checkpoint says of footprints is no WKT.
     """
     seen = info.provenance.get("seen", {})
     footprints = optional_text(chips, "footprint")
@@ -63,7 +68,10 @@ def overlapping(chips: pd.DataFrame, info: CheckpointInfo) -> pd.Series:
     if seen.get("footprints") and placed.any():
         import shapely
 
-        ground = shapely.union_all(shapely.from_wkt(seen["footprints"]))
+        try:
+            ground = shapely.union_all(shapely.from_wkt(seen["footprints"]))
+        except shapely.errors.ShapelyError as error:
+            raise CheckpointError(f"provenance.seen.footprints of the checkpoint are no polygons: {error}") from error
         own = shapely.from_wkt(footprints[placed].to_numpy(object))
         overlaps[placed] = shapely.area(shapely.intersection(own, ground)) > SHARE * shapely.area(own)
     return overlaps

@@ -25,7 +25,9 @@ from lib.errors import InputError, ParameterError
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.devices import freed_memory_kept, precision_for
 from lib.networks.encoders import IMAGENET
+from lib.networks.fields import TASKS
 from lib.networks.models import ModelConfig, build_model
+from lib.networks.skeleton import check_training
 from lib.paths import sweep
 from lib.training.augment import AUGMENTATIONS
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
@@ -33,8 +35,6 @@ from lib.training.engine import ChipData, Record, SegmentationTask, WholeFileIO
 from lib.training.overlap import seen_by, warn_of_overlap
 from lib.training.recipe import TrainConfig
 from lib.training.runs import describe_run, finish, is_done, is_helper, keep_previous, one_run_at_a_time
-
-TASKS = ("roads", "buildings")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def fit(
     Raises
     ------
     ParameterError
-        If a value is out of range or the network takes other than three bands.
+        If a value is out of range, the network takes other than three bands, or it can't train on such batches.
     CheckpointError
         If `init_from` does not fit.
     BusyError
@@ -115,6 +115,9 @@ def fit(
         raise ParameterError("Chips have 3 bands and one class of foreground: set in_channels=3 and classes=1.")
     if train.empty or val.empty:
         raise InputError(f"Training needs chips to learn from and to validate with; got {len(train)} and {len(val)}.")
+    # each process normalises its own share of a batch, unless batch norms are synchronised
+    crops = config.batch_size // (1 if _synchronised(config) else config.devices * config.nodes)
+    check_training(model, crops, config.crop_px, config.freeze_encoder)
     out_dir.mkdir(parents=True, exist_ok=True)
     best, history = out_dir / "best.safetensors", out_dir / "history.csv"
     with one_run_at_a_time(out_dir):
@@ -182,6 +185,11 @@ def _prepare(network: nn.Module, config: TrainConfig) -> None:
         network.compile()
 
 
+def _synchronised(config: TrainConfig) -> bool:
+    """Whether batch norms see the crops of all processes: on GPUs."""
+    return config.devices * config.nodes > 1 and config.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bool) -> lightning.Trainer:
     callbacks: list[Callback] = [record]  # first: it keeps the best weights while the averaged ones are in place
     if config.ema_decay:
@@ -194,7 +202,7 @@ def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bo
         devices=config.devices,
         num_nodes=config.nodes,
         strategy=config.strategy,
-        sync_batchnorm=config.devices * config.nodes > 1 and torch.cuda.is_available(),
+        sync_batchnorm=_synchronised(config),
         precision=precision_for(config.precision, config.accelerator),
         max_epochs=config.epochs,
         accumulate_grad_batches=config.accumulate,

@@ -12,8 +12,8 @@ from torch import nn
 
 from lib.chips.manifest import write_png
 from lib.errors import InputError, ParameterError
-from lib.mapping import predict
 from lib.mapping.predict import predict_chips, predict_image, read_probability, window_starts, write_probability
+from lib.networks import devices
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.models import ModelConfig, create_model
 
@@ -42,7 +42,7 @@ class Column(Brightness):
 
 @pytest.fixture
 def exact(monkeypatch):
-    monkeypatch.setattr(predict, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
 
 
 def trained(network: nn.Module, digest: str = "a") -> TrainedModel:
@@ -69,7 +69,7 @@ def test_any_size_in_any_windows(height, width, window_px, overlap_px, tta):
     overlap_px = min(overlap_px, window_px // 2)
     image = picture(height, width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "cpu_has_bf16", lambda: False)
+        patch.setattr(devices, "cpu_has_bf16", lambda: False)
         probability = predict_image(trained(Brightness()), image, tta, window_px, overlap_px)
     assert probability.dtype == np.float32
     np.testing.assert_allclose(probability, expected(image), atol=1e-5)
@@ -105,9 +105,9 @@ def test_bf16_is_close_to_float32(monkeypatch):
     torch.manual_seed(0)
     model = trained(create_model("pp_linknet", "tu-mobilenetv3_small_050"))
     image = picture(64, 64)
-    monkeypatch.setattr(predict, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
     exact = predict_image(model, image)
-    monkeypatch.setattr(predict, "cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: True)
     np.testing.assert_allclose(predict_image(model, image), exact, atol=0.02)
 
 

@@ -8,26 +8,35 @@ import pytest
 import torch
 
 from lib.networks import devices
-from lib.networks.devices import freed_memory_kept, precision_for
+from lib.networks.devices import autocast, freed_memory_kept, precision_for
 
 
 @pytest.mark.parametrize(
-    ("gpu", "capability", "cpu_bf16", "accelerator", "expected"),
+    ("gpu", "gpu_bf16", "cpu_bf16", "accelerator", "expected"),
     [
-        (True, (9, 0), False, "auto", "bf16-mixed"),
-        (True, (7, 5), True, "auto", "16-mixed"),
-        (True, (9, 0), False, "cpu", "32-true"),
+        (True, True, False, "auto", "bf16-mixed"),
+        (True, False, True, "auto", "16-mixed"),
+        (True, False, True, "cuda", "16-mixed"),
+        (True, True, False, "cpu", "32-true"),
         (False, None, True, "auto", "bf16-mixed"),
+        (False, None, True, "mps", "32-true"),
         (False, None, False, "auto", "32-true"),
     ],
 )
-def test_precision_is_what_the_device_is_fast_in(monkeypatch, gpu, capability, cpu_bf16, accelerator, expected):
+def test_precision_is_what_the_device_is_fast_in(monkeypatch, gpu, gpu_bf16, cpu_bf16, accelerator, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: cpu_bf16)
     assert precision_for("auto", accelerator) == expected
     assert precision_for("32-true", accelerator) == "32-true"
+
+
+@pytest.mark.parametrize(("cpu_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_prediction_computes_in_what_training_does(monkeypatch, cpu_bf16, expected):
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: cpu_bf16)
+    with autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an option of glibc's")

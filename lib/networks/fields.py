@@ -1,0 +1,79 @@
+"""
+What the JSON of a checkpoint or of a hub's config may say, field by field.
+
+Anybody may have written it, so that nothing is built, read or fetched by a value that is not checked here first.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from lib.errors import CheckpointError
+from lib.networks.encoders import is_encoder
+from lib.networks.models import ARCHITECTURES, CONTEXT_STRIDE
+
+TASKS = ("roads", "buildings")
+Fields = dict[str, tuple[str, Callable[[Any], bool]]]  # name -> what it has to be, in words and as a test
+
+
+def _number(value: Any, least: float, most: float) -> bool:
+    """Whether a value is a number of that range; true and NaN are none."""
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _bands(value: Any, least: float, most: float) -> bool:
+    return isinstance(value, list) and bool(value) and all(_number(one, least, most) for one in value)
+
+
+def _provenance(value: Any) -> bool:
+    seen = value.get("seen", {}) if isinstance(value, dict) else None
+    return isinstance(seen, dict) and all(
+        isinstance(one, list) and all(isinstance(text, str) for text in one) for one in seen.values()
+    )
+
+
+MODEL_FIELDS: Fields = {
+    "architecture": (f"one of {list(ARCHITECTURES)}", lambda v: isinstance(v, str) and v in ARCHITECTURES),
+    "encoder_name": ('an encoder of smp, or of timm as "tu-<name>"', lambda v: isinstance(v, str) and is_encoder(v)),
+    "encoder_weights": ("text or null", lambda v: v is None or isinstance(v, str)),
+    "context": (f"one of {list(CONTEXT_STRIDE)}", lambda v: isinstance(v, str) and v in CONTEXT_STRIDE),
+    "in_channels": ("a whole number from 1 to 100", lambda v: type(v) is int and 1 <= v <= 100),
+    "classes": ("a whole number from 1 to 1000", lambda v: type(v) is int and 1 <= v <= 1000),
+}
+INFO_FIELDS: Fields = {
+    "model": ("an object", lambda v: isinstance(v, dict)),
+    "task": (f"one of {list(TASKS)}", lambda v: v in TASKS),
+    "mean": ("a list of numbers from 0 to 1, one a band", lambda v: _bands(v, 0, 1)),
+    "std": ("a list of numbers from 0.0001 to 1, one a band", lambda v: _bands(v, 1e-4, 1)),
+    "threshold": ("a number from 0 to 1", lambda v: _number(v, 0, 1)),
+    "gsd_m": ("metres from 0.001 to 10000, or null", lambda v: v is None or _number(v, 1e-3, 1e4)),
+    "training": ("an object", lambda v: isinstance(v, dict)),
+    "provenance": ("an object in which `seen` holds lists of text", _provenance),
+}
+
+
+def parsed(text: str, owner: str) -> Any:
+    """Values of a JSON text. Raises CheckpointError, with `owner` before what is wrong, where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{owner} is not JSON ({str(error)[:100]}): copy or write it again.") from error
+
+
+def checked(values: Any, known: Fields, needed: set[str], owner: str) -> dict[str, Any]:
+    """
+    Those of the values that `known` names, all of them what they have to be.
+
+    Raises
+    ------
+    CheckpointError
+        If the values are no object, lack one of `needed`, or one is not what it has to be; names `owner` and field.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{owner} is {values!r:.100}, expected an object of {sorted(known)}.")
+    if lacking := sorted(needed - values.keys()):
+        raise CheckpointError(f"{owner} does not describe a network, it lacks {lacking}: copy or write it again.")
+    for name, (expected, right) in known.items():
+        if name in values and not right(values[name]):
+            raise CheckpointError(f"{owner}: {name} is {values[name]!r:.100}, expected {expected}.")
+    return {name: value for name, value in values.items() if name in known}
