@@ -29,11 +29,11 @@ from lib.chips.manifest import write_png
 from lib.networks.devices import device_name, freed_memory_kept, precision_for
 from lib.networks.models import ModelConfig, create_model
 from lib.paths import ROOT, write_whole
-from lib.training.augment import AUGMENTATIONS, augment
+from lib.training.augment import augment
 from lib.training.cache import BatchSampler, ChipCache, CropDataset, build_cache
 from lib.training.engine import SegmentationTask
 from lib.training.losses import focal_loss
-from lib.training.recipe import TrainConfig
+from lib.training.recipe import AUGMENTATIONS, TrainConfig
 from lib.training.trainer import fit
 
 NETWORKS = ("pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus")

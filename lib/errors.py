@@ -21,6 +21,10 @@ class DownloadError(PPLinkNetError, ConnectionError):
     """A server could not be reached or answered with a failure."""
 
 
+class WorkerError(PPLinkNetError, ChildProcessError):
+    """A process that helps has died, again and again."""
+
+
 class CheckpointError(PPLinkNetError, ValueError):
     """A checkpoint is missing, damaged, or does not fit the network or task."""
 

@@ -1,21 +1,45 @@
 """
-Parameters of a notebook: known names, right types, from the cell that declares them.
+Parameters of a notebook: known names, right types and values in range, from the cell that declares them.
 
-The cell is parsed here, not with jupytext or papermill's `inspect_notebook`: either takes a second to import, in every
-notebook's first cell.
+Ranges and names stand beside the settings that they are for (`lib.limits`); `check` asks each of these, before a file
+is opened and without PyTorch or a GIS package. The cell is parsed here, not with jupytext or papermill's
+`inspect_notebook`: either takes a second to import, in every notebook's first cell.
 """
 
 import ast
-import difflib
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from lib.errors import ParameterError
-from lib.paths import ROOT
+from lib.limits import LARGEST_SEED, TASKS, VIEWS, as_float, check_fields, check_names, check_value, limited
+from lib.paths import ROOT, resolve
 
 NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate")
+TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
+MAX_SHIFT_M = 100.0  # vectors are read so far around an image, and no farther
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class NotebookSettings:
+    """Parameters that only notebooks know; what each means stands beside it in the notebook's parameters cell."""
+
+    task: str = limited("roads", choices=TASKS)
+    dx_m: float = limited(0.0, minimum=-MAX_SHIFT_M, maximum=MAX_SHIFT_M)
+    dy_m: float = limited(0.0, minimum=-MAX_SHIFT_M, maximum=MAX_SHIFT_M)
+    scheduler: str = limited("", pattern=r"|(\w+://)?[^\s/]+:\d+", form="'' or an address such as 'tls://host:8786'")
+    start_from: str = limited("stage1", choices=("stage1", "stage1b"))
+    test_label: str = limited("clean", choices=("osm", "clean"))
+    tta: str = limited("none", choices=VIEWS)
+    examples: int = limited(4, minimum=1, maximum=100)
+    seed: int = limited(0, minimum=0, maximum=LARGEST_SEED)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def declared(notebook: str) -> dict[str, tuple[str, Any]]:
@@ -79,51 +103,56 @@ def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        For a name the notebook doesn't know (names the nearest known one) and for a value of another type; whole
-        numbers are accepted for a float, nothing else is converted.
+        For a name the notebook doesn't know (names the nearest known one), for a value of another type (whole numbers
+        are accepted for a float, nothing else is converted), and for one that is none of its names or out of range.
     """
-    known = checked(notebook, declared(notebook), values)
-    area_name(known["area"])
-    return known
+    known = declared(notebook)
+    check_names(notebook, values, known)
+    checked = {}
+    for name, (kind, default) in known.items():
+        value = values.get(name, default)
+        try:
+            check_value(name, value, TYPES[kind])
+        except ParameterError as error:
+            raise ParameterError(f"{notebook}: {error}") from error
+        checked[name] = as_float(value) if kind == "float" else value
+    area_name(checked["area"])
+    try:
+        _check_ranges(checked)
+    except ParameterError as error:
+        raise ParameterError(f"{notebook}: {error}") from error
+    return checked
 
 
-def checked(owner: str, known: dict[str, tuple[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
-    """
-    A value of each known parameter: its own of `values`, or the default.
+def _check_ranges(values: dict[str, Any]) -> None:
+    """Make all settings that these parameters are for; each checks its own."""
+    _made_of(values, NotebookSettings)
+    if "sources" in values:
+        from lib.chips.options import ChipOptions, check_source
+        from lib.osm.lanes import check_classes, chosen_lanes
+        from lib.trust.rules import parse_rule
 
-    Parameters
-    ----------
-    owner
-        Whose parameters they are, for messages.
-    known
-        Name -> (type, default), as `declared` gives them.
-    values
-        Overriding values.
+        _made_of(values, ChipOptions)
+        if not values["sources"]:
+            raise ParameterError("sources is empty: expected a list of {images: ..., osm: ..., clean: ...}")
+        for number, source in enumerate(values["sources"], 1):
+            check_source(source, f"entry {number} of sources")
+        lanes = chosen_lanes(*(values[name] for name in ("profile", "lane_width_m", "lane_widths_m", "classes")))
+        check_classes(values["class_weights"], lanes, "class_weights")
+        for rule in values["drop"]:
+            parse_rule(rule)
+    if "train_options" in values:
+        from lib.networks.config import ModelConfig
+        from lib.training.recipe import train_config
 
-    Raises
-    ------
-    ParameterError
-        As `check`.
-    """
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            raise ParameterError(
-                f"{owner} has no parameter {name!r}; the nearest known one is {near[0]!r}, all are {sorted(known)}"
-            )
-    return {name: _typed(owner, name, kind, values.get(name, default)) for name, (kind, default) in known.items()}
+        train_config(values)
+        if "architecture" in values:
+            _made_of(values | {"encoder_weights": values["encoder_weights"] or None}, ModelConfig)
 
 
-def _typed(owner: str, name: str, kind: str, value: Any) -> Any:
-    """The value, if its type is the one named `kind`; True is no int here, and 3 is no text."""
-    if kind == "float" and type(value) is int:
-        return float(value)
-    if type(value).__name__ == kind:
-        return value
-    hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if kind == "float" and isinstance(value, str) else ""
-    raise ParameterError(
-        f"{owner}: parameter {name!r} is a {kind}, but {value!r} of type {type(value).__name__} came{hint}"
-    )
+def _made_of(values: dict[str, Any], kind: type[Settings]) -> Settings:
+    """Settings of the values that have the name of one of their fields."""
+    return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
 
 
 def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +172,11 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     -------
     values
         The checked parameters, ready to be recorded.
+
+    Raises
+    ------
+    ParameterError
+        As `check`; also for a checkpoint or folder to read from that is not there.
     """
     history = namespace.get("In", [])
     injected = history[-2] if len(history) >= 2 and history[-2].lstrip().startswith("# Parameters") else ""
@@ -150,6 +184,9 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     passed = {name.id for name in names if isinstance(name.ctx, ast.Store)}
     known = declared(notebook)
     values = check(notebook, {name: namespace[name] for name in {*known, *passed} if name in namespace})
+    for name in ("checkpoint", "noise_study_dir"):
+        if values.get(name) and not resolve(values[name]).exists():
+            raise ParameterError(f"{notebook}: {name} is {values[name]!r}, but there is no {resolve(values[name])}")
     namespace.update(values)
     return values
 
@@ -161,13 +198,71 @@ def load(area: str, notebook: str) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If the area has no such file, or the file is not a mapping of known names to values of the right type.
+        If the area has no such file, or the file is not a mapping of known names to values of the right type and in
+        range; names the file.
     """
     path = ROOT / "params" / area_name(area) / f"{notebook}.yaml"
     if not path.is_file():
         areas = sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())
         raise ParameterError(f"no parameters at params/{area}/{notebook}.yaml; the areas are {areas}")
-    values = yaml.safe_load(path.read_text()) or {}
+    values = read_yaml(path)
+    try:
+        return check(notebook, values)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as people mean it: a date is text, and a number with a leading zero or a name given twice is an error."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _whole_number(loader: _PlainLoader, node: yaml.ScalarNode) -> int:
+    digits = node.value.lstrip("+-")
+    if ":" in digits or (digits[0] == "0" and digits[1:].isdigit()):
+        read = yaml.SafeLoader.construct_yaml_int(loader, node)
+        raise yaml.constructor.ConstructorError(
+            None,
+            None,
+            f"YAML reads {node.value} as {read}: write the decimal number, or quotes for text",
+            node.start_mark,
+        )
+    return yaml.SafeLoader.construct_yaml_int(loader, node)
+
+
+def _mapping(loader: _PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    names = [key.value for key, _ in node.value]
+    for key, _ in node.value:
+        if names.count(key.value) > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_PlainLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """
+    Lines `name: value` of a file.
+
+    Raises
+    ------
+    ParameterError
+        If it is no YAML, or says something else than one would think; names file and line.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader) or {}  # a safe loader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ParameterError(f"{path}, line {line}: {error.problem}; expected lines `name: value`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: expected lines `name: value` in UTF-8: {error}") from error
     if not isinstance(values, dict):
-        raise ParameterError(f"{path.name} of area {area}: expected lines `name: value`, got {type(values).__name__}")
-    return check(notebook, values)
+        raise ParameterError(f"{path}: expected lines `name: value`, got {type(values).__name__}")
+    return values

@@ -75,7 +75,7 @@ from lib.chips import (
     vectors_table,
 )
 from lib.networks import load_model
-from lib.osm import check_classes, lane_profile
+from lib.osm import chosen_lanes
 from lib.paths import ROOT, resolve
 from lib.sample import make_sample
 from lib.show import label_overlay, label_figures, overlay_grid, reports, split_map, widgets
@@ -115,9 +115,7 @@ vectors_table(layers)
 # image's GSD turns metres into pixels, so that a street is as wide at 0.3 m as at 1 m a pixel.
 
 # %%
-own = {"lane_width_m": lane_width_m or lane_widths_m}
-lanes = lane_profile({"base": profile} | own | ({"drawn": classes} if classes else {}))
-check_classes(lane_widths_m, lanes, "lane_widths_m")
+lanes = chosen_lanes(profile, lane_width_m, lane_widths_m, classes)
 label_figures.widths_figure(scenes, layers, lanes) if task == "roads" else print(
     "buildings are drawn as their polygons"
 )

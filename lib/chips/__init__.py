@@ -10,11 +10,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "cut": ["ChipOptions"],
         "dataset": ["build_chips"],
         "emptiness": ["vectors_table"],
         "imagery": ["read_scene"],
         "manifest": ["load_manifest", "read_image", "read_mask", "select", "write_manifest"],
+        "options": ["ChipOptions"],
         "sources": ["Scene", "find_scenes", "read_vectors"],
     },
 )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import geopandas as gpd
 import numpy as np
 
 from lib.chips.imagery import nodata_area, opened, read_scene
-from lib.chips.manifest import MOST_WEIGHT, PATHS, WEIGHT_ONE, write_png
+from lib.chips.manifest import PATHS, WEIGHT_ONE, write_png
 from lib.chips.mask_images import mask_reader
+from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.masks.rasterize import (
     RoadIndex,
@@ -29,60 +30,6 @@ from lib.osm.lanes import LaneProfile, check_classes, road_weights
 from lib.paths import is_written, read_mapping, write_whole
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
-
-
-@dataclass(frozen=True)
-class ChipOptions:
-    """
-    How an area is cut into chips.
-
-    Attributes
-    ----------
-    task
-        "roads" or "buildings".
-    gsd_m
-        Ground sampling distance of the chips, metres; scenes of another one are resampled.
-    chip_px
-        Side of a chip; a scene smaller than that is one chip of its own size.
-    val_share, test_share
-        Share of each source's ground (or of its scenes, where nothing says how they lie) that validates and tests.
-    clean_chips
-        How many training chips, and how many validating ones at most, get a clean mask; 0 means all.
-    seed
-        Draws the clean chips, and the splits of scenes without georeference.
-    gap_m
-        Ground kept free between buildings that touch, metres.
-    ignore_band_m
-        Pixels within this distance of an edge in an OSM mask are MASK_IGNORE: there the map is least to be believed.
-    class_weights
-        What the pixels of a road count in training, by highway class; 1 for classes not named. Nothing is written
-        where it is empty.
-    """
-
-    task: str = "roads"
-    gsd_m: float = 0.5
-    chip_px: int = 512
-    val_share: float = 0.15
-    test_share: float = 0.2
-    clean_chips: int = 0
-    seed: int = 0
-    gap_m: float = 0.0
-    ignore_band_m: float = 0.0
-    class_weights: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.task not in ("roads", "buildings"):
-            raise ParameterError(f"task is 'roads' or 'buildings', got {self.task!r}")
-        if self.gsd_m <= 0 or self.chip_px < 32 or min(self.clean_chips, self.gap_m, self.ignore_band_m) < 0:
-            raise ParameterError(
-                "gsd_m must be positive, chip_px at least 32, clean_chips, gap_m and ignore_band_m not negative: "
-                f"{self}"
-            )
-        if self.class_weights and self.task != "roads":
-            raise ParameterError(f"class_weights go by highway class, so that {self.task} have none")
-        for name, weight in self.class_weights.items():
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MOST_WEIGHT:
-                raise ParameterError(f"class_weights[{name!r}]: expected 0 to {MOST_WEIGHT}, got {weight!r}")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.chips.cut import Block, Chip, ChipOptions, cut_block, read_record
+from lib.chips.cut import Block, Chip, cut_block, read_record
 from lib.chips.emptiness import check_drawn
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import PATHS, write_manifest
+from lib.chips.options import ChipOptions
 from lib.chips.sources import REACH_M, Scene, chosen_area, usable
 from lib.chips.splits import split_by_place, split_by_scene
 from lib.errors import InputError, or_skip

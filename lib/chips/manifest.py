@@ -60,7 +60,7 @@ LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
 
-def load_manifest(path: Path) -> pd.DataFrame:
+def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
     """
     Manifest of a chip folder, with absolute paths.
 
@@ -68,6 +68,8 @@ def load_manifest(path: Path) -> pd.DataFrame:
     ----------
     path
         `manifest.csv`, or the folder that holds it.
+    files_elsewhere
+        Whether its files may lie outside that folder: only where you know who wrote it.
 
     Returns
     -------
@@ -77,7 +79,8 @@ def load_manifest(path: Path) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, lacks a column, or names an unknown label or split.
+        If the file is missing, lacks a column, names an unknown label or split, or a file outside its folder; or if a
+        chip or scene has a name that leads elsewhere: files are written by it.
     """
     path = Path(path)
     path = path / "manifest.csv" if path.is_dir() else path
@@ -90,15 +93,39 @@ def load_manifest(path: Path) -> pd.DataFrame:
     for column, known in (("label", LABELS), ("split", SPLITS)):
         if unknown := sorted(set(manifest[column]) - set(known)):
             raise InputError(f"{path}: unknown {column} {unknown}; expected one of {list(known)}")
+    for name in dict.fromkeys([*manifest["chip"], *manifest["scene"]]):
+        check_name(name, path)
+    folder = path.parent.resolve()
     for column in PATHS:
-        manifest[column] = [str((path.parent / p).resolve()) if p else "" for p in manifest[column]]
+        manifest[column] = [str((folder / p).resolve()) if p else "" for p in manifest[column]]
+        outside = [p for p in manifest[column] if p and not Path(p).is_relative_to(folder)]
+        if outside and not files_elsewhere:
+            raise InputError(
+                f"{path}: {column} names {outside[0]}, outside its folder; it lists what lies beside it. If you "
+                "know who wrote it, load_manifest(..., files_elsewhere=True) reads it."
+            )
     manifest.attrs["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return manifest
 
 
+def check_name(name: Any, where: str | Path) -> str:
+    """
+    The name of a chip or scene, if a file in a folder can have it: no path to somewhere else.
+
+    Raises
+    ------
+    InputError
+        Says `where` the name comes from.
+    """
+    text = str(name)
+    if Path(text).name != text or text in ("", "..") or "\0" in text:
+        raise InputError(f"{where}: {name!r} is no name of a chip or scene; expected that of a file, without folders")
+    return text
+
+
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
     """
-    Write the manifest whole; paths become relative to its folder. The columns `weight` and `dropped` may be missing.
+    Write the manifest whole; paths within its folder become relative. `weight` and `dropped` may be missing.
 
     A file that says the same already is left as it is: its date tells when the chips last changed.
     """
@@ -106,7 +133,8 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
     out = manifest.assign(**optional)[list(COLUMNS)].fillna(dict.fromkeys(optional, ""))
     folder = path.parent.resolve()
     for column in PATHS:
-        out[column] = [Path(p).resolve().relative_to(folder).as_posix() if p else "" for p in out[column]]
+        paths = [Path(p).resolve() if p else "" for p in out[column]]
+        out[column] = [p.relative_to(folder).as_posix() if p and p.is_relative_to(folder) else str(p) for p in paths]
     text = out.to_csv(index=False)
     return path if path.is_file() and path.read_text() == text else write_whole(path, text)
 

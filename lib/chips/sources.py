@@ -26,7 +26,7 @@ Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from typing import Any
 import shapely
 
 from lib.chips.manifest import LABELS
+from lib.chips.options import SourceOptions, check_source
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import Grid, read_grid
 from lib.masks.rasterize import Window
@@ -41,7 +42,7 @@ from lib.osm.counts import is_unused
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
 from lib.osm.overpass import overpass_options
 
-SOURCE_KEYS = {"images", "area", "gsd_m", "overpass", "nodata", "empty", *LABELS}
+SOURCE_KEYS = {item.name for item in fields(SourceOptions)}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
@@ -127,14 +128,9 @@ def find_scenes(
     InputError
         If no file matches, or a scene has neither georeference nor `gsd_m`.
     ParameterError
-        If the source has unknown keys or no label source.
+        If the source has unknown keys, values that can't be meant, or no label source.
     """
-    if unknown := sorted(set(source) - SOURCE_KEYS):
-        raise ParameterError(f"a source knows the keys {sorted(SOURCE_KEYS)}, got {unknown}")
-    if "images" not in source or not set(source) & set(LABELS):
-        raise ParameterError(f"a source needs `images` and `osm` or `clean` or both, got {source}")
-    if not isinstance(source.get("empty", False), bool):
-        raise ParameterError(f"`empty` of a source is true or false, got {source['empty']!r}")
+    check_source(source)
     paths = sorted(p for p in data_dir.glob(source["images"]) if not p.name.startswith("."))  # parts, macOS's "._"
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.chips.options import check_shares
 
 
 def split_by_place(bounds: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
@@ -26,10 +26,10 @@ def split_by_place(bounds: np.ndarray, val_share: float, test_share: float) -> n
 
     Raises
     ------
-    InputError
+    ParameterError
         If the shares leave no ground to train on.
     """
-    _check_shares(val_share, test_share)
+    check_shares(val_share, test_share)
     low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)  # corners of the whole, (x, y)
     axis = int(np.argmax(high - low))
     near, far = bounds[:, axis], bounds[:, axis + 2]  # (n,) where each chip begins and ends along that axis
@@ -54,18 +54,10 @@ def split_by_scene(scenes: list[str], val_share: float, test_share: float, seed:
 
     Every split with a share above 0 gets at least one scene, as long as there are three.
     """
-    _check_shares(val_share, test_share)
+    check_shares(val_share, test_share)
     names = sorted(set(scenes))
     order = np.random.default_rng(seed).permutation(len(names))
     counts = [max(1, round(len(names) * s)) if s > 0 and len(names) >= 3 else 0 for s in (test_share, val_share)]
     splits = ["test"] * counts[0] + ["val"] * counts[1]
     splits += ["train"] * (len(names) - len(splits))
     return {names[i]: split for i, split in zip(order, splits, strict=True)}
-
-
-def _check_shares(val_share: float, test_share: float) -> None:
-    """Raise InputError unless the shares are in [0, 1) and leave ground to train on."""
-    if not (0 <= val_share < 1 and 0 <= test_share < 1 and val_share + test_share < 1):
-        raise InputError(
-            f"val_share {val_share} and test_share {test_share} must be at least 0 and leave a rest to train on"
-        )

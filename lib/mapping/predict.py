@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.chips.manifest import read_image, write_png
+from lib.chips.manifest import check_name, read_image, write_png
 from lib.errors import InputError, ParameterError
+from lib.limits import VIEWS, Limits, check_value
 from lib.networks.checkpoint import TrainedModel
 from lib.networks.devices import autocast
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import is_written, write_whole
-
-VIEWS = ("d4", "none")
 
 
 def predict_image(
@@ -61,8 +60,7 @@ def predict_image(
             f"Expected a uint8 image (H, W, {len(model.info.mean)}), got {image.dtype} {image.shape}. Scale and "
             "choose bands first."
         )
-    if tta not in VIEWS:
-        raise ParameterError(f"tta is {tta!r}: expected one of {VIEWS}.")
+    check_value("tta", tta, str, Limits(choices=VIEWS))
     if window_px <= 0 or window_px % INPUT_MULTIPLE_PX or not 0 <= overlap_px <= window_px // 2:
         raise ParameterError(
             f"window_px {window_px} must be a multiple of {INPUT_MULTIPLE_PX} and overlap_px {overlap_px} at most half "
@@ -166,7 +164,8 @@ def predict_chips(
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    paths = pd.Series([out_dir / f"{chip}.png" for chip in chips["chip"]], index=chips.index, dtype=object)
+    names = [check_name(chip, "chips to predict") for chip in chips["chip"]]
+    paths = pd.Series([out_dir / f"{name}.png" for name in names], index=chips.index, dtype=object)
     stamp, made_by = out_dir / "predicted_by.txt", f"{model.digest} {tta} {window_px} {overlap_px}\n"
     if not stamp.is_file() and (strange := [path.name for path in paths if path.exists()]):
         raise InputError(f"{out_dir} holds {strange[:3]}, not written by a prediction: choose another folder.")

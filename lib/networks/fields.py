@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lib.errors import CheckpointError
+from lib.limits import TASKS
+from lib.networks.config import CONTEXT_STRIDE
 from lib.networks.encoders import is_encoder
-from lib.networks.models import ARCHITECTURES, CONTEXT_STRIDE
+from lib.networks.models import ARCHITECTURES
 
-TASKS = ("roads", "buildings")
 Fields = dict[str, tuple[str, Callable[[Any], bool]]]  # name -> what it has to be, in words and as a test
 
 

@@ -5,7 +5,6 @@ smp's own LinkNet has neither the paper's centre nor its head, and torchvision's
 and ReLU name their weights otherwise than the checkpoints do.
 """
 
-from dataclasses import dataclass
 from itertools import chain, pairwise
 
 import segmentation_models_pytorch as smp
@@ -16,42 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import InputError, ParameterError
+from lib.networks.config import CONTEXT_STRIDE, INPUT_MULTIPLE_PX, ModelConfig
 from lib.networks.encoders import build_on, create_encoder, dilate_hybrid, drop_classifier, limit_stride
 
-INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
 POOLING_BINS = (1, 2, 3, 6)  # cells a side of each level of the pyramid
-CONTEXT_STRIDE = {"32": 32, "64": 16, "128": 8, "64 hdc": 16}  # context -> stride of the encoder's last map
 HEAD_CHANNELS = 32
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """
-    What it takes to build a network again; stored in every checkpoint.
-
-    Attributes
-    ----------
-    architecture
-        "pp_linknet", "d_linknet", or any of smp: "linknet", "unet", "deeplabv3plus", ...
-    encoder_name
-        Any encoder of smp, "tu-<name>" for those of timm.
-    encoder_weights
-        Name of pretrained weights ("imagenet"), path of a local .safetensors file, or None for random ones.
-    context
-        Side, for an input of 1024 px, of the map that the centre sees: "32", "64", "128", or "64 hdc" with
-        hybrid dilated convolutions. smp's architectures take only "32".
-    in_channels
-        Bands of the image.
-    classes
-        Channels of logits; 1 for a binary mask.
-    """
-
-    architecture: str = "pp_linknet"
-    encoder_name: str = "resnet34"
-    encoder_weights: str | None = None
-    context: str = "64"
-    in_channels: int = 3
-    classes: int = 1
 
 
 class PyramidPooling(nn.Module):
@@ -278,17 +246,11 @@ def create_model(
 
 def build_model(config: ModelConfig) -> SegmentationModel:
     """Network of a configuration, as `create_model`."""
-    if config.architecture not in ARCHITECTURES:
-        raise ParameterError(f"Unknown architecture {config.architecture!r}: expected one of {list(ARCHITECTURES)}.")
     settings = {name: value for name, value in vars(config).items() if name != "architecture"}
     if config.architecture in OWN_ARCHITECTURES:
         model = OWN_ARCHITECTURES[config.architecture](**settings)
-    elif config.context == "32":
-        model = _build_baseline(config)
     else:
-        raise ParameterError(
-            f'Context {config.context!r} is for {list(OWN_ARCHITECTURES)}; "{config.architecture}" has only "32".'
-        )
+        model = _build_baseline(config)
     model.settings = config
     return model
 

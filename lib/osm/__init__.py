@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "lanes": ["LaneProfile", "METRIC", "PAPER", "check_classes", "is_drawn", "lane_profile", "road_widths_m"],
+        "lanes": ["LaneProfile", "METRIC", "PAPER", "chosen_lanes", "is_drawn", "lane_profile", "road_widths_m"],
         "layers": ["OsmLayers", "area_of_interest", "read_osm"],
         "overpass": ["OverpassOptions"],
     },

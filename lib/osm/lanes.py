@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import ParameterError
+from lib.limits import Limits, check_fields, check_names, check_value, limited, limits_of, unknown
 from lib.osm.tags import is_not_no, parse_lanes, parse_whole_lanes, parse_width_m, tag_numbers, tag_words
 
 # fmt: off
@@ -56,6 +56,20 @@ UNPAVED = frozenset({
     "grass", "mud", "sand", "woodchips",
 })
 # fmt: on
+# Wiki Key:highway: what else can be a way; and "default" for the classes that a table doesn't name
+HIGHWAYS = (
+    *METRIC_LANES,
+    *("pedestrian", "footway", "path", "cycleway", "bridleway", "steps", "via_ferrata", "raceway", "escape"),
+    *("services", "rest_area", "emergency_bay", "traffic_island", "ladder"),
+    *sorted(NOT_ROADS),
+)
+CLASS_NAMES = (*HIGHWAYS, "default")
+
+
+def _by_class(table: Mapping[str, float], maximum: float) -> Any:
+    """Field that is a table of numbers above 0 by highway class, or, if its type says so, one number for all."""
+    return limited(default_factory=lambda: dict(table), above=0, maximum=maximum, key_choices=CLASS_NAMES)
+
 
 # wiki Key:oneway; "t" and "f" are the two directions of Geofabrik's shapefiles, "b" is both
 ONEWAY = ("yes", "true", "1", "-1", "reverse", "t", "f")
@@ -99,31 +113,26 @@ class LaneProfile:
     """
 
     name: str = "metric"
-    lanes: Mapping[str, float] = field(default_factory=lambda: dict(METRIC_LANES))
-    oneway_lanes: Mapping[str, float] = field(default_factory=lambda: dict(METRIC_ONEWAY_LANES))
-    lane_width_m: float | Mapping[str, float] = field(default_factory=lambda: dict(METRIC_LANE_WIDTH_M))
-    service_width_m: Mapping[str, float] = field(default_factory=lambda: dict(METRIC_SERVICE_WIDTH_M))
-    drawn: tuple[str, ...] = tuple(METRIC_LANES)
+    lanes: Mapping[str, float] = _by_class(METRIC_LANES, maximum=50)
+    oneway_lanes: Mapping[str, float] = _by_class(METRIC_ONEWAY_LANES, maximum=50)
+    lane_width_m: float | Mapping[str, float] = _by_class(METRIC_LANE_WIDTH_M, maximum=50)
+    service_width_m: Mapping[str, float] = limited(
+        default_factory=lambda: dict(METRIC_SERVICE_WIDTH_M), above=0, maximum=100
+    )
+    drawn: tuple[str, ...] = limited(tuple(METRIC_LANES), choices=(*HIGHWAYS, "all"))
     use_width_tag: bool = True
-    use_lanes_tag: str = "number"
+    use_lanes_tag: str = limited("number", choices=("number", "integer", "no"))
     draw_hidden: bool = False
     draw_areas: bool = True
-    unpaved_share: float = 0.85
-    lane_width_px: float | None = None
+    unpaved_share: float = limited(0.85, above=0, maximum=1)
+    lane_width_px: float | None = limited(None, above=0, maximum=1000)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "drawn", tuple(self.drawn))
+        if isinstance(self.drawn, list):
+            object.__setattr__(self, "drawn", tuple(self.drawn))
         if not self.drawn:
             raise ParameterError("The lane profile draws no class at all; name some in `drawn`, or ('all',).")
-        if self.use_lanes_tag not in ("number", "integer", "no"):
-            raise ParameterError(f"use_lanes_tag is 'number', 'integer' or 'no'; got {self.use_lanes_tag!r}.")
-        for key in ("lanes", "oneway_lanes", "lane_width_m", "service_width_m", "unpaved_share", "lane_width_px"):
-            given = getattr(self, key)
-            for label, value in given.items() if isinstance(given, Mapping) else [("", given)]:
-                if value is None and key == "lane_width_px":
-                    continue
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                    raise ParameterError(f"{key}{label and f'[{label!r}]'}: expected a number > 0; got {value!r}.")
+        check_fields(self)
 
 
 METRIC = LaneProfile()
@@ -162,18 +171,47 @@ def lane_profile(options: str | Mapping[str, Any] | LaneProfile = "metric") -> L
     if isinstance(options, LaneProfile):
         return options
     if isinstance(options, str):
-        if options not in PROFILES:
-            raise ParameterError(f"No lane profile {options!r}; there are {', '.join(PROFILES)}.")
+        check_value("profile", options, str, Limits(choices=PROFILES))
         return PROFILES[options]
-    options = dict(options)
-    base_name = options.pop("base", "metric")
-    base = lane_profile(base_name or "metric")
-    known = [item.name for item in fields(LaneProfile)]
-    if unknown := [key for key in options if key not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
-        raise ParameterError(f"Lane profile has no {unknown[0]!r}; did you mean {near!r}?")
-    merged = {key: _merged(key, getattr(base, key), value) for key, value in options.items()}
-    return replace(base, **(options if base_name is None else merged))
+    changes = dict(options)
+    base_name = changes.pop("base", "metric")
+    base = lane_profile("metric" if base_name is None else base_name)
+    check_names("Lane profile", changes, [item.name for item in fields(LaneProfile)])
+    if base_name is not None:  # tables are merged class by class
+        tables = {key: getattr(base, key) for key in changes if isinstance(getattr(base, key), Mapping)}
+        changes |= {k: table | changes[k] for k, table in tables.items() if isinstance(changes[k], Mapping)}
+    return replace(base, **changes)
+
+
+def chosen_lanes(
+    profile: str, lane_width_m: float, lane_widths_m: Mapping[str, float], classes: Sequence[str]
+) -> LaneProfile:
+    """
+    The lane profile that a notebook's parameters describe.
+
+    Parameters
+    ----------
+    profile
+        Name of the profile that is changed.
+    lane_width_m
+        One lane width for all classes, metres; 0 takes `lane_widths_m`.
+    lane_widths_m
+        Lane widths by highway class, metres; the profile's own for those not named.
+    classes
+        Highway classes to draw; the profile's own where empty.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, a class is given a width but not drawn, or a width is out of range.
+    """
+    limits = limits_of(LaneProfile)
+    check_value("classes", classes, Sequence[str], limits["drawn"])
+    check_value("lane_widths_m", lane_widths_m, Mapping[str, float], limits["lane_width_m"])
+    widths = {"lane_width_m": lane_width_m or lane_widths_m}
+    lanes = lane_profile({"base": profile} | widths | ({"drawn": tuple(classes)} if classes else {}))
+    check_classes(lane_widths_m, lanes, "lane_widths_m")
+    return lanes
 
 
 def profile_options(profile: LaneProfile) -> dict[str, Any]:
@@ -238,11 +276,10 @@ def road_weights(roads: pd.DataFrame, weights: Mapping[str, float], default: flo
 
 def check_classes(names: Iterable[str], profile: LaneProfile, what: str) -> None:
     """Raise ParameterError if a name is no class that the profile draws, nor "default"; gives the nearest."""
-    known = ["default", *profile.drawn]
+    known = CLASS_NAMES if "all" in profile.drawn else ("default", *profile.drawn)
     for name in names:
-        if name not in known and "all" not in profile.drawn:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0)[0]
-            raise ParameterError(f"{what}: {name!r} is no highway class that is drawn; the nearest is {near!r}")
+        if name not in known:
+            raise ParameterError(f"{what}: {unknown('drawn highway class', name, known)}")
 
 
 def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
@@ -312,20 +349,3 @@ def _lookup(keys: np.ndarray, table: Mapping[str, float], default: float) -> np.
     """The table's number of each key, float64 (n,); `default` for keys that it does not name."""
     codes, names = pd.factorize(keys)
     return np.array([table.get(str(name), default) for name in names], dtype=np.float64)[codes]
-
-
-def _merged(key: str, base: Any, value: Any) -> Any:
-    """Tables merged class by class; a number where a table stood replaces it; lists become tuples."""
-    if isinstance(base, Mapping):
-        if isinstance(value, Mapping):
-            return {**base, **value}
-        if key == "lane_width_m":
-            return value
-        raise ParameterError(f"{key}: expected a mapping of class to number; got {value!r}.")
-    if isinstance(base, tuple):
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-            raise ParameterError(f"{key}: expected a list of highway classes; got {value!r}.")
-        return tuple(value)
-    if isinstance(base, bool) != isinstance(value, bool) or isinstance(base, str) != isinstance(value, str):
-        raise ParameterError(f"{key}: expected {type(base).__name__}; got {value!r}.")
-    return value

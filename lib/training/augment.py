@@ -15,45 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib.grid import MASK_IGNORE
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """
-    Ranges of the augmentations; the defaults are the paper's.
-
-    Attributes
-    ----------
-    probability
-        Of each of: the change of colour, of shape, either flip, the rotation by 90 degrees.
-    hue_deg
-        Hue shifts by up to this many degrees of 360 (OpenCV's 30 of 180).
-    saturation, value
-        Shift by up to this share of their range (5 and 15 of 255).
-    shift
-        By up to this share of the crop's side, along each axis.
-    scale, aspect
-        Sides change by up to this factor, alike and one against the other.
-    flips
-        Whether to mirror and to rotate by 90 degrees.
-    """
-
-    probability: float = 0.5
-    hue_deg: float = 60.0
-    saturation: float = 5 / 255
-    value: float = 15 / 255
-    shift: float = 0.1
-    scale: float = 0.1
-    aspect: float = 0.1
-    flips: bool = True
-
-
-AUGMENTATIONS = {
-    "paper": AugmentConfig(),
-    "mild": AugmentConfig(hue_deg=10.0),  # for colours that tell classes apart
-    "flips": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0),
-    "none": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0, flips=False),
-}
+from lib.training.recipe import AugmentConfig
 
 
 @dataclass(frozen=True)

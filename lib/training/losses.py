@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from lib.errors import ParameterError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.training.recipe import LOSSES
 
 IGNORE = -1.0  # target value of an ignored pixel, where smp asks for one
 REGION_LOSSES = {
@@ -28,7 +29,6 @@ REGION_LOSSES = {
     "lovasz": smp.losses.LovaszLoss,
     "tversky": smp.losses.TverskyLoss,
 }
-LOSSES = ("focal", "bce", "bce_dice", *REGION_LOSSES, "mcc")
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (logits, mask, weight or None), all (N, 1, H, W) -> scalar
 

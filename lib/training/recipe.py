@@ -6,20 +6,49 @@ from typing import Any
 import pandas as pd
 
 from lib.errors import ParameterError
-from lib.networks.models import INPUT_MULTIPLE_PX
-from lib.parameters import checked
-from lib.training.augment import AUGMENTATIONS
-from lib.training.losses import LOSSES
+from lib.limits import LARGEST_SEED, check_fields, check_names, limited, settings_from
+from lib.networks.config import INPUT_MULTIPLE_PX
 
-CHOICES = {
-    "optimizer": ("adam", "adamw", "sgd"),
-    "schedule": ("poly", "constant", "cosine", "onecycle"),
-    "loss": LOSSES,
-    "augmentation": tuple(AUGMENTATIONS),
-    "normalisation": ("data", "init", "imagenet"),
-    "precision": ("auto", "32-true", "bf16-mixed", "16-mixed"),
+LOSSES = ("focal", "bce", "bce_dice", "dice", "jaccard", "lovasz", "tversky", "mcc")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """
+    Ranges of the augmentations; the defaults are the paper's.
+
+    Attributes
+    ----------
+    probability
+        Of each of: the change of colour, of shape, either flip, the rotation by 90 degrees.
+    hue_deg
+        Hue shifts by up to this many degrees of 360 (OpenCV's 30 of 180).
+    saturation, value
+        Shift by up to this share of their range (5 and 15 of 255).
+    shift
+        By up to this share of the crop's side, along each axis.
+    scale, aspect
+        Sides change by up to this factor, alike and one against the other.
+    flips
+        Whether to mirror and to rotate by 90 degrees.
+    """
+
+    probability: float = 0.5
+    hue_deg: float = 60.0
+    saturation: float = 5 / 255
+    value: float = 15 / 255
+    shift: float = 0.1
+    scale: float = 0.1
+    aspect: float = 0.1
+    flips: bool = True
+
+
+AUGMENTATIONS = {
+    "paper": AugmentConfig(),
+    "mild": AugmentConfig(hue_deg=10.0),  # for colours that tell classes apart
+    "flips": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0),
+    "none": AugmentConfig(hue_deg=0, saturation=0, value=0, shift=0, scale=0, aspect=0, flips=False),
 }
-POSITIVE = ("epochs", "batch_size", "crop_px", "learning_rate", "accumulate", "devices", "nodes")
 
 
 @dataclass(frozen=True)
@@ -38,9 +67,9 @@ class TrainConfig:
     schedule, schedule_per_step, poly_power
         "poly", "constant", "cosine" or "onecycle"; the rate changes with every epoch, or with every step.
     loss, focal_alpha, focal_gamma
-        One of `lib.training.losses.LOSSES`.
+        One of `LOSSES`.
     augmentation
-        One of `lib.training.augment.AUGMENTATIONS`.
+        One of `AUGMENTATIONS`.
     normalisation
         Mean and deviation of "data" (the training chips), of "init" (the checkpoint to start from) or "imagenet".
     encoder_lr_factor, freeze_encoder
@@ -63,49 +92,43 @@ class TrainConfig:
         Of first weights, crops, augmentation and dropout.
     """
 
-    epochs: int = 90
-    batch_size: int = 8
-    crop_px: int = 512
-    samples_per_epoch: int = 0
-    learning_rate: float = 2e-4
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    schedule: str = "poly"
+    epochs: int = limited(90, minimum=1)
+    batch_size: int = limited(8, minimum=1)
+    crop_px: int = limited(512, minimum=INPUT_MULTIPLE_PX, multiple_of=INPUT_MULTIPLE_PX)
+    samples_per_epoch: int = limited(0, minimum=0)
+    learning_rate: float = limited(2e-4, above=0, maximum=1)
+    optimizer: str = limited("adam", choices=("adam", "adamw", "sgd"))
+    weight_decay: float = limited(0.0, minimum=0, maximum=1)
+    schedule: str = limited("poly", choices=("poly", "constant", "cosine", "onecycle"))
     schedule_per_step: bool = False
-    poly_power: float = 0.9
-    loss: str = "focal"
-    focal_alpha: float = 0.25
-    focal_gamma: float = 0.5
-    augmentation: str = "paper"
-    normalisation: str = "data"
-    encoder_lr_factor: float = 1.0
+    poly_power: float = limited(0.9, above=0, maximum=10)
+    loss: str = limited("focal", choices=LOSSES)
+    focal_alpha: float = limited(0.25, above=0, below=1)
+    focal_gamma: float = limited(0.5, minimum=0, maximum=10)
+    augmentation: str = limited("paper", choices=AUGMENTATIONS)
+    normalisation: str = limited("data", choices=("data", "init", "imagenet"))
+    encoder_lr_factor: float = limited(1.0, minimum=0, maximum=10)
     freeze_encoder: bool = False
-    ema_decay: float = 0.0
-    accumulate: int = 1
-    clip_norm: float = 0.0
-    patience: int = 0
-    precision: str = "auto"
+    ema_decay: float = limited(0.0, minimum=0, below=1)
+    accumulate: int = limited(1, minimum=1)
+    clip_norm: float = limited(0.0, minimum=0)
+    patience: int = limited(0, minimum=0)
+    precision: str = limited("auto", choices=("auto", "32-true", "bf16-mixed", "16-mixed"))
     channels_last: bool = True
     compile: bool = False
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "auto"
-    accelerator: str = "auto"
-    workers: int = 0
-    seed: int = 0
+    devices: int = limited(1, minimum=1)
+    nodes: int = limited(1, minimum=1)
+    strategy: str = limited("auto", choices=("auto", "ddp", "ddp_fork", "ddp_notebook", "ddp_spawn"))
+    accelerator: str = limited("auto", choices=("auto", "cpu", "gpu", "cuda", "mps"))
+    workers: int = limited(0, minimum=0)
+    seed: int = limited(0, minimum=0, maximum=LARGEST_SEED)
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ParameterError(f"{name} is {getattr(self, name)!r}: expected one of {known}.")
-        for name in POSITIVE:
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} is {getattr(self, name)}: expected more than 0.")
-        if self.crop_px % INPUT_MULTIPLE_PX:
-            raise ParameterError(f"crop_px is {self.crop_px}: expected a multiple of {INPUT_MULTIPLE_PX}.")
+        check_fields(self)
         if self.batch_size % (self.devices * self.nodes):
             raise ParameterError(
-                f"batch_size {self.batch_size} is not a multiple of the {self.devices * self.nodes} processes."
+                f"batch_size {self.batch_size} is not a multiple of the {self.devices * self.nodes} processes of "
+                f"{self.devices} devices on {self.nodes} nodes."
             )
 
 
@@ -124,9 +147,10 @@ def train_config(parameters: dict[str, Any]) -> TrainConfig:
     ParameterError
         If `train_options` names no field, or a value is of another type or out of range.
     """
-    known = {field.name: (field.type.__name__, field.default) for field in fields(TrainConfig)}
-    own = {name: value for name, value in parameters.items() if name in known}
-    return TrainConfig(**checked("train_options", known, own | parameters.get("train_options", {})))
+    known = [field.name for field in fields(TrainConfig)]
+    more = parameters.get("train_options", {})
+    check_names("train_options", more, known)
+    return settings_from(TrainConfig, {n: parameters[n] for n in known if n in parameters} | more, "the training")
 
 
 def beside_the_papers(config: TrainConfig) -> pd.DataFrame:

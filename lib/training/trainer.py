@@ -22,18 +22,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from lib.errors import InputError, ParameterError
+from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.devices import freed_memory_kept, precision_for
 from lib.networks.encoders import IMAGENET
-from lib.networks.fields import TASKS
 from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import check_training
 from lib.paths import sweep
-from lib.training.augment import AUGMENTATIONS
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
 from lib.training.engine import ChipData, Record, SegmentationTask, WholeFileIO
 from lib.training.overlap import seen_by, warn_of_overlap
-from lib.training.recipe import TrainConfig
+from lib.training.recipe import AUGMENTATIONS, TrainConfig
 from lib.training.runs import describe_run, finish, is_done, is_helper, keep_previous, one_run_at_a_time
 
 
@@ -109,8 +108,7 @@ def fit(
         If interrupted; what is finished is saved.
     """
     config, model, out_dir = config or TrainConfig(), model or ModelConfig(), Path(out_dir)
-    if task not in TASKS:
-        raise ParameterError(f"task is {task!r}: expected one of {TASKS}.")
+    check_value("task", task, str, Limits(choices=TASKS))
     if model.in_channels != 3 or model.classes != 1:
         raise ParameterError("Chips have 3 bands and one class of foreground: set in_channels=3 and classes=1.")
     if train.empty or val.empty:

@@ -19,8 +19,6 @@ dropped          the first rule that it met; empty: used
 What is not known is empty, and no rule applies to it.
 """
 
-import difflib
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +29,7 @@ import pandas as pd
 from lib.chips.emptiness import touching
 from lib.chips.manifest import LABELS, load_manifest, read_image, read_mask, windows_of, write_manifest
 from lib.chips.sources import Scene
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.mapping.predict import predict_image
 from lib.masks.offset import shift
@@ -45,16 +43,10 @@ from lib.paths import locked, write_whole
 from lib.scores.evaluate import to_mask
 from lib.scores.metrics import PixelScores, pixel_scores
 from lib.trust.alignment import certain, check_gsd, with_vectors
+from lib.trust.rules import MEASURES, meets
 
-MEASURES = (
-    *("vectors", "road_m", "foreground", "ignored", "osm_age_years", "offset_m", "confidence", "iou_clean"),
-    "iou_predicted",
-)
 TABLE_NAME = "quality.csv"  # beside the manifest
 DAYS_A_YEAR = 365.25
-COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-RULE = re.compile(rf"\s*(\w+)\s*({'|'.join(COMPARISONS)})\s*({NUMBER})\s*")
 
 
 def chip_table(
@@ -130,27 +122,6 @@ def age_years(date: str | None) -> float:
     then = datetime.fromisoformat(date)
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
     return round((datetime.now(UTC) - then).days / DAYS_A_YEAR, 1)
-
-
-def meets(table: pd.DataFrame, rule: str) -> pd.Series:
-    """
-    Which rows of the quality table meet a rule such as "road_m < 50"; bool, same index.
-
-    Raises
-    ------
-    ParameterError
-        If the rule is not a measure, a comparison and a number; names the nearest measure.
-    """
-    match = RULE.fullmatch(rule) if isinstance(rule, str) else None
-    if match is None:
-        raise ParameterError(
-            f"a rule is a measure, one of {' '.join(COMPARISONS)}, and a number, such as 'road_m < 50'; got {rule!r}"
-        )
-    name, comparison, number = match.groups()
-    if name not in MEASURES:
-        near = difflib.get_close_matches(name, MEASURES, n=1, cutoff=0)[0]
-        raise ParameterError(f"rule {rule!r}: no measure {name!r}; the nearest is {near!r}, all are {list(MEASURES)}")
-    return table.eval(f"{name} {comparison} @number", local_dict={"number": float(number)}) & table[name].notna()
 
 
 def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:

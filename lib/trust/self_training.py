@@ -7,6 +7,7 @@ probabilities, draws what the network is sure of and the map misses, and erases 
 not to see.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ import cv2
 import numpy as np
 
 from lib.chips.manifest import WEIGHT_ONE, load_manifest, read_mask, read_weight_levels, write_manifest, write_png
-from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
+from lib.limits import check_fields, limited
 from lib.mapping.predict import predict_chips, read_probability
 from lib.masks.offset import LEAST_CONFIDENCE, estimate_offset
 from lib.networks.checkpoint import TrainedModel
@@ -40,13 +41,12 @@ class RelabelOptions:
         Largest shift looked for, metres; 0 leaves the masks where they are.
     """
 
-    add_odds: float = 2.0
-    drop_odds: float = 8.0
-    max_offset_m: float = 8.0
+    add_odds: float = limited(2.0, minimum=1, maximum=math.inf)
+    drop_odds: float = limited(8.0, minimum=1, maximum=math.inf)
+    max_offset_m: float = limited(8.0, minimum=0, maximum=100)
 
     def __post_init__(self) -> None:
-        if self.add_odds < 1 or self.drop_odds < 1 or self.max_offset_m < 0:
-            raise ParameterError(f"add_odds and drop_odds must be at least 1, max_offset_m not negative: {self}")
+        check_fields(self)
 
 
 def relabel(

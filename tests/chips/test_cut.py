@@ -58,7 +58,7 @@ def test_weights_that_no_file_can_hold_are_refused(weights):
 
 
 def test_unknown_classes_are_refused(build, area):
-    with pytest.raises(ParameterError, match="nearest is 'residential'"):
+    with pytest.raises(ParameterError, match="nearest known one is 'residential'"):
         build(area, class_weights={"residental": 2.0})
     with pytest.raises(ParameterError, match="have none"):
         ChipOptions(task="buildings", class_weights={"track": 2.0})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import shapely
@@ -21,7 +22,7 @@ from lib.chips.dataset import build_chips
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import load_manifest, read_mask
 from lib.chips.sources import find_scenes, read_vectors
-from lib.errors import ParameterError
+from lib.errors import ParameterError, WorkerError
 from lib.masks.offset import shift
 from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import lane_profile
@@ -148,6 +149,7 @@ def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expect
 def test_a_cluster_without_workers_is_an_error(cluster, monkeypatch):
     address, workers = cluster
     monkeypatch.setattr(jobs, "REACH_S", 30.0)
+    assert list(run_jobs(eval, [THREADS], 1, address)) == [(THREADS, 1)]
     results = run_jobs(time.sleep, [0.1] * 100, 100, address)
     next(results)
     monkeypatch.setattr(jobs, "REACH_S", 1.0)
@@ -186,6 +188,58 @@ def test_a_killed_run_goes_on_where_it_was(town, expected, tmp_path, capsys):
 def test_all_cores_make_the_same_chips(town, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "WORTH_S", 0.0)
     assert contents(build(town, tmp_path / "chips").parent) == expected
+
+
+THREADS = "__import__('cv2').getNumThreads()"  # a job for eval, which any process can import
+DIES = "__import__('os')._exit(9)"
+
+
+@pytest.fixture
+def share(monkeypatch):
+    """Shares small work out, too: three helpers for whatever machine."""
+    monkeypatch.setattr(jobs, "WORTH_S", 0.0)
+    monkeypatch.setattr("dask.system.CPU_COUNT", 3)
+
+
+def test_helpers_open_no_port_and_opencv_keeps_to_one_thread(share):
+    answers = run_jobs(eval, [THREADS] * 9, 9)
+    next(answers)  # done here, to see how long one takes
+    assert [next(answers)[1] for _ in range(2)] == [1, 1]
+    helpers = psutil.Process().children(recursive=True)
+    assert helpers and not [c for h in helpers for c in h.net_connections("inet") if c.status == "LISTEN"]
+    answers.close()
+    assert not [h for h in helpers if h.is_running() and h.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_helper_that_dies_gives_its_job_to_another(share, tmp_path):
+    mark = f"__import__('pathlib').Path({str(tmp_path / 'died')!r})"
+    dies_once = f"{mark}.exists() or ({mark}.touch(), {DIES})"
+    found = dict(run_jobs(eval, ["1", dies_once, "2", "3"], 4))
+    assert found == {"1": 1, dies_once: True, "2": 2, "3": 3}
+
+
+def test_a_job_that_no_helper_survives_is_named(share):
+    with pytest.raises(WorkerError, match="3 processes died of one job"):
+        list(run_jobs(eval, ["1", DIES], 2))
+
+
+def test_errors_of_a_helper_come_back_and_what_it_prints_is_no_result(share):
+    assert [r for _, r in run_jobs(eval, ["1", "print('hello')", "2"], 3)][0] == 1
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(run_jobs(eval, ["1", "1 / 0"], 2))
+    assert "_one_thread" in caught.value.__notes__[0]
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    script = "from lib.chips import jobs\njobs.WORTH_S = 0\nprint(len(list(jobs.run_jobs(abs, range(9), 9))))"
+    (tmp_path / "script.py").write_text(script)
+    run = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert run.stdout == "9\n" and not run.stderr
 
 
 def test_small_work_stays_here_and_jobs_are_drawn_as_they_are_needed():

@@ -70,6 +70,42 @@ def test_manifest_errors_say_what_to_do(tmp_path, folder):
         load_manifest(folder)
 
 
+def with_cell(folder, column, value, row=0):
+    """The manifest with one cell changed, as somebody else might have written it."""
+    table = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    table.loc[row, column] = value
+    table.to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+@pytest.mark.parametrize("name", ["..", "../c", "/tmp/c", "a/b", "", ".", "c/"])
+@pytest.mark.parametrize("column", ["chip", "scene"])
+def test_names_lead_nowhere(folder, column, name):
+    with pytest.raises(InputError, match="is no name of a chip"):
+        load_manifest(with_cell(folder, column, name))
+
+
+@pytest.mark.parametrize("column", ["image", "mask", "weight"])
+def test_files_lie_beside_the_manifest_unless_that_is_allowed(folder, column, tmp_path_factory):
+    elsewhere = write_png(tmp_path_factory.mktemp("elsewhere") / "x.png", np.zeros((4, 4), np.uint8))
+    (folder / "linked.png").symlink_to(elsewhere)
+    inside = folder / "images" / ".." / "images" / "c1.png"
+    assert load_manifest(with_cell(folder, column, str(inside)))[column][0] == str(inside.resolve())
+    for path in (str(elsewhere), f"../{elsewhere.parent.name}/x.png", "linked.png", "..", f"{folder}2/x.png"):
+        with pytest.raises(InputError, match=f"{column} names .* outside its folder"):
+            load_manifest(with_cell(folder, column, path))
+    allowed = load_manifest(with_cell(folder, column, str(elsewhere)), files_elsewhere=True)
+    assert allowed[column][0] == str(elsewhere)
+    write_manifest(allowed, folder / "again.csv")
+    assert load_manifest(folder / "again.csv", files_elsewhere=True).equals(allowed)
+
+
+def test_a_folder_that_is_a_link_is_the_manifests_own(folder, tmp_path_factory):
+    link = tmp_path_factory.mktemp("link") / "chips"
+    link.symlink_to(folder)
+    assert load_manifest(link).equals(load_manifest(folder))
+
+
 def test_colours_are_rgb_on_disk_and_back(tmp_path):
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 0] = 200

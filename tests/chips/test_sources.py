@@ -202,9 +202,9 @@ def test_areas_of_interest_from_files(folder):
 
 
 def test_sources_that_cannot_work_say_why(folder):
-    with pytest.raises(ParameterError, match="knows the keys"):
+    with pytest.raises(ParameterError, match="nearest known one is 'osm'"):
         find_scenes({"images": "*.tif", "osmm": "x"}, folder, 0.5)
-    with pytest.raises(ParameterError, match="needs `images`"):
+    with pytest.raises(ParameterError, match="needs `osm` or `clean`"):
         find_scenes({"images": "*.tif"}, folder, 0.5)
     with pytest.raises(InputError, match="is data_dir right"):
         find_scenes(SOURCE | {"images": "*.jp2"}, folder, 0.5)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.chips.splits import split_by_place, split_by_scene
-from lib.errors import InputError
+from lib.errors import ParameterError
 
 boxes = st.lists(
     st.tuples(st.floats(0, 1000), st.floats(0, 300), st.floats(1, 80), st.floats(1, 80)), min_size=1, max_size=60
@@ -51,5 +51,5 @@ def test_scenes_split_whole_and_every_split_has_one(count, seed):
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused():
-    with pytest.raises(InputError, match="leave a rest"):
+    with pytest.raises(ParameterError, match="leave a rest"):
         split_by_scene(["a", "b"], 0.5, 0.5, 0)

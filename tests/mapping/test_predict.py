@@ -178,3 +178,10 @@ def test_files_that_no_prediction_wrote_are_left_alone(tmp_path):
     with pytest.raises(InputError, match="not written by a prediction"):
         predict_chips(trained(Brightness()), chips, tmp_path)
     assert path.read_bytes() == before
+
+
+def test_chips_are_written_into_the_folder_alone(tmp_path):
+    chips = pd.DataFrame([("../c0", "c0.png")], columns=["chip", "image"])
+    with pytest.raises(InputError, match="is no name of a chip"):
+        predict_chips(trained(Brightness()), chips, tmp_path / "out")
+    assert not list(tmp_path.glob("*.png"))

@@ -117,12 +117,12 @@ def test_d_linknet_is_the_same_around_a_dilated_centre():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"architecture": "pplinknet"}, "Unknown architecture 'pplinknet'.*pp_linknet"),
-        ({"encoder_name": "resnet35"}, "encoder name `resnet35`, supported encoders: .*'resnet34'"),
-        ({"architecture": "unet", "encoder_name": "resnet35"}, "smp refuses unet on resnet35"),
-        ({"context": "65"}, "Unknown context '65'"),
+        ({"architecture": "pplinknet"}, "architecture is 'pplinknet'.*nearest is 'pp_linknet'"),
+        ({"encoder_name": "resnet35"}, "encoder_name is 'resnet35'.*nearest is 'resnet"),
+        ({"architecture": "unet", "encoder_name": "tu-resnet35"}, "smp refuses unet on tu-resnet35"),
+        ({"context": "65"}, "context is '65'"),
         ({"architecture": "unet", "context": "64"}, 'has only "32"'),
-        ({"encoder_weights": "imagnet"}, "weights `imagnet` for encoder `resnet34`.*imagenet"),
+        ({"encoder_weights": "imagnet"}, "encoder_weights is 'imagnet'.*nearest is 'imagenet'"),
     ],
 )
 def test_unknown_names(values, message):

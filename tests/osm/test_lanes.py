@@ -148,16 +148,16 @@ def test_profiles_by_name_and_what_is_refused():
     assert lane_profile("paper") is PAPER
     assert lane_profile(METRIC) is METRIC
     for options, message in (
-        ("papr", "No lane profile 'papr'"),
-        ({"lane_widht_m": 3.0}, "did you mean 'lane_width_m'"),
-        ({"lane_width_m": -1}, "lane_width_m: expected a number > 0"),
+        ("papr", "profile is 'papr'.*nearest is 'paper'"),
+        ({"lane_widht_m": 3.0}, "the nearest known one is 'lane_width_m'"),
+        ({"lane_width_m": -1}, "lane_width_m is -1: expected more than 0"),
         ({"lane_width_m": "3"}, "lane_width_m"),
         ({"lane_width_m": True}, "lane_width_m"),
         ({"lanes": {"primary": "2"}}, r"lanes\['primary'\]"),
-        ({"lanes": 2}, "lanes: expected a mapping"),
+        ({"lanes": 2}, "'lanes' is a Mapping"),
         ({"drawn": []}, "draws no class"),
-        ({"drawn": "primary"}, "list of highway classes"),
-        ({"draw_hidden": 1}, "draw_hidden: expected bool"),
+        ({"drawn": "primary"}, "'drawn' is a tuple"),
+        ({"draw_hidden": 1}, "'draw_hidden' is a bool"),
         ({"use_lanes_tag": "yes"}, "use_lanes_tag"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -1,5 +1,6 @@
 """A server that answers as Overpass does, with its failures too."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -8,13 +9,16 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import osmnx
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 from osmnx import settings
 
 from lib.errors import DownloadError, ParameterError
 from lib.osm.layers import ROAD_TAGS, read_osm
-from lib.osm.overpass import OverpassOptions
+from lib.osm.overpass import OverpassOptions, _checked
 
 POINTS = {
     1: (24.0, 60.0),
@@ -36,6 +40,8 @@ ANSWER = {
 }
 EMPTY = {"version": 0.6, "osm3s": {"timestamp_osm_base": "2024-02-03T04:05:06Z"}, "elements": []}
 TIMED_OUT = {**ANSWER, "remark": 'runtime error: Query timed out in "query" at line 1 after 180 seconds.'}
+FREE = "Connected as: 1\nCurrent time: 2024\nAnnounced endpoint: none\nRate limit: 2\n2 slots available now.\n"
+LATER = "Rate limit: 2\nSlot available after: 2024-02-03T04:05:06Z, in {} seconds.\nCurrently running queries:\n"
 TOWN = (23.99, 59.99, 24.02, 60.01)
 
 
@@ -43,7 +49,7 @@ class Overpass:
     """What a test says the server answers, one after the other; the last answer stays."""
 
     def __init__(self, folder):
-        self.answers, self.questions = [], []
+        self.answers, self.questions, self.status = [], [], FREE
         handler = type("Handler", (Handler,), {"overpass": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -67,8 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):  # noqa: N802
-        body = b"Connected as: 1\nCurrent time: 2024\nAnnounced endpoint: none\nRate limit: 2\n2 slots available now.\n"
-        self.reply(200, body)
+        self.reply(200, self.overpass.status.encode())
 
     def do_POST(self):  # noqa: N802
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -82,14 +87,34 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, json.dumps(ANSWER).encode()[:300])
         elif answer == "cut line":
             self.reply(200, json.dumps(ANSWER).encode()[:300], length=900)
+        elif answer == "drip":
+            self.drip(b"HTTP/1.0 200 OK\r\n\r\n", json.dumps(ANSWER).encode())
+        elif answer == "dripping header":
+            self.drip(b"HTTP/1.0 200 OK\r\n", b"X-Slow: " + b"x" * 1000)
+        elif isinstance(answer, str):
+            self.reply(200, answer.encode())
+        elif isinstance(answer, tuple):
+            self.reply(answer[0], b"<html>busy</html>", wait=answer[1])
         elif isinstance(answer, int):
             self.reply(answer, b"<html>busy</html>")
         else:
             self.reply(200, json.dumps(answer).encode())
 
-    def reply(self, status, body, length=None):
+    def drip(self, head, body):
+        """A byte long before each timeout of a socket, for minutes."""
+        try:
+            self.wfile.write(head)
+            for byte in body:
+                time.sleep(0.1)
+                self.wfile.write(bytes([byte]))
+        except OSError:
+            pass  # the client has waited long enough
+
+    def reply(self, status, body, length=None, wait=None):
         try:
             self.send_response(status)
+            if wait:
+                self.send_header("Retry-After", wait)
             self.send_header("Content-Length", str(length or len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -116,6 +141,98 @@ def test_overpass_answer_is_read_and_cached(overpass):
     assert len(overpass.questions) == 0
     assert again.date == osm.date
     assert again.roads.equals(osm.roads)
+
+
+NODE, WAY = ANSWER["elements"][0], ANSWER["elements"][6]
+NO_DATA = [
+    "<html>Welcome</html>",
+    "",
+    "null",
+    "[]",
+    "[" * 5000,
+    "{}",
+    '{"elements": null}',
+    '{"elements": [{"a": 1}]}',
+    '{"elements": [17]}',
+    json.dumps({"elements": [NODE | {"lat": "60"}]}),
+    json.dumps({"elements": [NODE | {"lon": float("nan")}]}),
+    json.dumps({"elements": [NODE | {"type": "note"}]}),
+    json.dumps({"elements": [WAY | {"nodes": []}]}),
+    json.dumps({"elements": [WAY | {"tags": "highway"}]}),
+    json.dumps({"elements": [{"type": "relation", "id": 1, "members": [1]}]}),
+    json.dumps(ANSWER | {"osm3s": "now"}),
+]
+
+
+@pytest.mark.parametrize("answer", NO_DATA, ids=range(len(NO_DATA)))
+def test_what_is_no_overpass_data_is_never_kept(overpass, answer):
+    with pytest.raises(DownloadError, match="is no Overpass JSON"):
+        overpass.read(answer)
+    folder = Path(overpass.options.cache_dir)
+    assert not folder.exists() or not list(folder.iterdir())
+    overpass.read(ANSWER)
+    (cached,) = folder.glob("*.json")
+    cached.write_text(answer)  # by other software, or an earlier version
+    assert len(overpass.read(ANSWER).roads) == 1 and len(overpass.questions) == 1
+    assert len(overpass.read(500).roads) == 1 and not overpass.questions
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+
+
+@given(st.data())
+def test_whatever_is_wrong_in_an_answer_it_is_refused_or_read(data):
+    content = json.loads(json.dumps(ANSWER))
+    place = data.draw(st.sampled_from([content, *content["elements"], content["elements"][6]["tags"]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(VALUES)
+    with contextlib.suppress(DownloadError):
+        elements = _checked(json.dumps(content).encode())["elements"]
+        with contextlib.suppress(osmnx._errors.InsufficientResponseError):
+            osmnx.features._create_gdf([{"elements": elements}], shapely.box(*TOWN), {"highway": True})
+
+
+@pytest.mark.parametrize("date", ["soon", "", 17, None, "2024-02-30T00:00:00Z", ["2024"]])
+def test_a_date_that_is_none_is_not_believed(overpass, date):
+    assert overpass.read(ANSWER | {"osm3s": {"timestamp_osm_base": date}}).date is None
+    assert overpass.read(500).date is None and not overpass.questions
+
+
+@pytest.mark.parametrize("failure", ["drip", "dripping header"])
+def test_an_answer_that_drips_has_a_deadline(overpass, failure):
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="No whole answer within 1 s"):
+        overpass.read(failure)
+    assert 3 <= time.monotonic() - start < 6  # three tries
+
+
+@pytest.mark.parametrize("wait", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_nobody_waits_for_days(overpass, wait):
+    with pytest.raises(DownloadError, match=r"asks to come back in \d+ s; no more than 300 s"):
+        overpass.read((429, wait), ANSWER)
+    assert len(overpass.questions) == 1
+    overpass.status = LATER.format(3000)
+    with pytest.raises(DownloadError, match="asks to come back in 3001 s"):
+        overpass.read(ANSWER)
+
+
+@pytest.mark.parametrize("wait", ["0", "Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-3", "1e9"])
+def test_a_pause_that_is_short_or_makes_no_sense_is_no_hindrance(overpass, wait):
+    assert len(overpass.read((503, wait), ANSWER).roads) == 1
+    shutil.rmtree(overpass.options.cache_dir)
+    overpass.status = LATER.format(-1)
+    assert len(overpass.read(ANSWER).roads) == 1
+
+
+def test_dates_are_of_iso_8601_and_asked_for_in_utc():
+    for date, asked in (
+        ("2019-10-28", "2019-10-28T00:00:00Z"),
+        ("2019-10-28T19:20:00Z", "2019-10-28T19:20:00Z"),
+        ("2019-10-28T19:20:00+02:00", "2019-10-28T17:20:00Z"),
+    ):
+        assert OverpassOptions(date=date).date == asked
+    for date in ("28.10.2019", "yesterday", "2019-13-01", "", '2019-10-28"];'):
+        with pytest.raises(ParameterError, match="ISO 8601"):
+            OverpassOptions(date=date)
 
 
 @pytest.mark.parametrize("failure", [429, 504, "silence", "cut", "cut line", TIMED_OUT])

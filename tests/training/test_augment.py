@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
-from lib.training.augment import AUGMENTATIONS, AugmentConfig, augment, draw_augmentation, margin_px, shift_colour
+from lib.training.augment import augment, draw_augmentation, margin_px, shift_colour
+from lib.training.recipe import AUGMENTATIONS, AugmentConfig
 
 ALWAYS = AugmentConfig(probability=1.0)
 

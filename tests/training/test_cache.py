@@ -10,8 +10,9 @@ import torch
 
 from lib.chips.manifest import WEIGHT_ONE, write_png
 from lib.errors import InputError
-from lib.training.augment import AUGMENTATIONS, augment
+from lib.training.augment import augment
 from lib.training.cache import BatchSampler, ChipDataset, CropDataset, build_cache, channel_statistics
+from lib.training.recipe import AUGMENTATIONS
 
 
 def test_cache_holds_the_chips(chips, tmp_path):

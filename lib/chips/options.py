@@ -1,0 +1,109 @@
+"""What a notebook says of chips: how they are cut, and from which sources. Checked before a file is opened."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from lib.chips.manifest import MOST_WEIGHT
+from lib.errors import ParameterError
+from lib.limits import LARGEST_SEED, TASKS, check_fields, limited, settings_from
+from lib.osm.lanes import CLASS_NAMES
+from lib.osm.overpass import overpass_options
+
+
+@dataclass(frozen=True)
+class ChipOptions:
+    """
+    How an area is cut into chips.
+
+    Attributes
+    ----------
+    task
+        "roads" or "buildings".
+    gsd_m
+        Ground sampling distance of the chips, metres; scenes of another one are resampled.
+    chip_px
+        Side of a chip; a scene smaller than that is one chip of its own size.
+    val_share, test_share
+        Share of each source's ground (or of its scenes, where nothing says how they lie) that validates and tests.
+    clean_chips
+        How many training chips, and how many validating ones at most, get a clean mask; 0 means all.
+    seed
+        Draws the clean chips, and the splits of scenes without georeference.
+    gap_m
+        Ground kept free between buildings that touch, metres.
+    ignore_band_m
+        Pixels within this distance of an edge in an OSM mask are MASK_IGNORE: there the map is least to be believed.
+    class_weights
+        What the pixels of a road count in training, by highway class; 1 for classes not named. Nothing is written
+        where it is empty.
+    """
+
+    task: str = limited("roads", choices=TASKS)
+    gsd_m: float = limited(0.5, above=0, maximum=100)
+    chip_px: int = limited(512, minimum=32, maximum=8192)
+    val_share: float = limited(0.15, minimum=0, below=1)
+    test_share: float = limited(0.2, minimum=0, below=1)
+    clean_chips: int = limited(0, minimum=0)
+    seed: int = limited(0, minimum=0, maximum=LARGEST_SEED)
+    gap_m: float = limited(0.0, minimum=0, maximum=100)
+    ignore_band_m: float = limited(0.0, minimum=0, maximum=100)
+    class_weights: Mapping[str, float] = limited(
+        default_factory=dict, minimum=0, maximum=MOST_WEIGHT, key_choices=CLASS_NAMES
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_shares(self.val_share, self.test_share)
+        if self.class_weights and self.task != "roads":
+            raise ParameterError(f"class_weights go by highway class, so that {self.task} have none")
+
+
+def check_shares(val_share: float, test_share: float) -> None:
+    """Raise ParameterError unless shares of validation and test leave ground to train on."""
+    if not (val_share >= 0 and test_share >= 0 and val_share + test_share < 1):
+        raise ParameterError(
+            f"val_share {val_share} and test_share {test_share} must be at least 0 and leave a rest to train on"
+        )
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """
+    One entry of `sources`; what each key means stands in `lib.chips.sources`.
+
+    Raises
+    ------
+    ParameterError
+        If a key is unknown or its value can't be meant, or neither `osm` nor `clean` says where masks come from.
+    """
+
+    images: str = limited(pattern=r"[^/\x00][^\x00]*", form="a pattern such as 'images/*.tif', relative to data_dir")
+    osm: str | None = limited(None, pattern=r".+", form="'overpass', or the name of a file")
+    clean: str | None = limited(None, pattern=r".+", form="the name of a file")
+    area: str | Sequence[float] | None = None
+    gsd_m: float | None = limited(None, above=0, maximum=100)
+    nodata: str | None = limited(None, choices=("white", "black"))
+    overpass: Mapping[str, Any] = field(default_factory=dict)
+    empty: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        overpass_options(self.overpass)
+        if self.osm is None and self.clean is None:
+            raise ParameterError(f"it needs `osm` or `clean` or both, to say where the masks of {self.images!r} are")
+        if ".." in PurePath(self.images).parts:
+            raise ParameterError(f"images is {self.images!r}: expected a pattern within data_dir; set data_dir higher")
+        if self.area is not None and not isinstance(self.area, str):
+            left, bottom, right, top = self.area if len(self.area) == 4 else (math.nan,) * 4
+            if not (-180 <= left < right <= 180 and -90 <= bottom < top <= 90):
+                raise ParameterError(
+                    f"area is {self.area!r}: expected a file, or [left, bottom, right, top] in degrees"
+                )
+
+
+def check_source(source: Any, owner: str = "a source") -> SourceOptions:
+    """The entry of `sources`, checked."""
+    return settings_from(SourceOptions, source, owner)
