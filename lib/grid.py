@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from lib.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
     import pyproj
+    import shapely
 
 MASK_BACKGROUND = 0  # value of a mask on disk and in memory, uint8
 MASK_IGNORE = 127  # no-data or uncertain: neither trained on nor scored
@@ -25,6 +24,7 @@ WEB_MERCATOR = "EPSG:3857"
 MERCATOR_HALF_SIDE_M = math.pi * 6378137.0  # half the side of the square that slippy tiles divide
 # UTM and national grids keep map metres within this share of ground metres; Mercator and degrees do not
 NOMINAL_SCALE_TOLERANCE = 2e-3
+SQUARE_TOLERANCE = 1e-2  # pixels are squares if their sides agree so far; web mercator's differ by 0.7 % on the equator
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,15 @@ class Grid:
         return true_gsd_m
 
     @property
+    def pixel_size_m(self) -> tuple[float, float]:
+        """Width and height of a pixel on the ground, at the centre; both are `gsd_m` where it is about a square."""
+        width_m, height_m, _ = _pixel_sides(self, np.array([[self.width / 2, self.height / 2]]))
+        ratio = float(width_m[0] / height_m[0])
+        if abs(ratio - 1) < SQUARE_TOLERANCE:
+            ratio = 1.0
+        return self.gsd_m * math.sqrt(ratio), self.gsd_m / math.sqrt(ratio)
+
+    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Box around the four corners in the CRS: (left, bottom, right, top)."""
         corners = self.pixel_to_world(self._corners_px())
@@ -103,16 +112,39 @@ class Grid:
         a, b, c, d, e, f = self.transform
         # subtract the origin first: eastings of millions of metres keep their small digits
         x, y = np.moveaxis(np.asarray(xy, dtype=np.float64) - (c, f), -1, 0)
+        if turn := self._turn():  # what lies a turn of the earth away is brought to the image
+            middle = a * self.width / 2 + b * self.height / 2
+            x = x - turn * np.round((x - middle) / turn)
         determinant = a * e - b * d
         return np.stack([(e * x - b * y) / determinant, (a * y - d * x) / determinant], axis=-1)
 
     def footprint_wkt(self) -> str:
-        """Outline of the image as a WKT POLYGON in longitude, latitude; "" without CRS."""
+        """Outline of the image as WKT in longitude, latitude, of two parts across the antimeridian; "" without CRS."""
         if self.crs is None:
             return ""
         lonlat = project(self.pixel_to_world(self._corners_px()), self.crs, LONLAT)
+        if np.ptp(lonlat[:, 0]) > 180 or np.abs(lonlat[:, 0]).max() > 180:
+            import shapely
+
+            lonlat[:, 0] = (lonlat[:, 0] - lonlat[0, 0] + 180) % 360 - 180 + lonlat[0, 0]  # all near the first corner
+            return shapely.to_wkt(in_one_turn(shapely.Polygon(lonlat)), rounding_precision=8)
         ring = ", ".join(f"{lon:.8f} {lat:.8f}" for lon, lat in [*lonlat, lonlat[0]])
         return f"POLYGON (({ring}))"
+
+    def check_on_earth(self) -> None:
+        """Raise InputError if the image has a CRS, but its corners do not exist there."""
+        if self.crs is None:
+            return
+        corners = self._corners_px()
+        lonlat = project(self.pixel_to_world(corners), self.crs, LONLAT)
+        with np.errstate(invalid="ignore"):
+            back = self.world_to_pixel(project(lonlat, LONLAT, self.crs))  # elsewhere, where the formulas do not hold
+        near = np.abs(back - corners).max() < max(self.width, self.height)  # False for inf and NaN
+        if not (near and np.abs(lonlat[:, 1]).max() <= 90):
+            raise InputError(
+                f"coordinates of {np.round(self.bounds, 4).tolist()} (left, bottom, right, top) do not exist in its "
+                f"CRS, {parse_crs(self.crs).name}. Are the axes swapped, or is it another CRS?"
+            )
 
     def window(self, col: int, row: int, width: int, height: int) -> Grid:
         """Grid of the window whose top-left pixel is (col, row); it may reach beyond the image."""
@@ -125,6 +157,20 @@ class Grid:
         a, b, c, d, e, f = self.transform
         x_scale, y_scale = self.width / width, self.height / height
         return Grid((a * x_scale, b * y_scale, c, d * x_scale, e * y_scale, f), self.crs, width, height)
+
+    @property
+    def is_over_antimeridian(self) -> bool:
+        """Whether the image reaches over 180 degrees in a CRS that goes on there: degrees, web mercator."""
+        return self._turn() > 0
+
+    def _turn(self) -> float:
+        """Once around the earth, in units of the CRS, where `is_over_antimeridian`; else 0."""
+        crs = None if self.crs is None else parse_crs(self.crs)
+        if crs is None or not (crs.is_geographic or self.crs == WEB_MERCATOR):
+            return 0.0
+        half = math.pi / crs.axis_info[0].unit_conversion_factor if crs.is_geographic else MERCATOR_HALF_SIDE_M
+        left, _, right, _ = self.bounds
+        return 0.0 if max(-left, right) <= half * (1 + 1e-9) else 2 * half
 
     def _corners_px(self) -> np.ndarray:
         """(4, 2) x, y of the corners, clockwise from the top left, in pixels."""
@@ -154,6 +200,24 @@ def local_gsd_m(grid: Grid, xy_px: np.ndarray) -> np.ndarray:
     InputError
         If the grid has no CRS.
     """
+    width_m, height_m, between = _pixel_sides(grid, xy_px)
+    return np.sqrt(width_m * height_m * between)
+
+
+def oblongness(grid: Grid) -> float:
+    """
+    How many times longer than wide the ground of a pixel is at worst: at the corners, the sides or the centre.
+
+    1 for squares, also turned ones. Of a pixel that is a rhombus, the axes of the ellipse within it.
+    """
+    y, x = np.mgrid[0:3, 0:3] / 2  # (3, 3) shares of the height and the width
+    width_m, height_m, between = _pixel_sides(grid, np.stack([x * grid.width, y * grid.height], axis=-1).reshape(-1, 2))
+    area, mean = width_m * height_m * between, (width_m**2 + height_m**2) / 2
+    return float(((mean + np.sqrt(np.maximum(mean**2 - area**2, 0))) / area).max())
+
+
+def _pixel_sides(grid: Grid, xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Width and height of a pixel around each point, metres, and the sine of the angle between them; (n,) each."""
     if grid.crs is None:
         raise InputError("This image has no CRS, so that its pixel size in metres is unknown: give gsd_m.")
     import pyproj
@@ -163,10 +227,26 @@ def local_gsd_m(grid: Grid, xy_px: np.ndarray) -> np.ndarray:
     sides_px = np.asarray(xy_px, dtype=np.float64)[None] + to_sides_px[:, None]
     left, right, top, bottom = project(grid.pixel_to_world(sides_px).reshape(-1, 2), grid.crs, LONLAT).reshape(4, -1, 2)
     geod = pyproj.Geod(ellps="WGS84")
-    azimuth_x, _, size_x_m = geod.inv(*left.T, *right.T)
-    azimuth_y, _, size_y_m = geod.inv(*top.T, *bottom.T)
-    shear = np.abs(np.sin(np.radians(np.asarray(azimuth_x) - azimuth_y)))  # 1 for a rectangular pixel
-    return np.sqrt(np.asarray(size_x_m) * size_y_m * shear)
+    azimuth_x, _, width_m = geod.inv(*left.T, *right.T)
+    azimuth_y, _, height_m = geod.inv(*top.T, *bottom.T)
+    between = np.abs(np.sin(np.radians(np.asarray(azimuth_x) - azimuth_y)))  # 1 for a rectangular pixel
+    return np.asarray(width_m), np.asarray(height_m), between
+
+
+def in_one_turn(polygon: shapely.Geometry) -> shapely.Geometry:
+    """Polygon in longitude, latitude that reaches over the antimeridian, as parts between 180 W and 180 E."""
+    import shapely
+
+    world = shapely.box(-180, -90, 180, 90)
+    turns = [shapely.transform(polygon, lambda xy, turn=turn: xy + (turn, 0.0)) for turn in (-360.0, 0.0, 360.0)]
+    return shapely.union_all(shapely.intersection(turns, world))
+
+
+def utm_code(grid: Grid) -> str:
+    """CRS of the UTM zone that the image's middle lies in."""
+    middle = grid.pixel_to_world(np.array([[grid.width / 2, grid.height / 2]]))
+    lon, lat = project(middle, grid.crs, LONLAT)[0]
+    return f"EPSG:{326 if lat >= 0 else 327}{int((lon + 180) % 360 // 6) + 1:02d}"
 
 
 def project(xy: np.ndarray, source_crs: str, target_crs: str) -> np.ndarray:
@@ -182,7 +262,11 @@ def transformer(source_crs: str, target_crs: str) -> pyproj.Transformer:
     """Transformer that takes and gives x (longitude) first; kept, as its making costs more than its use."""
     import pyproj
 
-    return pyproj.Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
+    try:
+        return pyproj.Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
+    except pyproj.exceptions.ProjError as error:
+        names = " to ".join(parse_crs(crs).name for crs in (source_crs, target_crs))
+        raise InputError(f"no way leads from {names}: is a CRS a local one, or of another planet?") from error
 
 
 @lru_cache(maxsize=64)
@@ -214,94 +298,8 @@ def tile_grid(x: int, y: int, zoom: int, size_px: int = 256) -> Grid:
     return Grid((pixel_m, 0.0, left, 0.0, -pixel_m, top), WEB_MERCATOR, size_px, size_px)
 
 
-def read_grid(path: str | Path, crs: str | None = None, require_crs: bool = True) -> Grid:
-    """
-    Grid of an image file: its own georeference, a world file beside it, or a slippy tile's name.
-
-    Parameters
-    ----------
-    path
-        GeoTIFF; or PNG, JPEG, TIFF with a world file (.pgw, .jgw, .tfw, .wld) and, where there is one, a .prj
-        beside it; or a tile named `<x>-<y>-<zoom>.png`, with any prefix, or lying in `<zoom>/<x>/<y>.png`.
-    crs
-        The CRS where the file states none; a world file never does.
-    require_crs
-        If False, an image without georeference gets its own pixels as world (y down) and crs None.
-
-    Raises
-    ------
-    InputError
-        Names the file if it is missing, is no image, or has no CRS though one is required.
-    """
-    path = Path(path)
-    size, transform, file_crs = _read_georeference(path)
-    if file_crs is None and transform is None and (tile := _tile_of_name(path)) is not None:
-        if size[0] != size[1]:
-            raise InputError(f"{path}: named as a map tile, which is square; the image is {size[0]} x {size[1]}.")
-        return tile_grid(*tile, size_px=size[0])
-    crs = file_crs or (crs_text(crs) if crs is not None else None)
-    if require_crs and (crs is None or transform is None):
-        lacking = "a CRS" if transform is not None else "a georeference"
-        raise InputError(
-            f"{path}: expected {lacking} (GeoTIFF tags, a world file with a .prj, or a tile named x-y-zoom), and "
-            "found none. Give crs='EPSG:...' for a file with a world file, or georeference it with gdal_translate."
-        )
-    return Grid(transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), crs, *size)
-
-
-def _read_georeference(path: Path) -> tuple[tuple[int, int], tuple[float, ...] | None, str | None]:
-    """Size (width, height), transform and CRS of a raster; None for what it does not state."""
-    import warnings
-
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such image.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                size = (raster.width, raster.height)
-                transform = None if raster.transform.is_identity else tuple(raster.transform)[:6]
-                crs = crs_text(raster.crs) if raster.crs else None
-    except RasterioIOError as error:
-        raise InputError(f"{path}: expected an image (GeoTIFF, PNG, JPEG), but it cannot be read: {error}") from error
-    transform = _read_world_file(path) if transform is None else transform
-    if crs is None and transform is not None and path.with_suffix(".prj").is_file():
-        crs = crs_text(path.with_suffix(".prj").read_text())
-    return size, transform, crs
-
-
 def crs_text(crs: Any) -> str:
     """Text of a CRS: "EPSG:n" where PROJ recognises the definition, else its WKT."""
     parsed = parse_crs(crs if isinstance(crs, str) else crs.to_wkt())
     authority = parsed.to_authority(min_confidence=70)
     return ":".join(authority) if authority else parsed.to_wkt()
-
-
-def _read_world_file(path: Path) -> tuple[float, ...] | None:
-    """
-    Transform of the world file beside an image; its six numbers place the *centre* of the first pixel.
-
-    GDAL reads most of them, but passes silently over one whose numbers stand in one line, or of which one is missing.
-    """
-    suffix = path.suffix.lower()
-    short = suffix[:2] + suffix[-1:] + "w"  # .tif and .tiff -> .tfw
-    names = [path.with_name(path.stem + ending) for ending in (short, ".wld", path.suffix + "w")]
-    world_file = next((name for name in names if name.is_file()), None)
-    if world_file is None:
-        return None
-    try:
-        a, d, b, e, x, y = (float(word.replace(",", ".")) for word in world_file.read_text().split())
-    except ValueError as error:
-        raise InputError(f"{world_file}: expected six numbers, one a line.") from error
-    return (a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)
-
-
-def _tile_of_name(path: Path) -> tuple[int, int, int] | None:
-    """(x, y, zoom) from `...<x>-<y>-<zoom>.<suffix>` or `<zoom>/<x>/<y>.<suffix>`; None for other names."""
-    name = (path.parent / path.name.split(".")[0]).as_posix()
-    match = re.search(r"(?:^|[^0-9])(?P<x>\d+)-(?P<y>\d+)-(?P<zoom>\d{1,2})$", name)
-    match = match or re.search(r"(?:^|/)(?P<zoom>[0-2]?\d|30)/(?P<x>\d+)/(?P<y>\d+)$", name)
-    return (int(match["x"]), int(match["y"]), int(match["zoom"])) if match else None

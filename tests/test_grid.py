@@ -1,30 +1,17 @@
 import math
-import warnings
 
 import numpy as np
 import pytest
-import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, WEB_MERCATOR, Grid, project, read_grid, tile_grid
+from lib.grid import LONLAT, WEB_MERCATOR, Grid, project, tile_grid
 from lib.paths import ROOT
 
 UTM = "EPSG:32635"
 NORTH_UP = Grid((0.5, 0.0, 385500.0, 0.0, -0.5, 6673300.0), UTM, 400, 300)
-
-
-def write_image(path, transform=None, crs=None, size=(12, 10), driver=None):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        options = {"transform": transform} if transform else {}
-        with rasterio.open(
-            path, "w", width=size[0], height=size[1], count=3, dtype="uint8", crs=crs, driver=driver, **options
-        ) as raster:
-            raster.write(np.zeros((3, size[1], size[0]), dtype=np.uint8))
-    return path
 
 
 transforms = st.tuples(
@@ -111,64 +98,6 @@ def test_slippy_tiles_cover_the_world():
         tile_grid(4, 0, 2)
 
 
-@pytest.mark.parametrize("name", ["OAM-1238424-1046544-21.png", "1238424-1046544-21.png", "21/1238424/1046544.png"])
-def test_tile_names(tmp_path, name):
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert read_grid(write_image(path, size=(256, 256))) == tile_grid(1238424, 1046544, 21)
-
-
-def test_a_tile_must_be_square(tmp_path):
-    with pytest.raises(InputError, match="square"):
-        read_grid(write_image(tmp_path / "1-1-2.png", size=(256, 128)))
-
-
-def test_geotiff(tmp_path):
-    path = write_image(tmp_path / "scene.tif", Affine(*NORTH_UP.transform), UTM)
-    assert read_grid(path) == Grid(NORTH_UP.transform, UTM, 12, 10)
-
-
-@pytest.mark.parametrize(
-    ("image", "world_file"),
-    [("a.png", "a.pgw"), ("a.jpg", "a.jgw"), ("a.tif", "a.tfw"), ("a.png", "a.wld"), ("a.jpeg", "a.jpegw")],
-)
-def test_world_files_place_the_centre_of_the_first_pixel(tmp_path, image, world_file):
-    path = write_image(tmp_path / image)
-    (tmp_path / world_file).write_text("0.5\n0.1\n0.2\n-0.5\n1000.35\n2000.0\n")
-    grid = read_grid(path, crs=UTM)
-    assert np.allclose(grid.transform, (0.5, 0.2, 1000.0, 0.1, -0.5, 2000.2))
-    assert np.allclose(grid.pixel_to_world([[0.5, 0.5]]), [[1000.35, 2000.0]])
-
-
-def test_a_world_file_takes_its_crs_from_a_prj_beside_it(tmp_path):
-    from pyproj import CRS
-
-    path = write_image(tmp_path / "a.png")
-    (tmp_path / "a.pgw").write_text("0.5 0 0 -0.5 385500 6673300")
-    with pytest.raises(InputError, match="a.png: expected a CRS"):
-        read_grid(path)
-    (tmp_path / "a.prj").write_text(CRS.from_user_input(UTM).to_wkt("WKT1_ESRI"))
-    assert read_grid(path).crs == UTM
-
-
-def test_errors_name_the_file(tmp_path):
-    with pytest.raises(InputError, match="nothing.tif: no such image"):
-        read_grid(tmp_path / "nothing.tif")
-    (tmp_path / "text.tif").write_text("this is no image")
-    with pytest.raises(InputError, match="text.tif: expected an image"):
-        read_grid(tmp_path / "text.tif")
-    plain = write_image(tmp_path / "plain.png")
-    with pytest.raises(InputError, match="plain.png: expected a georeference"):
-        read_grid(plain)
-    assert read_grid(plain, require_crs=False) == Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None, 12, 10)
-    located = write_image(tmp_path / "located.tif", Affine(*NORTH_UP.transform))
-    with pytest.raises(InputError, match="located.tif: expected a CRS"):
-        read_grid(located)
-    (tmp_path / "plain.pgw").write_text("0.5 0 0")
-    with pytest.raises(InputError, match="plain.pgw: expected six numbers"):
-        read_grid(plain)
-
-
 def test_impossible_grids_are_refused():
     with pytest.raises(InputError, match="six finite numbers"):
         Grid((1.0, 0.0, math.nan, 0.0, 1.0, 0.0), UTM, 5, 5)
@@ -178,11 +107,6 @@ def test_impossible_grids_are_refused():
         Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), UTM, 0, 5)
     with pytest.raises(InputError, match="EPSG:32635"):
         _ = Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "EPSG:none", 5, 5).gsd_m
-
-
-def test_one_pixel_image(tmp_path):
-    grid = read_grid(write_image(tmp_path / "dot.tif", Affine(*NORTH_UP.transform), UTM, size=(1, 1)))
-    assert (grid.width, grid.height, grid.gsd_m) == (1, 1, 0.5)
 
 
 def test_importing_the_grid_imports_no_gis_package():

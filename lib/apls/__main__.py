@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         grid = None
         if options.grid:
-            from lib.grid import read_grid
+            from lib.rasters import read_grid
 
             grid = read_grid(options.grid)
         gsd_m = options.gsd or (grid.gsd_m if grid is not None else CHALLENGE_GSD_M)

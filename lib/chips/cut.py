@@ -10,7 +10,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 
-from lib.chips.imagery import nodata_area, opened, read_scene
+from lib.chips.imagery import nodata_area, read_scene
 from lib.chips.manifest import PATHS, WEIGHT_ONE, write_png
 from lib.chips.mask_images import mask_reader
 from lib.chips.options import ChipOptions
@@ -28,6 +28,7 @@ from lib.masks.rasterize import (
 )
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
 from lib.paths import is_written, read_mapping, write_whole
+from lib.rasters import opened
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
 
@@ -98,7 +99,7 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         One row of the manifest a label, its paths relative to the folder of chips; none where all is no-data.
     """
     scene, grid = block.scene, block.scene.grid.window(*chip.window)
-    image, valid = read_scene(scene.path, *scene.in_file(chip.window))
+    image, valid = read_scene(scene, chip.window)
     if "nodata" in scene.source:
         valid &= ~nodata_area(image, scene.source["nodata"])
     if not valid.any():

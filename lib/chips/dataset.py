@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import shapely
 
 from lib.chips.cut import Block, Chip, cut_block, read_record
 from lib.chips.emptiness import check_drawn
+from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import PATHS, write_manifest
 from lib.chips.options import ChipOptions
@@ -258,6 +260,7 @@ def _parts(
     for scene, chips in to_do:
         if not chips or str(scene.path) in skipped:
             continue
+        _say_what_is_missing(scene)
         vectors, whole = {}, (0, 0, scene.grid.width, scene.grid.height)
         for label, name in scene.label_sources.items():
             if name in layers:
@@ -270,6 +273,12 @@ def _parts(
             own = tuple(chips[start : start + BLOCK_CHIPS])
             windows = [chip.window for chip in own]
             yield scene, own, {k: near_windows(frame, scene.grid, windows, REACH_M) for k, frame in vectors.items()}
+
+
+def _say_what_is_missing(scene: Scene) -> None:
+    with suppress(InputError):  # its first chip says what is wrong
+        if share := missing_share(scene):
+            print(f"{scene.path}: {100 * share:.2g} % of its pixels are no numbers (NaN, inf): ignored", flush=True)
 
 
 def _list_all(

@@ -1,44 +1,64 @@
 """Pixels of an image file: any window of it at any size, as 8-bit RGB, and where there is image at all."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-import rasterio
-from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.windows import Window
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window as FileWindow
 
-from lib.errors import InputError, ParameterError
+from lib.chips.sources import Scene
+from lib.errors import InputError, ParameterError, reading
+from lib.masks.rasterize import Window
+from lib.rasters import IMAGE, opened
 
-CACHE_BYTES = 256 * 2**20  # of decoded image, in each process; GDAL's own 5 % of the memory is much on many cores
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 STRETCH_PERCENT = (1, 99)  # percentiles of a scene that become black and white, where its type is not uint8
 STRETCH_SIDE_PX = 1024  # they are taken from the scene reduced to this: whole scenes are large
+RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+@dataclass(frozen=True)
+class _Look:
     """
-    A raster file; opened again inside, it is the same one, with what has been decoded of it.
+    How the values of a file become colours.
 
-    Without rasterio's warning of a missing georeference: `lib.chips.sources.find_scenes` has dealt with that.
+    Attributes
+    ----------
+    bands
+        Numbers of the bands that are red, green and blue; rasterio counts from 1.
+    palette
+        uint8 (n, 4): red, green, blue, alpha of each value, where a band holds numbers of colours.
+    black, white
+        Values that become 0 and 255; bytes are taken as they are.
+    missing
+        Share of the pixels that are no numbers: NaN or infinite.
+    is_coded
+        Whether values are codes that can't be averaged: numbers of colours, or fewer than eight bits.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, sharing=True) as file:
-                yield file
-        except RasterioIOError as error:
-            raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
+
+    bands: tuple[int, int, int]
+    palette: np.ndarray | None = None
+    black: float = 0.0
+    white: float = 255.0
+    missing: float = 0.0
+    is_coded: bool = False
 
 
-def read_scene(
-    path: Path, file_window: tuple[float, float, float, float], shape: tuple[int, int]
+def read_scene(scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Image, uint8 (height, width, 3) RGB, and bool (height, width), True where there is image, of a scene's window."""
+    return read_pixels(scene.path, *scene.in_file(window), scene.bands)
+
+
+def read_pixels(
+    path: Path,
+    file_window: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    bands: tuple[int, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Part of an image file at a given size.
@@ -49,48 +69,155 @@ def read_scene(
         (col, row, width, height) in the file's own pixels, fractions allowed.
     shape
         (height, width) of the result.
+    bands
+        Numbers of the bands that are red, green and blue, or of the one that is grey; () for those that the file calls
+        so, else its first three, or its first. Alpha is none of them.
 
     Returns
     -------
     image
-        uint8 (height, width, 3) RGB; one band is repeated, more than three keep the first three; other types are
-        stretched from the 1st to the 99th percentile of the whole scene.
+        uint8 (height, width, 3) RGB, a palette's colours for its numbers; types other than uint8 are stretched from
+        the 1st to the 99th percentile of the whole scene, no-data and alpha left out.
     valid
-        bool (height, width), False in areas of more than 400 px where the file says that there is no data. Tile
-        makers turn every black pixel transparent, deep shadows too: those specks are image.
+        bool (height, width), False where the values are no numbers, and in areas of more than 400 px where the file
+        says that there is no data. Tile makers turn every black pixel transparent, deep shadows too: those specks are
+        image.
 
     Raises
     ------
     InputError
-        If the file can't be read.
+        If the file can't be read, or has no such bands.
     """
-    window = Window(*file_window)
+    window = FileWindow(*file_window)
     if (round(window.height), round(window.width)) == shape:
         resampling = Resampling.nearest  # pixel for pixel
+    else:  # of oblong pixels one side may grow while the other shrinks: bilinear does both
+        shrinks = window.width > shape[1] and window.height > shape[0]
+        resampling = Resampling.average if shrinks else Resampling.bilinear
+    look = _look(path, path.stat().st_mtime_ns, tuple(bands))
+    with opened(path) as file, reading(path, IMAGE):
+        blank = _blank(file, shape, window)
+        if look.palette is None:
+            values = file.read(look.bands, window=window, out_shape=(3, *shape), resampling=resampling)
+        else:
+            numbers = file.read(look.bands[0], window=window, out_shape=shape)
+            blank |= look.palette[np.minimum(numbers, len(look.palette) - 1), 3] == 0
+            values = look.palette[np.minimum(numbers, len(look.palette) - 1), :3].transpose(2, 0, 1)
+        # numbers of colours can't be averaged, bits neither; and one NaN would spread to all that is averaged with it
+        if resampling != Resampling.nearest and (look.is_coded or not np.isfinite(values).all()):
+            values = _resampled(file, look, window, shape, resampling)
+    valid = ~large_areas(blank)
+    if values.dtype.kind == "f":
+        missing = ~np.isfinite(values).all(axis=0)
+        valid &= ~missing
+        values[:, missing] = look.black
+    if values.dtype != np.uint8 or look.white != 255:
+        contrast = 255 / (look.white - look.black)
+        with np.errstate(over="ignore"):  # no-data of -3.4e38
+            values = np.clip((values.astype(np.float32) - look.black) * contrast, 0, 255)
+    return np.moveaxis(values, 0, -1).astype(np.uint8), valid
+
+
+def missing_share(scene: Scene) -> float:
+    """Share of a scene's pixels that are no numbers (NaN, infinite); 0 where its type has none such."""
+    with opened(scene.path) as file:
+        if np.dtype(file.dtypes[0]).kind != "f":
+            return 0.0
+    return _look(scene.path, scene.path.stat().st_mtime_ns, scene.bands).missing
+
+
+def _resampled(
+    file: DatasetReader, look: _Look, window: FileWindow, shape: tuple[int, int], resampling: Resampling
+) -> np.ndarray:
+    """
+    Colours or numbers of a window, float32 (3, height, width), resampled after what is none was left out.
+
+    By GDAL in memory, so that it is resampled as any other file is; NaN where there is nothing to take.
+    """
+    reach_x, reach_y = (2 * math.ceil(max(1.0, n)) for n in (window.width / shape[1], window.height / shape[0]))
+    left, top = max(0, math.floor(window.col_off) - reach_x), max(0, math.floor(window.row_off) - reach_y)
+    right = min(file.width, math.ceil(window.col_off + window.width) + reach_x)
+    bottom = min(file.height, math.ceil(window.row_off + window.height) + reach_y)
+    own = FileWindow(left, top, right - left, bottom - top)  # the window in whole pixels, and what its edge draws from
+    if look.palette is None:
+        values = file.read(look.bands, window=own, masked=True).astype(np.float32).filled(np.nan)
+        values[~np.isfinite(values)] = np.nan
     else:
-        resampling = Resampling.average if window.width > shape[1] else Resampling.bilinear
-    with opened(path) as file:
-        bands = file.read(_rgb(file), window=window, out_shape=(3, *shape), resampling=resampling)
-        valid = ~large_areas(file.dataset_mask(window=window, out_shape=shape) == 0)
-    if bands.dtype != np.uint8:
-        low, high = _stretch(path, path.stat().st_mtime_ns)
-        bands = np.clip((bands.astype(np.float32) - low) * (255 / max(high - low, 1e-6)), 0, 255)
-    return np.moveaxis(bands, 0, -1).astype(np.uint8), valid
-
-
-def _rgb(file: rasterio.DatasetReader) -> list[int]:
-    """Numbers of the bands that are red, green and blue; rasterio counts from 1."""
-    return [1, 2, 3] if file.count >= 3 else [1, 1, 1]
+        numbers = np.minimum(file.read(look.bands[0], window=own), len(look.palette) - 1)
+        values = look.palette[numbers, :3].transpose(2, 0, 1).astype(np.float32)
+    inside = FileWindow(window.col_off - left, window.row_off - top, window.width, window.height)
+    profile = {"driver": "GTiff", "count": 3, "dtype": "float32", "nodata": np.nan, "tiled": True}
+    with MemoryFile() as memory:
+        with memory.open(width=own.width, height=own.height, **profile) as copy:
+            copy.write(values)
+        with memory.open() as copy:
+            return copy.read(window=inside, out_shape=(3, *shape), resampling=resampling)
 
 
 @lru_cache(maxsize=64)
-def _stretch(path: Path, _changed_ns: int) -> tuple[float, float]:
-    """Values that become black and white, looked up once for all chips of a scene, as long as its file is the same."""
+def _look(path: Path, _changed_ns: int, bands: tuple[int, ...]) -> _Look:
+    """How a scene is shown; found once for all of its chips, as long as its file is the same."""
     with opened(path) as file:
-        height, width = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
-        small = file.read(_rgb(file), out_shape=(3, height, width))
-    low, high = np.percentile(small[small > 0] if (small > 0).any() else small, STRETCH_PERCENT)
-    return float(low), float(high)
+        bands = (bands or _bands_of(file)) * (1 if len(bands or _bands_of(file)) == 3 else 3)
+        if max(bands) > file.count:
+            raise InputError(f"{path} has {file.count} bands, and no band {max(bands)} as its source has it in `bands`")
+        with reading(path, IMAGE):
+            kind = np.dtype(file.dtypes[bands[0] - 1])
+            palette = _palette(file, bands[0])
+            bits = file.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
+            is_negative = file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+        if kind.kind == "c":
+            raise InputError(f"{path}: expected an image, got complex numbers; write their magnitude: gdal_calc.py")
+        if palette is not None:
+            return _Look(bands, palette, is_coded=True)
+        if kind == np.uint8:
+            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8)
+        with reading(path, IMAGE):
+            shape = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
+            small = file.read(bands, out_shape=(3, *shape))  # (3, height, width)
+            known = ~_blank(file, shape)
+    numbers = np.isfinite(small).all(axis=0)
+    values = small[:, known & numbers]
+    if not values.size:
+        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()))
+    if values.min() >= 0 and values.any():  # no-data that is not stated, most often
+        values = values[values > 0]
+    black, white = np.percentile(values, STRETCH_PERCENT)
+    ends = float(black), float(max(white, black + 1e-6))
+    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()))
+
+
+def _blank(file: DatasetReader, shape: tuple[int, int], window: FileWindow | None = None) -> np.ndarray:
+    """Where the file says that there is no data, bool (height, width); also by an alpha band that GDAL overlooks."""
+    blank = file.dataset_mask(window=window, out_shape=shape) == 0
+    if ColorInterp.alpha in file.colorinterp and MaskFlags.alpha not in file.mask_flag_enums[0]:
+        blank |= file.read(file.colorinterp.index(ColorInterp.alpha) + 1, window=window, out_shape=shape) == 0
+    return blank
+
+
+def _bands_of(file: DatasetReader) -> tuple[int, ...]:
+    """The bands that the file calls red, green and blue; else the first three, or the first, that are no alpha."""
+    kinds = file.colorinterp
+    if all(kinds.count(kind) == 1 for kind in RGB):
+        return tuple(kinds.index(kind) + 1 for kind in RGB)
+    names = [(name or "").strip().lower() for name in file.descriptions]
+    if all(names.count(kind.name) == 1 for kind in RGB):
+        return tuple(names.index(kind.name) + 1 for kind in RGB)
+    shown = [number for number, kind in enumerate(kinds, start=1) if kind != ColorInterp.alpha] or [1]
+    return tuple(shown[:3]) if len(shown) >= 3 else (shown[0],)
+
+
+def _palette(file: DatasetReader, band: int) -> np.ndarray | None:
+    """uint8 (n, 4) colours of the values 0 to n - 1; None where the values are colours themselves."""
+    if file.dtypes[band - 1] != "uint8" and file.colorinterp[band - 1] != ColorInterp.palette:
+        return None  # GDAL has colours for negatives of 16 bits, too: the whole range, of which scenes use a little
+    try:
+        colours = file.colormap(band)
+    except ValueError:
+        return None
+    palette = np.zeros((max(colours) + 1, 4), np.uint8)
+    palette[list(colours)] = list(colours.values())
+    return palette
 
 
 def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:

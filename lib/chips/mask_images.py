@@ -8,11 +8,11 @@ import numpy as np
 from rasterio.enums import Resampling
 from rasterio.windows import Window as FileWindow
 
-from lib.chips.imagery import opened
 from lib.chips.sources import Scene, source_name
 from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
 from lib.masks.rasterize import Window, ignore_edges
+from lib.rasters import opened, row_windows
 
 
 def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callable[[Window], np.ndarray]:
@@ -61,4 +61,4 @@ def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callab
 def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
     """(width, height) and largest value of a file, looked up once for all blocks, as long as it stays the same."""
     with opened(path) as file:
-        return (file.width, file.height), int(file.read(1).max())
+        return (file.width, file.height), max(int(file.read(1, window=rows).max()) for rows in row_windows(file))

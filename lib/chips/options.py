@@ -7,7 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 from lib.chips.manifest import MOST_WEIGHT
-from lib.errors import ParameterError
+from lib.errors import InputError, ParameterError
+from lib.grid import parse_crs
 from lib.limits import LARGEST_SEED, TASKS, check_fields, limited, settings_from
 from lib.osm.lanes import CLASS_NAMES
 from lib.osm.overpass import overpass_options
@@ -88,12 +89,23 @@ class SourceOptions:
     nodata: str | None = limited(None, choices=("white", "black"))
     overpass: Mapping[str, Any] = field(default_factory=dict)
     empty: bool = False
+    crs: str | int | None = None
+    bands: Sequence[int] | None = limited(None, minimum=1)
 
     def __post_init__(self) -> None:
         check_fields(self)
         overpass_options(self.overpass)
         if self.osm is None and self.clean is None:
             raise ParameterError(f"it needs `osm` or `clean` or both, to say where the masks of {self.images!r} are")
+        if self.crs is not None:
+            try:
+                parse_crs(self.crs)
+            except InputError as error:
+                raise ParameterError(
+                    f"crs is {self.crs!r}: expected one that PROJ knows, such as 'EPSG:32635'"
+                ) from error
+        if self.bands is not None and len(self.bands) not in (1, 3):
+            raise ParameterError(f"bands is {self.bands!r}: expected three numbers (red, green, blue), or one")
         if ".." in PurePath(self.images).parts:
             raise ParameterError(f"images is {self.images!r}: expected a pattern within data_dir; set data_dir higher")
         if self.area is not None and not isinstance(self.area, str):

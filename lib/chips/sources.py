@@ -4,7 +4,7 @@ The scenes of an area and the OSM vectors over them: which files there are, wher
 A source is a mapping with the keys
 
 images
-    Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a slippy tile's name, or
+    Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a map tile's name, or
     no georeference at all.
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
@@ -12,8 +12,13 @@ osm, clean
 area
     Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
     ...) in the data folder. Missing: all that the images show.
+crs
+    CRS of scenes that state none (a world file never does), or a local one.
 gsd_m
-    Metres a pixel, for scenes without georeference.
+    Metres a pixel, for scenes without georeference; beside it a tile's name says nothing.
+bands
+    Numbers of the bands that are red, green and blue, or of the one that is grey, from 1. Missing: those that the file
+    calls so, else the first ones.
 overpass
     Options of `lib.osm.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label
     source is "overpass".
@@ -25,6 +30,7 @@ empty
 Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask images in `lib.chips.mask_images`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -36,16 +42,19 @@ import shapely
 from lib.chips.manifest import LABELS
 from lib.chips.options import SourceOptions, check_source
 from lib.errors import InputError, ParameterError, or_skip
-from lib.grid import Grid, read_grid
+from lib.grid import Grid, oblongness, utm_code
 from lib.masks.rasterize import Window
 from lib.osm.counts import is_unused
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
 from lib.osm.overpass import overpass_options
+from lib.rasters import MOST_PIXELS, read_grid
 
 SOURCE_KEYS = {item.name for item in fields(SourceOptions)}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
+MOST_OBLONG = 1.1  # of a pixel's ground: a road of 12 m is drawn 0.6 m too wide or too narrow, by its bearing
+OBLONG_TOLERANCE = 0.05  # more than what rounding a scene to whole pixels makes of squares
 LEAST_SIDE_PX = 32  # a network halves an image five times
 
 
@@ -91,6 +100,19 @@ class Scene:
         return (col * x_scale, row * y_scale, width * x_scale, height * y_scale), (height, width)
 
     @property
+    def own_px(self) -> tuple[int, int]:
+        """(width, height) of the scene in squares of the file's finest GSD: its own size, but for oblong pixels."""
+        zooms = self.size_px[0] / self.grid.width, self.size_px[1] / self.grid.height
+        if abs(zooms[0] / zooms[1] - 1) <= OBLONG_TOLERANCE:
+            return self.size_px
+        return round(self.grid.width * max(zooms)), round(self.grid.height * max(zooms))
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Bands that the scene's source names; () where it leaves that to the file."""
+        return tuple(self.source.get("bands", ()))
+
+    @property
     def label_sources(self) -> dict[str, str]:
         """Label -> name of this scene's vectors or mask image, for the labels that its source has."""
         return {label: source_name(self, label) for label in LABELS if label in self.source}
@@ -126,7 +148,7 @@ def find_scenes(
     Raises
     ------
     InputError
-        If no file matches, or a scene has neither georeference nor `gsd_m`.
+        If no file matches, or a scene has neither georeference nor `gsd_m`, or it can't be cut into square chips.
     ParameterError
         If the source has unknown keys, values that can't be meant, or no label source.
     """
@@ -139,24 +161,39 @@ def find_scenes(
     for path in paths:
         with or_skip(skipped, path):
             name = "-".join(path.relative_to(data_dir).with_suffix("").parts) if alike else path.stem
-            file_grid = read_grid(path, require_crs=False)
-            grid = _at_gsd(file_grid, chip_gsd_m, source.get("gsd_m"), path)
+            own_gsd_m = source.get("gsd_m")
+            file_grid = read_grid(path, source.get("crs"), require_crs=own_gsd_m is None, by_name=own_gsd_m is None)
+            grid = _at_gsd(file_grid, chip_gsd_m, own_gsd_m, path)
             scenes.append(Scene(name, path, (file_grid.width, file_grid.height), grid, data_dir, source))
     return scenes
 
 
 def _at_gsd(file_grid: Grid, chip_gsd_m: float, stated_gsd_m: float | None, path: Path) -> Grid:
-    """The ground of an image in pixels of the chips' GSD; `stated_gsd_m` counts where the file knows no place."""
-    gsd_m = file_grid.gsd_m if file_grid.crs else stated_gsd_m
-    if not gsd_m:
-        raise InputError(f"{path} is not georeferenced: give its source a `gsd_m` (metres a pixel)")
-    width, height = (max(1, round(n * gsd_m / chip_gsd_m)) for n in (file_grid.width, file_grid.height))
+    """
+    The ground of an image in pixels of the chips' GSD along both sides, however oblong the file's own are.
+
+    `stated_gsd_m` counts where the file knows no place.
+    """
+    sides_m = file_grid.pixel_size_m if file_grid.crs else (stated_gsd_m, stated_gsd_m)
+    size = zip((file_grid.width, file_grid.height), sides_m, strict=True)
+    width, height = (max(1, round(n * side_m / chip_gsd_m)) for n, side_m in size)
+    at_gsd = f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel"
     if min(width, height) < LEAST_SIDE_PX:
         raise InputError(
-            f"{path} is {width} x {height} px at {chip_gsd_m:g} m a pixel; a chip has at least "
-            f"{LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
+            f"{at_gsd}; a chip has at least {LEAST_SIDE_PX} x {LEAST_SIDE_PX}. Leave it out, or choose a smaller gsd_m."
         )
-    return file_grid.resampled(width, height)
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{at_gsd}; {math.isqrt(MOST_PIXELS)} squared are cut at most. Choose a larger gsd_m, or cut it into "
+            "several files (gdal_retile.py)."
+        )
+    grid = file_grid.resampled(width, height)
+    if grid.crs and (oblong := oblongness(grid)) > MOST_OBLONG:
+        raise InputError(
+            f"{path}: the ground of its pixels is up to {oblong:.2f} times as long as wide, so that roads would be as "
+            f"wide as they run. Run gdalwarp -t_srs {utm_code(grid)} -r bilinear {path.name} out.tif, and use that."
+        )
+    return grid
 
 
 def chosen_area(scene: Scene) -> shapely.Geometry | None:
@@ -230,7 +267,8 @@ def _by_vectors(scenes: list[Scene], skipped: dict[str, str] | None) -> dict[str
                 with or_skip(skipped, scene.path):
                     if scene.grid.crs is None:
                         raise InputError(
-                            f"{scene.path} is not georeferenced: vectors can't be laid over it; give masks"
+                            f"{scene.path} is not georeferenced (beside a `gsd_m` a tile's name says nothing): "
+                            "vectors can't be laid over it; give masks, or the `crs` of its world file"
                         )
                     serves.setdefault(name, []).append(scene)
     return serves

@@ -134,6 +134,8 @@ def near_windows(
     reach_m
         How far outside a window a row is still kept.
     """
+    if grid.is_over_antimeridian:
+        return frame  # a box around both sides of the world keeps all
     col, row, width, height = np.array(windows, dtype=np.float64).T
     reach_px = reach_m / grid.gsd_m
     boxes_px = shapely.box(col - reach_px, row - reach_px, col + width + reach_px, row + height + reach_px)

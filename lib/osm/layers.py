@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, Grid, read_grid
+from lib.grid import LONLAT, Grid, in_one_turn
 from lib.osm.counts import LayerCount
 from lib.osm.dialects import CHANGE_SUFFIXES, OSM_SUFFIXES
 from lib.osm.extracts import read_extract
@@ -19,9 +19,12 @@ from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file
 from lib.osm.makers import BUILDING_TAGS, LAYER_KEYS, OSM, ROAD_TAGS, as_osm, split_layers
 from lib.osm.overpass import OverpassOptions, download_features
 from lib.osm.tags import is_tagged
+from lib.rasters import read_grid
 
 LAYER_TAGS = {"roads": ROAD_TAGS, "buildings": BUILDING_TAGS}
 LAYERS = tuple(LAYER_TAGS)
+ANTIMERIDIAN_DEG = 0.1  # an area so near to 180 degrees may reach over it with its margin
+METRES_A_DEGREE = 111_195.0  # of latitude, on the mean sphere
 ATTRIBUTION = "© OpenStreetMap contributors, ODbL"
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt")
 
@@ -153,11 +156,25 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
             "An area of interest is (left, bottom, right, top) in degrees of longitude and latitude, or a polygon; "
             f"got {area!r:.200} with bounds {polygon.bounds}."
         )
+    if margin_m and max(-left, right) > 180 - ANTIMERIDIAN_DEG:
+        return _grown_over_antimeridian(polygon, margin_m)
     if margin_m:
         degrees = gpd.GeoSeries([polygon], crs=LONLAT)
         metres = degrees.to_crs(degrees.estimate_utm_crs())
         polygon = metres.buffer(margin_m, join_style="mitre").to_crs(LONLAT).iloc[0]
     return polygon
+
+
+def _grown_over_antimeridian(polygon: shapely.Geometry, margin_m: float) -> shapely.Geometry:
+    """The area grown by a margin where it touches 180 degrees; in UTM its parts would lie far from each other."""
+    scale = METRES_A_DEGREE * np.array([np.cos(np.radians(polygon.centroid.y)), 1.0])
+    # in metres east of Greenwich, on beyond 180 degrees
+    parts = [
+        shapely.transform(part, lambda xy, turns=part.bounds[0] < 0: (xy + (360.0 * turns, 0.0)) * scale)
+        for part in shapely.get_parts(polygon)
+    ]
+    grown = shapely.union_all(parts).buffer(margin_m, join_style="mitre")
+    return in_one_turn(shapely.transform(grown, lambda xy: xy / scale))
 
 
 def require_overlap(

@@ -210,7 +210,7 @@ def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:
     if not frame[0]:
         return chips.iloc[:1]
     # upper left corner of each chip in pixels from the CRS's origin: columns x, y
-    corners = np.array([(grid.transform[2], grid.transform[5]) for grid in grids]) / abs(grids.iloc[0].transform[0])
+    corners = grids.iloc[0].world_to_pixel(np.array([(grid.transform[2], grid.transform[5]) for grid in grids]))
     room_px = side_px - chips[["width", "height"]].to_numpy().max()  # for corners: the last chip hangs over
     if np.ptp(corners, axis=0).max() <= room_px:
         return chips

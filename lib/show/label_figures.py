@@ -94,7 +94,7 @@ def lane_panel(
         Parameters file that "save profile" updates.
     """
     window = scene_middle(scene, PANEL_PX)
-    image, _ = read_scene(scene.path, *scene.in_file(window))
+    image, _ = read_scene(scene, window)
     roads = shift(layers[scene.label_sources["osm"]].roads, *measured_m)
     draw = road_drawer(roads, scene.grid.window(*window), profile, OFFSET_RANGE_M[1])
     table = widths_by_class(profile)

@@ -1,13 +1,15 @@
 """From scenes and vectors to chips: splits, labels, resampling, shifts, areas, what is kept."""
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips, chip_windows
-from lib.chips.manifest import grid_of, read_mask
+from lib.chips.manifest import grid_of, read_image, read_mask
 from lib.chips.sources import find_scenes
 from lib.errors import InputError
 from lib.grid import Grid
@@ -89,3 +91,18 @@ def test_windows_tile_a_scene_without_overlap(length, chip, count):
     ends = [col + width for col, _, width, _ in windows]
     assert ends == sorted(ends) and ends[-1] <= length
     assert all(a == b for a, b in zip(ends, [w[0] for w in windows][1:], strict=False))
+
+
+def test_the_share_that_is_no_number_is_said_and_ignored(build, tmp_path, capsys):
+    pixels = np.random.default_rng(0).random((3, 200, 200), dtype=np.float32)
+    pixels[0, ::5, ::5] = np.inf
+    profile = {"driver": "GTiff", "width": 200, "height": 200, "count": 3, "dtype": "float32", "crs": "EPSG:32635"}
+    with rasterio.open(tmp_path / "a.tif", "w", transform=rasterio.Affine(1, 0, 5e5, 0, -1, 6.7e6), **profile) as file:
+        file.write(pixels)
+    cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((200, 200), np.uint8))
+    shares = {"val_share": 0.0, "test_share": 0.0, "chip_px": 200}
+    manifest = build(tmp_path, {"images": "a.tif", "clean": "mask.png"}, gsd_m=1.0, **shares)
+    assert "a.tif: 4 % of its pixels are no numbers (NaN, inf): ignored" in capsys.readouterr().out
+    mask = read_mask(manifest["mask"][0])
+    assert (mask[::5, ::5] == 127).all() and (mask == 127).mean() == pytest.approx(0.04)
+    assert read_image(manifest["image"][0]).std() > 60

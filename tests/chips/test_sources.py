@@ -44,7 +44,7 @@ BAD = {  # each lies among good scenes; what is wrong with it, in the words of t
     "text.tif": (lambda path: path.write_text("this is a text"), "expected an image"),
     "bare.tif": (lambda path: write_scene(path, crs=None), "is not georeferenced"),
     "dot.tif": (lambda path: write_scene(path, side_px=1), "is 1 x 1 px"),
-    "short.tif": (cut_short, "damaged or cut short"),
+    "short.tif": (cut_short, "cannot be read"),
     "vegas.tif": (lambda path: write_scene(path, 664_000.0, 4_005_000.0, crs="EPSG:32611"), "not the area"),
 }
 

@@ -1,11 +1,16 @@
 """Offsets of scenes: measured where there is enough to see, and believed where certain."""
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
+import shapely
 
 from lib.chips.sources import find_scenes, read_vectors
+from lib.grid import Grid
 from lib.masks.offset import LEAST_CONFIDENCE
+from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC
 from lib.sample.places import TRUE_OFFSETS_M, make_sample
 from lib.trust.alignment import OFFSET_COLUMNS, certain, close_up, scene_offsets, shifts
@@ -47,3 +52,30 @@ def test_predictions_are_believed_before_the_image_and_only_where_certain():
     rows += [["b", "prediction", 1, 2, 0.1, 0], ["b", "image", 3, 4, 0.9, 0], ["c", "image", 1, 1, 0.2, 0]]
     found = certain(pd.DataFrame(rows, columns=columns))
     assert found["dx_m"].to_dict() == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize("turn", ["north up", "south up", "west up"])
+def test_offsets_are_east_and_north_however_the_image_is_turned(tmp_path, turn):
+    side, left, top = 600, 385_000.0, 6_671_000.0
+    roads = [[(0.1, 0.3), (0.9, 0.35)], [(0.2, 0.1), (0.35, 0.9)], [(0.5, 0.05), (0.8, 0.95)]]
+    north_up = Grid((0.5, 0, left, 0, -0.5, top), "EPSG:32635", side, side)
+    lines = [shapely.LineString(north_up.pixel_to_world(np.array(road) * side)) for road in roads]
+    frame = gpd.GeoDataFrame({"highway": ["residential"] * 3, "width": ["8"] * 3}, geometry=lines, crs="EPSG:32635")
+    image = np.random.default_rng(0).integers(0, 60, (side, side), dtype=np.uint8)
+    image += rasterize_roads(frame, north_up) // 2
+    frame.set_geometry(frame.translate(4.0, -3.0)).to_file(tmp_path / "osm.gpkg")
+    pixels, transform = {
+        "north up": (image, north_up.transform),
+        "south up": (image[::-1], (0.5, 0, left, 0, 0.5, top - side / 2)),
+        "west up": (image.T, (0, 0.5, left, -0.5, 0, top)),
+    }[turn]
+    profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8", "crs": "EPSG:32635"}
+    with rasterio.open(tmp_path / "a.tif", "w", transform=rasterio.Affine(*transform), **profile) as file:
+        file.write(pixels, 1)
+    scenes = find_scenes({"images": "*.tif", "osm": "osm.gpkg"}, tmp_path, 0.5)
+    layers = read_vectors(scenes, "roads")
+    (found,) = scene_offsets(scenes, layers, "roads", METRIC).itertuples()
+    assert (found.dx_m, found.dy_m) == pytest.approx((-4.0, 3.0), abs=0.3)
+    seen = close_up(scenes[0], layers, "roads", METRIC, (found.dx_m, found.dy_m))
+    on_road = [seen.image[..., 0][mask == 255].mean() for mask in (seen.mask, seen.moved)]
+    assert on_road[1] > 140 > on_road[0]
