@@ -116,8 +116,8 @@ def check(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
         except ParameterError as error:
             raise ParameterError(f"{notebook}: {error}") from error
         checked[name] = as_float(value) if kind == "float" else value
-    area_name(checked["area"])
     try:
+        area_name(checked["area"])
         _check_ranges(checked)
     except ParameterError as error:
         raise ParameterError(f"{notebook}: {error}") from error

@@ -101,7 +101,7 @@ def test_the_share_that_is_no_number_is_said_and_ignored(build, tmp_path, capsys
         file.write(pixels)
     cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((200, 200), np.uint8))
     shares = {"val_share": 0.0, "test_share": 0.0, "chip_px": 200}
-    manifest = build(tmp_path, {"images": "a.tif", "clean": "mask.png"}, gsd_m=1.0, **shares)
+    manifest = build(tmp_path, {"images": "a.tif", "clean": "mask.png", "empty": True}, gsd_m=1.0, **shares)
     assert "a.tif: 4 % of its pixels are no numbers (NaN, inf): ignored" in capsys.readouterr().out
     mask = read_mask(manifest["mask"][0])
     assert (mask[::5, ::5] == 127).all() and (mask == 127).mean() == pytest.approx(0.04)
