@@ -47,9 +47,18 @@ def whole_file(path: Path) -> Iterator[Path]:
     sweep(path.parent)
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")  # of one writer, on any machine
     try:
-        with _held(part):
+        with room_for(path), _held(part):
             yield part
             part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Make whatever fails in the block for want of space a DiskFullError that names disk and file."""
+    try:
+        yield
     except PPLinkNetError:
         raise
     except Exception as error:
@@ -63,8 +72,6 @@ def whole_file(path: Path) -> Iterator[Path]:
             "not written, what was there before stays. Free some space and run again: it goes on from there",
             str(path),
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -164,3 +171,9 @@ def locked(path: Path, patience_s: float = 0.0) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def holder(path: Path) -> str:
+    """Number of the process that holds `path`, or held it last; "" where none did."""
+    lock = path.with_name(f"{path.name}.lock")
+    return lock.read_text() if lock.is_file() else ""

@@ -139,14 +139,14 @@ class Killer:
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
 
-    def fresh(self, name: str = "out") -> Path:
+    def fresh(self) -> Path:
         """A folder that is not there yet."""
         self.count += 1
-        return self.folder / f"{name}{self.count}"
+        return self.folder / f"out{self.count}"
 
-    def whole(self, name: str = "out") -> tuple[Path, int]:
+    def whole(self) -> tuple[Path, int]:
         """Folder of a run that nobody kills, and how many steps it takes."""
-        out = self.fresh(name)
+        out = self.fresh()
         return out, int(self.run(out))
 
 

@@ -27,7 +27,7 @@ from lib.masks.rasterize import (
     index_roads,
 )
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
-from lib.paths import is_written, read_mapping, write_whole
+from lib.paths import holder, is_written, read_mapping, write_whole
 from lib.rasters import opened
 
 WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
@@ -53,6 +53,8 @@ class Block:
     ----------
     vectors
         Label source -> the roads or buildings near the chips, where its masks are drawn from such; moved already.
+    holder
+        Process that holds the folder's manifest. Workers outlive one that is killed, and stop when another one cuts.
     """
 
     scene: Scene
@@ -61,6 +63,7 @@ class Block:
     options: ChipOptions
     profile: LaneProfile
     out_dir: Path
+    holder: str
 
 
 def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
@@ -75,6 +78,8 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
             for chip in block.chips:
                 found = read_record(block.out_dir, chip)
                 if found is None:
+                    if holder(block.out_dir / "manifest.csv") != block.holder:
+                        break
                     draw = draw or _drawers(block)
                     found = cut_chip(block, chip, draw)
                     write_whole(_record_path(block.out_dir, chip), json.dumps({"key": chip.key, "rows": found}))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -113,7 +114,7 @@ def _build(
             path.unlink(missing_ok=True)
         print(f"{total} chips to cut, {len(rows)} are there already", flush=True)
     blocks = (
-        Block(scene, chips, near, options, profile, out_dir)
+        Block(scene, chips, near, options, profile, out_dir, str(os.getpid()))
         for scene, chips, near in _parts(to_do, layers, options.task, shifts_m, bad)
     )
     count = sum(-(-len(chips) // BLOCK_CHIPS) for _, chips in to_do)

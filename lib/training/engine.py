@@ -21,7 +21,7 @@ from lib.errors import PPLinkNetError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.networks.checkpoint import read_info
 from lib.networks.models import INPUT_MULTIPLE_PX
-from lib.paths import whole_file, write_whole
+from lib.paths import room_for, whole_file, write_whole
 from lib.training.augment import augment
 from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset
 from lib.training.losses import create_loss
@@ -329,8 +329,9 @@ class Record(Callback):
 
     def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
         values = {name: value for name, value in row.items() if name != "epoch" and not math.isnan(value)}
-        trainer.logger.log_metrics(values, step=int(row["epoch"]))
-        trainer.logger.save()
+        with room_for(self.out_dir / "tensorboard"):  # which writes in a thread of its own
+            trainer.logger.log_metrics(values, step=int(row["epoch"]))
+            trainer.logger.save()
 
     def _line(self, row: dict[str, float]) -> str:
         loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "

@@ -1,5 +1,7 @@
 """From scenes and vectors to chips: splits, labels, resampling, shifts, areas, what is kept."""
 
+from pathlib import Path
+
 import cv2
 import geopandas as gpd
 import numpy as np
@@ -11,10 +13,11 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips, chip_windows
 from lib.chips.manifest import grid_of, read_image, read_mask
 from lib.chips.sources import find_scenes
-from lib.errors import InputError
+from lib.errors import BusyError, InputError
 from lib.grid import Grid
 from lib.osm.lanes import lane_profile
 from lib.osm.layers import area_of_interest
+from lib.paths import locked
 
 GSD_M = 0.5
 SOURCE = {"images": "*.tif", "osm": "osm.gpkg", "clean": "truth.gpkg"}
@@ -63,6 +66,44 @@ def test_made_again_only_when_something_changed(build, area):
     assert build(area).equals(first) and (area / "chips" / "manifest.csv").stat().st_mtime_ns == stamp
     build(area, clean_chips=1)
     assert (area / "chips" / "manifest.csv").stat().st_mtime_ns != stamp
+
+
+def test_two_processes_do_not_cut_into_one_folder(build, area):
+    build(area)
+    before = (area / "chips" / "manifest.csv").read_bytes()
+    with locked(area / "chips" / "manifest.csv"), pytest.raises(BusyError, match="Wait for it"):
+        build(area, clean_chips=1)
+    assert (area / "chips" / "manifest.csv").read_bytes() == before
+
+
+def test_workers_of_a_killed_run_stop_where_another_one_cuts(build, area, monkeypatch):
+    results = []
+
+    def run_later(work, jobs, *_):
+        blocks = list(jobs)
+        (area / "chips" / "manifest.csv.lock").write_text("1")  # as another process does
+        results.extend(work(block) for block in blocks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lib.chips.dataset.run_jobs", run_later)
+    with pytest.raises(KeyboardInterrupt):
+        build(area)
+    assert results == [{}] and not (area / "chips" / "images").exists()
+
+
+def test_files_of_a_power_cut_are_made_again(build, area):
+    manifest = build(area)
+    chip = manifest.iloc[0]
+    before = Path(chip["mask"]).read_bytes()
+    Path(chip["mask"]).write_bytes(b"")
+    (area / "chips" / "records" / f"{manifest['chip'].iloc[-1]}.json").write_text("[]")
+    assert build(area).equals(manifest) and Path(chip["mask"]).read_bytes() == before
+
+
+def test_hidden_files_are_no_scenes(area):
+    for name in ("._scene.tif", ".scene.0123456789ab.tmp.tif"):
+        (area / name).write_bytes(b"of another system, or of a writer that was killed")
+    assert [scene.name for scene in find_scenes(SOURCE, area, GSD_M)] == ["scene"]
 
 
 def test_only_the_chosen_area_is_cut(build, area):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lib.errors import InputError
 from lib.networks.models import ModelConfig
 from lib.paths import ROOT
 from lib.training.engine import SegmentationTask
@@ -137,7 +138,7 @@ def test_full_disk_leaves_what_was_saved(chips, tmp_path, monkeypatch):
         save(checkpoint, path)
 
     monkeypatch.setattr("lib.training.engine.torch.save", save_once)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space left on the disk of .*last\.ckpt was not written"):
         fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
     monkeypatch.undo()
     assert [p.name for p in tmp_path.glob("*tmp")] == []
@@ -145,3 +146,14 @@ def test_full_disk_leaves_what_was_saved(chips, tmp_path, monkeypatch):
     lines = []
     fit(*chips, tmp_path, QUICK, SMALL, progress=lines.append)
     assert lines[1].startswith("epoch   2/3")
+
+
+def test_a_damaged_state_says_what_to_do(chips, tmp_path):
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(*chips, tmp_path, QUICK, SMALL, progress=stop)
+    (tmp_path / "last.ckpt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"last\.ckpt: expected the state of an unfinished training; delete it"):
+        fit(*chips, tmp_path, QUICK, SMALL, progress=silent)
