@@ -9,6 +9,7 @@ nothing of them is drawn, or all of its mask images are background, it is an err
 from collections.abc import Iterable, Mapping
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
 
@@ -34,12 +35,11 @@ def vectors_table(layers: Mapping[str, OsmLayers]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def touching(vectors: gpd.GeoDataFrame, scene: Scene, windows: list[Window]) -> list[int]:
-    """How many of the vectors, in any CRS, touch each window of a scene, drawn or not."""
+def touching(vectors: gpd.GeoDataFrame, scene: Scene, windows: list[Window]) -> tuple[np.ndarray, np.ndarray]:
+    """Which vectors, in any CRS, touch which windows of a scene, drawn or not: (pairs,) numbers of window and row."""
     near = near_windows(vectors, scene.grid, windows, 0.0).to_crs(LONLAT)
     outlines = [shapely.from_wkt(scene.grid.window(*window).footprint_wkt()) for window in windows]
-    chip, _ = near.sindex.query(outlines, predicate="intersects")
-    return pd.Series(chip).value_counts().reindex(range(len(windows)), fill_value=0).tolist()
+    return tuple(near.sindex.query(outlines, predicate="intersects"))
 
 
 def check_drawn(
@@ -116,4 +116,4 @@ def _under(
         return None
     vectors = getattr(layers[name], task)
     vectors = shift(vectors, *shifts_m.get(scene.name, (0.0, 0.0))) if label == "osm" else vectors
-    return sum(touching(vectors, scene, windows))
+    return len(np.unique(touching(vectors, scene, windows)[1]))

@@ -49,13 +49,17 @@ def closed_ways_as_lines(roads: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         return roads
     geometry = geometry.copy()
     geometry[is_line] = [shapely.LineString(shapely.get_coordinates(polygon)) for polygon in geometry[is_line]]
-    # a ring has no first corner: the same one may start elsewhere as a line
-    corners = [shapely.to_wkb(shapely.normalize(shapely.polygons(line))) for line in geometry[is_line]]
-    closed = (dimension == 1) & shapely.is_closed(geometry) & (shapely.get_num_coordinates(geometry) > 3)
-    known = {shapely.to_wkb(shapely.normalize(shapely.polygons(line))) for line in geometry[closed]}
+    is_closed = (dimension == 1) & (shapely.get_num_geometries(geometry) == 1)
+    is_closed &= shapely.is_closed(geometry) & (shapely.get_num_coordinates(geometry) > 3)
+    known = set(map(_corners, geometry[is_closed]))
     keep = np.ones(len(roads), dtype=bool)
-    keep[is_line] = [corner not in known for corner in corners]
+    keep[is_line] = [_corners(line) not in known for line in geometry[is_line]]
     return roads.set_geometry(gpd.GeoSeries(geometry, index=roads.index, crs=roads.crs))[keep]
+
+
+def _corners(line: shapely.LineString) -> bytes:
+    """What two closed lines have in common that differ in nothing but where they begin, and which way they go."""
+    return shapely.to_wkb(shapely.normalize(shapely.Polygon(line)))
 
 
 def _kinds(roads: gpd.GeoDataFrame) -> np.ndarray:

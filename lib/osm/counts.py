@@ -27,6 +27,8 @@ class LayerCount:
         Rows whose geometry is missing, can't be read, or covers nothing (a ring of two points, a way without nodes).
     broken_rows
         Names of the first of them.
+    can_tell
+        Whether a row would say that it is a road or a building: then a layer without them is a place without them.
     """
 
     layer: str
@@ -36,6 +38,7 @@ class LayerCount:
     buildings: int
     broken: int = 0
     broken_rows: tuple[str, ...] = ()
+    can_tell: bool = True
 
     def __str__(self) -> str:
         parts = [f"{self.roads} roads"] * bool(self.roads) + [f"{self.buildings} buildings"] * bool(self.buildings)
@@ -48,5 +51,6 @@ class LayerCount:
 
 
 def is_unused(counts: Sequence[LayerCount]) -> bool:
-    """Whether a source has rows in the area, of which none is a road or a building."""
-    return any(count.rows for count in counts) and not any(count.roads + count.buildings for count in counts)
+    """Whether a source has rows in the area, of which none is used, nor could have said that it is a road."""
+    used = any(count.roads + count.buildings or count.can_tell for count in counts)
+    return not used and any(count.rows for count in counts)

@@ -103,21 +103,6 @@ def original_id(number: int) -> int:
     return NEW_ID - number if number > NEW_ID else number
 
 
-def has_nodes(path: Path, refs: set[int]) -> bool:
-    """Whether a file has some of these nodes after all: behind their ways, or under ids below 0."""
-    import osmium
-
-    suffix = suffix_of(path)
-    if suffix in OPENERS:  # `_look_into` has seen it all
-        return False
-    if min(refs) < 0:
-        return True
-    nodes = osmium.FileProcessor(osmium.io.File(str(path), suffix[1:]), osmium.osm.NODE)
-    if nodes.header.get("sorting") == "Type_then_ID":
-        return False
-    return any(True for _ in nodes.with_filter(osmium.filter.IdFilter(refs)))
-
-
 def _look_into(path: Path, opener: Any) -> tuple[bool, bool]:
     """Whether XML has any of SIGNS, and whether nodes follow ways; its bytes are searched, which costs little."""
     way_seen = nodes_late = False

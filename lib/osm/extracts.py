@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import shapely
 from lib.errors import PPLinkNetWarning, reading
 from lib.grid import LONLAT
 from lib.osm.areas import is_area_highway
-from lib.osm.dialects import has_nodes, original_id, plain_file
+from lib.osm.dialects import original_id, plain_file
 from lib.osm.files import LAYER_KEYS, extent_of, joined
 from lib.osm.tags import means_no
 
@@ -88,25 +89,19 @@ def read_extract(
     """
     if polygon is not None:
         shapely.prepare(polygon)
-    is_mixed = has_new_ids = False
-    while True:
-        stream = _Stream(path, layer_tags)
+    stream = None
+    while stream is None or stream.has_more:
+        stream = _Stream(path, layer_tags, stream)
         batches = {layer: _Batches(tags, polygon) for layer, tags in layer_tags.items()}
-        for layer, rows in stream.rows(is_mixed, has_new_ids):
+        for layer, rows in stream.rows():
             batches[layer].add(rows)
-        if is_mixed or not (stream.is_mixed or stream.missing):
-            break
-        with reading(path, EXPECTED):
-            has_new_ids = any(ref < 0 for ref in stream.missing)
-            is_mixed = stream.is_mixed or has_new_ids or has_nodes(path, stream.missing)
-        if not is_mixed:
-            break
     for batch in batches.values():
         batch.flush()
-    if stream.in_part or stream.not_at_all:
+    # libosmium makes no area of a way that lacks nodes
+    if lost := stream.not_at_all + max(stream.unassembled, 0) + stream.in_part:
         warnings.warn(
-            f"{path}: of {stream.in_part + stream.not_at_all} ways and areas nodes are missing, or rings do not close: "
-            f"{stream.in_part} are drawn in part, {stream.not_at_all} not at all.",
+            f"{path}: {lost} ways and areas lack nodes that the file does not hold, or have rings that do not close: "
+            f"{stream.in_part} are drawn in part, {lost - stream.in_part} not at all.",
             PPLinkNetWarning,
             stacklevel=2,
         )
@@ -117,24 +112,37 @@ def read_extract(
 class _Stream:
     """One reading of a file: what is drawn of it, object by object, and what was found out on the way."""
 
-    def __init__(self, path: Path, layer_tags: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, path: Path, layer_tags: dict[str, tuple[str, ...]], first: _Stream | None = None) -> None:
         import osmium
 
         self.path, self.layer_tags = path, layer_tags
+        self.first = first  # the first reading, where this is the second
         self.factory = osmium.geom.WKBFactory()
         self.date: str | None = None
         self.missing: set[int] = set()  # nodes that ways name and that did not come before them
-        self.is_mixed = False  # libosmium needs ways in the order of their ids, and says so
+        self.is_mixed = False  # objects do not stand in the order of their kinds and ids, which libosmium needs
+        self.looks = self.unassembled = 0  # ways that may come again as areas, and how many of them have not
         self.in_part = self.not_at_all = 0  # ways and areas that lack nodes, or whose rings do not close
         self.relation_of: dict[int, int] = {}  # outer way -> multipolygon without tags of its own
         self.outers: dict[int, tuple[str, dict[str, Any], list[bytes]]] = {}  # such ways: layer, row, geometries
 
-    def rows(self, is_mixed: bool, has_new_ids: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    @property
+    def has_more(self) -> bool:
+        """Whether a second reading would find more: this was the first, and nodes stood elsewhere than expected."""
+        return self.first is None and (self.is_mixed or self.has_new_ids)
+
+    @property
+    def has_new_ids(self) -> bool:
+        """Whether ways name nodes below 0, as an editor numbers what is new."""
+        return min(self.missing, default=0) < 0
+
+    def rows(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Layer and rows of each object; libosmium is touched in here only, so that what it raises names the file."""
         import osmium
 
         newest = None
-        with reading(self.path, EXPECTED), plain_file(self.path, is_mixed, has_new_ids) as (file, header):
+        known = (self.first.is_mixed, self.first.has_new_ids) if self.first else ()
+        with reading(self.path, EXPECTED), plain_file(self.path, *known) as (file, header):
             self.date = header.get("osmosis_replication_timestamp") or None
             features = [header.get(f"pbf_optional_feature_{number}") for number in range(8)]
             objects = (
@@ -146,16 +154,19 @@ class _Stream:
             )
             try:
                 for item in objects:
-                    layer = _layer_of(item)
+                    is_way = item.is_way()
+                    layer = _layer_of(item, is_way)
                     if layer in self.layer_tags:
                         newest = max(newest, item.timestamp) if newest else item.timestamp
-                        if rows := self._rows(item, layer):
+                        if rows := self._rows(item, layer, is_way):
                             yield layer, rows
-                    elif item.is_way():
+                    elif layer is None and is_way:
                         self._look_at(item)
-                yield from self._old_multipolygons(file, objects.node_location_storage)
+                locations = objects.node_location_storage
+                yield from self._old_multipolygons(file, locations)
+                self.is_mixed = any(_is_known(locations, ref) for ref in self.missing)
             except RuntimeError as error:
-                if is_mixed or "out of order" not in str(error):
+                if self.first or "out of order" not in str(error):
                     raise
                 self.is_mixed = True
         if self.date is None and newest is not None and newest.year > 1970:  # files without times say 1970
@@ -187,47 +198,55 @@ class _Stream:
             )
             for item in areas:
                 layer, row = of_relation[item.orig_id()]
-                for wkb in self._parts(item):
+                for wkb in self._parts(item, False):
                     done.add(item.orig_id())
                     osm_id = f"relation/{original_id(item.orig_id())}"
                     yield layer, [{**row, "osm_id": osm_id, "geometry": wkb}]
         for way, (layer, row, parts) in self.outers.items():
-            if self.relation_of[way] not in done:
+            if self.relation_of[way] not in done and parts:
                 yield layer, [{**row, "geometry": wkb} for wkb in parts]
 
     def _look_at(self, way: Any) -> None:
-        """Note what a way lacks that may come again as an area, and what an outer way says of its multipolygon."""
-        if len(way.nodes) and not way.nodes[0].location.valid():
-            self.missing.add(way.nodes[0].ref)
-        if way.id in self.relation_of and not means_no(way.tags.get("building")) and "buildings" in self.layer_tags:
-            self.outers[way.id] = "buildings", self._row(way, "buildings"), []
+        """Note what can be told of a way only as long as it is no area yet: missing nodes, and tags of an outer way."""
+        building = way.tags.get("building")
+        if building is None or not means_no(building):
+            self.unassembled += way.is_closed()
+        # of many a sample: where nodes stand behind ways, many lack theirs
+        self.looks += 1
+        if self.looks < 100 or self.looks % 16 == 0:
+            self.missing.update(node.ref for node in islice(way.nodes, 1) if not node.location.valid())
+        if self.relation_of and way.id in self.relation_of and not means_no(building):
+            self.outers[way.id] = "buildings", self._row(way, "buildings", True), []
 
-    def _rows(self, item: Any, layer: str) -> list[dict[str, Any]]:
-        """Rows of a way or an area to draw now: none of an outer way that waits for its multipolygon."""
-        row, parts = self._row(item, layer), self._parts(item)
-        if item.is_area() and item.from_way() and item.orig_id() in self.relation_of:
-            self.outers[item.orig_id()] = layer, row, parts
-            return []
+    def _rows(self, item: Any, layer: str, is_way: bool) -> list[dict[str, Any]]:
+        """Rows of a way or an area; none of an outer way that waits for its multipolygon."""
+        row, parts = self._row(item, layer, is_way), self._parts(item, is_way)
+        if not is_way and item.from_way():
+            self.unassembled -= 1
+            if self.relation_of and item.orig_id() in self.relation_of:
+                self.outers[item.orig_id()] = layer, row, parts
+                return []
         return [{**row, "geometry": wkb} for wkb in parts]
 
-    def _row(self, item: Any, layer: str) -> dict[str, Any]:
+    def _row(self, item: Any, layer: str, is_way: bool) -> dict[str, Any]:
         """`osm_id` and tags of a way or an area."""
-        tags = {key: item.tags.get(key) for key in self.layer_tags[layer]}
-        if item.is_way():
+        given = item.tags
+        tags = {key: given.get(key) for key in self.layer_tags[layer]}
+        if is_way:
             return {"osm_id": f"way/{original_id(item.id)}", **tags}
         if layer == "roads":
             tags["area"] = "yes"
         return {"osm_id": f"{'way' if item.from_way() else 'relation'}/{original_id(item.orig_id())}", **tags}
 
-    def _parts(self, item: Any) -> list[bytes]:
+    def _parts(self, item: Any, is_way: bool) -> list[bytes]:
         """Geometry (WKB) of a way or an area; more than one where an extract has cut nodes out of the middle."""
         import osmium
 
         try:
-            return [self.factory.create_multipolygon(item) if item.is_area() else self.factory.create_linestring(item)]
+            return [self.factory.create_linestring(item) if is_way else self.factory.create_multipolygon(item)]
         except (RuntimeError, osmium.InvalidLocationError):
             # of an area whose rings do not close there is nothing that could be drawn
-            parts = [] if item.is_area() else self._whole_stretches(item)
+            parts = self._whole_stretches(item) if is_way else []
             self.in_part += bool(parts)
             self.not_at_all += not parts
             return parts
@@ -244,14 +263,26 @@ class _Stream:
         return [shapely.to_wkb(shapely.LineString(run)) for run in runs if len(run) > 1]
 
 
-def _layer_of(item: Any) -> str | None:
+def _is_known(locations: Any, ref: int) -> bool:
+    """Whether the store of node locations has a node by now."""
+    if locations is None or ref < 0:
+        return False
+    try:
+        locations.get(ref)
+    except KeyError:
+        return False
+    return True
+
+
+def _layer_of(item: Any, is_way: bool) -> str | None:
     """Layer to which a way or an area belongs; None where it belongs to neither."""
     tags = item.tags
-    highway = tags.get("highway")
-    is_area = highway is not None and is_area_highway(highway, tags.get("area"))
-    if item.is_way():
+    if is_way:
         # closed ways that are areas come again as such
-        return "roads" if highway is not None and not (is_area and item.is_closed()) else None
+        is_line = "highway" in tags and not (item.is_closed() and is_area_highway(tags["highway"], tags.get("area")))
+        return "roads" if is_line else None
     if not means_no(tags.get("building")):
         return "buildings"
-    return "roads" if is_area or highway is not None and not item.from_way() else None
+    # a multipolygon is an area anyway
+    is_area = "highway" in tags and (not item.from_way() or is_area_highway(tags["highway"], tags.get("area")))
+    return "roads" if is_area else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +19,7 @@ import shapely
 from lib.errors import InputError, reading
 from lib.grid import LONLAT, Grid, crs_text, project
 from lib.osm.counts import LISTED, LayerCount
-from lib.osm.makers import LAYER_KEYS, UNTAGGED, as_osm, guessed_layers, split_layers, split_untagged
+from lib.osm.makers import LAYER_KEYS, UNTAGGED, as_osm, can_tell, guessed_layers, split_layers, split_untagged
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 POLYGON_SUFFIXES = (*PARQUET_SUFFIXES, ".gpkg", ".geojson", ".json", ".shp", ".fgb", ".zip")
@@ -72,30 +73,26 @@ def read_vector_file(
     area = None if polygon is None else gpd.GeoSeries([polygon], crs=LONLAT)
     parts: list[dict[str, gpd.GeoDataFrame]] = []
     untagged: dict[int, gpd.GeoDataFrame] = {}
-    makers, tables, extents = [], [], []
+    counts: list[LayerCount] = []
+    extents = []
     for number, table in enumerate(_tables(path, area)):
         if table.frame.crs is None:
             raise InputError(f"{path}: layer {table.name!r} states no CRS; write it with one, or add the .prj file.")
         extents.append(_lonlat_extent(path, table, required=area is None or table.frame.empty))
         frame, maker = as_osm(table.frame)
+        rows = len(_touching(table.frame, area)) + len(table.broken)
+        tells = can_tell(table.frame, maker, table.name)
+        counts.append(LayerCount(table.name, maker, rows, 0, 0, len(table.broken), table.broken[:LISTED], tells))
         if maker == UNTAGGED:
             untagged[number] = frame = _touching(frame, area)
         # closed ways are told from areas before the area decides, which may touch only one of the two
         parts.append({layer: _touching(part, area) for layer, part in split_layers(frame).items()})
-        makers.append(maker)
-        tables.append((table, len(_touching(table.frame, area)) + len(table.broken)))
-    if not tables:
+    if not parts:
         raise InputError(f"{path}: expected roads or buildings, and found no layer with lines or polygons.")
-    names = [table.name for table, _ in tables]
-    for number, layers in guessed_layers(names, makers).items():
+    for number, layers in guessed_layers([c.layer for c in counts], [c.maker for c in counts]).items():
         parts[number] = split_untagged(untagged[number], layers)
-    counts = tuple(
-        LayerCount(
-            table.name, maker, rows, len(p["roads"]), len(p["buildings"]), len(table.broken), table.broken[:LISTED]
-        )
-        for (table, rows), maker, p in zip(tables, makers, parts, strict=True)
-    )
-    return {layer: joined([part[layer] for part in parts]) for layer in LAYER_KEYS}, extent_of(extents), counts
+    counts = [replace(c, **{k: len(v) for k, v in part.items()}) for c, part in zip(counts, parts, strict=True)]
+    return {layer: joined([part[layer] for part in parts]) for layer in LAYER_KEYS}, extent_of(extents), tuple(counts)
 
 
 def read_polygons(path: Path) -> gpd.GeoDataFrame:
@@ -181,8 +178,10 @@ def _tables(path: Path, area: gpd.GeoSeries | None) -> Iterator[_Table]:
 
 def _datasets(path: Path) -> list[str]:
     """What GDAL is to open: the file, the shapefiles' folders and other files in a zip, GeoJSON of one line a row."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] == [".zip"]:
+    import pyogrio
+
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             names = [PurePosixPath(name) for name in archive.namelist()]
         inner = {
@@ -190,12 +189,12 @@ def _datasets(path: Path) -> list[str]:
             for name in names
             if name.suffix.lower() in (".shp", ".gpkg", ".geojson", ".json", ".fgb")
         }
-        return [f"/vsizip/{{{path.resolve()}}}/{name}" for name in sorted(inner)]
-    gzipped = suffixes[-1:] == [".gz"]
+        return [f"/vsizip/{path.resolve()}/{name}".removesuffix("/.") for name in sorted(inner)]
+    gzipped = suffix == ".gz"
+    if gzipped:  # else GDAL leaves a file of properties beside it
+        pyogrio.set_gdal_config_options({"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
     dataset = f"/vsigzip/{path.resolve()}" if gzipped else str(path)
-    if (suffixes[:-1] if gzipped else suffixes)[-1:] and (suffixes[:-1] if gzipped else suffixes)[-1] in TEXT_SUFFIXES:
-        import gzip
-
+    if path.name.lower().removesuffix(".gz").endswith(TEXT_SUFFIXES):
         with (gzip.open if gzipped else open)(path, "rb") as file:
             is_json = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t\x1e").startswith(b"{")
         return [f"GeoJSONSeq:{dataset}" if is_json else dataset]

@@ -173,6 +173,8 @@ def lane_profile(options: str | Mapping[str, Any] | LaneProfile = "metric") -> L
     if isinstance(options, str):
         check_value("profile", options, str, Limits(choices=PROFILES))
         return PROFILES[options]
+    if not isinstance(options, Mapping):
+        raise ParameterError(f"A lane profile is one of {', '.join(PROFILES)} or a mapping; got {options!r}.")
     changes = dict(options)
     base_name = changes.pop("base", "metric")
     base = lane_profile("metric" if base_name is None else base_name)

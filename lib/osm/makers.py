@@ -14,6 +14,7 @@ import pandas as pd
 import shapely
 
 from lib.osm import overture
+from lib.osm.areas import closed_ways_as_lines
 from lib.osm.tags import is_not_no, is_tagged, tags_of_nested
 
 LAYER_KEYS = {"roads": "highway", "buildings": "building"}
@@ -85,17 +86,25 @@ def as_osm(frame: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, str]:
     return frame, OSM if is_osm else UNTAGGED
 
 
+def can_tell(table: gpd.GeoDataFrame, maker: str, name: str) -> bool:
+    """Whether a layer would say of a row that it is a road or a building, so that none of them means: there is none."""
+    if maker == GEOFABRIK:
+        return any(word in name.lower() for words in LAYER_NAMES.values() for word in words)
+    telling = overture.TELLING_COLUMNS if maker == OVERTURE else {*LAYER_KEYS.values(), *NESTED}
+    return bool(telling & {column.lower() for column in table.columns})
+
+
 def split_layers(frame: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     """
     Rows of a table with tags, by what they are: "roads" and "buildings".
 
     All tables pass here, of files and of Overpass; `lib.osm.extracts` tells the objects of a stream apart. Relations
-    that are routes are no roads. A closed way with `highway` is a line unless it says `area=yes` (wiki Key:area).
+    that are routes are no roads, and closed ways are lines or areas as `lib.osm.areas` says.
     """
     dimension = shapely.get_dimensions(frame.geometry.to_numpy())
     roads = is_tagged(frame, "highway") & (dimension >= 1) & ~_says(frame, "type", "route")
     buildings = is_not_no(frame, "building", any) & (dimension == 2)
-    return {"roads": _rings_as_lines(frame.loc[roads]), "buildings": frame.loc[buildings]}
+    return {"roads": closed_ways_as_lines(frame.loc[roads]), "buildings": frame.loc[buildings]}
 
 
 def split_untagged(frame: gpd.GeoDataFrame, layers: tuple[str, ...]) -> dict[str, gpd.GeoDataFrame]:
@@ -166,48 +175,6 @@ def _gdal_polygons(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
         type=np.where(of_way, None, "multipolygon"),
         area=np.where(of_way & for_its_key, None, "yes"),
     )
-
-
-def _rings_as_lines(roads: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """
-    Closed ways that some exports make polygons, as the lines that they are; once, where the line is there as well.
-
-    Polygons with holes or parts come from relations and stay areas, and so do those of a table that was drawn by hand:
-    of polygons alone, without ids.
-    """
-    geometry = roads.geometry.to_numpy()
-    dimension = shapely.get_dimensions(geometry)
-    polygon = np.where(shapely.get_num_geometries(geometry) == 1, shapely.get_geometry(geometry, 0), None)
-    is_ring = (shapely.get_type_id(polygon) == shapely.GeometryType.POLYGON) & (
-        shapely.get_num_interior_rings(polygon) == 0
-    )
-    is_ring &= ~_is_relation(roads) & ~(is_not_no(roads, "area"))
-    if not is_ring.any() or not (is_tagged(roads, "osm_id") | (dimension == 1)).any():
-        return roads
-    rings = shapely.get_exterior_ring(polygon[is_ring])
-    is_line = shapely.get_type_id(geometry) == shapely.GeometryType.LINESTRING
-    closed = geometry[is_line & shapely.is_closed(geometry) & (shapely.get_num_points(geometry) > 3)]
-    there = np.isin(_ring_keys(rings), _ring_keys(closed))
-    lines = geometry.copy()
-    lines[is_ring] = [shapely.LineString(ring) for ring in rings]
-    is_twin = np.zeros(len(roads), dtype=bool)
-    is_twin[is_ring] = there
-    return roads.set_geometry(gpd.GeoSeries(lines, index=roads.index, crs=roads.crs)).loc[~is_twin]
-
-
-def _ring_keys(rings: np.ndarray) -> np.ndarray:
-    """A text a ring, the same wherever it starts and whichever way it runs."""
-    polygons = [shapely.Polygon(shapely.get_coordinates(ring)) for ring in rings]
-    return shapely.to_wkb(shapely.normalize(polygons), hex=True).astype(str) if polygons else np.empty(0, dtype=str)
-
-
-def _is_relation(frame: pd.DataFrame) -> np.ndarray:
-    """Whether each row comes from a relation, as far as its id or type says so; bool (n,)."""
-    by_type = _says(frame, "type", "multipolygon") | _says(frame, "@type", "relation")
-    if "osm_id" not in frame:
-        return by_type
-    # "relation/12", "r12"; osmium's id of an area is twice that of the way, or of the relation and one more
-    return by_type | frame["osm_id"].astype(str).str.fullmatch(r"r(?:elation)?/?-?\d+|a\d*[13579]").to_numpy(dtype=bool)
 
 
 def _says(frame: pd.DataFrame, column: str, value: str) -> np.ndarray:

@@ -19,7 +19,8 @@ from shapely.ops import substring
 SEGMENT_COLUMNS = {"subtype", "class"}
 # a table of buildings has at least one of these; land use and infrastructure have subtype and class, too
 BUILDING_COLUMNS = {"has_parts", "is_underground", "num_floors", "roof_shape", "facade_material"}
-MAKER_COLUMNS = {"sources", "theme", "bbox", "connectors", "road_flags", "road_surface", *BUILDING_COLUMNS}
+TELLING_COLUMNS = {"connectors", "road_flags", "road_surface", *BUILDING_COLUMNS}
+MAKER_COLUMNS = {"sources", "theme", "bbox", *TELLING_COLUMNS}
 LINK_CLASSES = ("motorway", "trunk", "primary", "secondary", "tertiary")
 SERVICES = ("driveway", "parking_aisle", "alley")  # subclasses that OSM writes as `service`
 FLAG_TAGS = {"is_bridge": "bridge", "is_tunnel": "tunnel", "is_covered": "covered", "is_indoor": "covered"}

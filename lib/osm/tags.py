@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,12 @@ def is_tagged(frame: pd.DataFrame, key: str) -> np.ndarray:
 
 def means_no(value: Any) -> bool:
     """Whether a tag is missing or says no: `no`, false, F, 0, 0.0, in any letters, as text, boolean or number."""
-    return _word(tag_text(value)) in NO
+    return _is_no(value if isinstance(value, str) else tag_text(value))
+
+
+@lru_cache(maxsize=1024)  # asked of each object of a file, and nearly all say the same few words
+def _is_no(text: str) -> bool:
+    return _word(tag_text(text)) in NO
 
 
 def is_not_no(frame: pd.DataFrame, key: str, of_several: Callable[[Iterable[bool]], bool] = all) -> np.ndarray:

@@ -81,7 +81,8 @@ def chip_table(
         table.loc[own.index, "osm_age_years"] = age_years(layer.date)
         if len(own):
             vectors = shift(getattr(layer, task), *shifts_m.get(scene.name, (0.0, 0.0)))
-            table.loc[own.index, "vectors"] = touching(vectors, scene, windows_of(own, scene.grid))
+            chip, _ = touching(vectors, scene, windows_of(own, scene.grid))
+            table.loc[own.index, "vectors"] = np.bincount(chip, minlength=len(own))
             if task == "roads":
                 table.loc[own.index, "road_m"] = _road_m(own, scene, vectors, profile)
     # the certain offset of each scene, or else the first

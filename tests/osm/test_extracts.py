@@ -1,4 +1,9 @@
+import bz2
+import gzip
+import struct
+
 import numpy as np
+import osmium
 import pytest
 
 from lib.errors import InputError
@@ -87,3 +92,50 @@ def test_damaged_extracts_are_named(tmp_path, helsinki_pbf):
     (tmp_path / "text.osm.pbf").write_text("no protocol buffer")
     with pytest.raises(InputError, match="text.osm.pbf"):
         read_osm(tmp_path / "text.osm.pbf")
+
+
+@pytest.mark.parametrize("ending", [".osm", ".osm.gz", ".osm.bz2", ".osm.pbf"])
+def test_damage_gives_a_result_or_a_named_error(tmp_path, small_town, damages, ending):
+    pack = {".osm.gz": gzip.compress, ".osm.bz2": bz2.compress}.get(ending, bytes)
+    whole = pack(small_town.read_bytes())
+    if ending == ".osm.pbf":
+        with osmium.SimpleWriter(str(tmp_path / "whole.osm.pbf")) as writer:
+            for item in osmium.FileProcessor(str(small_town)):
+                writer.add(item)
+        whole = (tmp_path / "whole.osm.pbf").read_bytes()
+    path = tmp_path / f"damaged{ending}"
+    errors = 0
+    for what, damaged in damages(whole, 30):
+        path.write_bytes(damaged)
+        try:
+            osm = read_osm(path)
+        except InputError as error:
+            assert path.name in str(error), what
+            errors += 1
+        else:
+            assert len(osm.roads) <= 6, what
+    assert errors > 10
+
+
+def test_a_block_that_declares_a_size_beyond_the_formats_limit_is_refused(tmp_path):
+    # the header of a block of 1 GiB; the format allows 32 MiB
+    header = b"\x0a\x09OSMHeader\x18" + b"\x80\x80\x80\x80\x04"
+    (tmp_path / "large.osm.pbf").write_bytes(struct.pack(">I", len(header)) + header + b"x" * 100)
+    with pytest.raises(InputError, match="large.osm.pbf"):
+        read_osm(tmp_path / "large.osm.pbf")
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 5, 6])
+def test_a_batch_that_is_just_full_loses_nothing(small_town, monkeypatch, batch):
+    monkeypatch.setattr("lib.osm.extracts.OBJECTS_A_BATCH", batch)
+    assert len(read_osm(small_town).roads) == 5
+    assert len(read_osm(small_town).buildings) == 1
+
+
+def test_an_extract_without_the_objects_asked_for_is_empty(tmp_path):
+    path = tmp_path / "nothing.osm"
+    path.write_text('<osm version="0.6"><node id="1" version="1" lon="24.0" lat="60.0"/></osm>')
+    osm = read_osm(path, (23.0, 59.0, 25.0, 61.0))
+    assert osm.roads.empty
+    assert osm.buildings.empty
+    assert osm.extent is None

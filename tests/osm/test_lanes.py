@@ -20,6 +20,8 @@ from lib.osm.lanes import (
     road_weights,
     road_widths_m,
 )
+from lib.osm.layers import read_osm
+from lib.paths import ROOT
 
 
 def width_m(profile=METRIC, **tags):
@@ -157,6 +159,9 @@ def test_profiles_by_name_and_what_is_refused():
         ({"lanes": 2}, "'lanes' is a Mapping"),
         ({"drawn": []}, "draws no class"),
         ({"drawn": "primary"}, "'drawn' is a tuple"),
+        ({"drawn": 5}, "'drawn' is a tuple"),
+        ({"base": 3}, "one of metric, paper or a mapping; got 3"),
+        ({"base": ["metric"]}, "one of metric, paper or a mapping"),
         ({"draw_hidden": 1}, "'draw_hidden' is a bool"),
         ({"use_lanes_tag": "yes"}, "use_lanes_tag"),
     ):
@@ -210,3 +215,14 @@ def test_what_says_no_hides_nothing(no):
 def test_a_oneway_column_of_floats_as_files_give_nullable_booleans():
     frame = pd.DataFrame({"highway": ["residential"] * 3, "oneway": [1.0, 0.0, np.nan]})
     assert road_lanes(frame).tolist() == [1.25, 2.0, 2.0]
+
+
+def test_the_cases_of_shapefiles_and_booleans_from_the_field():
+    folder = ROOT.parent / "shared/cases/labels"
+    if not folder.is_dir():
+        pytest.skip("../shared is absent")
+    for name, widths in (
+        ("01_geofabrik_roads_tunnel_F/input/gis_osm_roads_free_1.shp", [6.5, 7.0, 0.0]),
+        ("17_booleans_and_nested_tags/input/booleans.geojson", [14.0, 6.5, 0.0]),
+    ):
+        assert road_widths_m(read_osm(folder / name).roads).tolist() == widths

@@ -301,3 +301,12 @@ def test_settings_are_put_back(overpass):
     assert (settings.overpass_url, settings.requests_kwargs, socket.getaddrinfo) == before
     with pytest.raises(ParameterError, match="tries"):
         OverpassOptions(tries=0)
+
+
+def test_roads_around_car_parks_are_lines_and_routes_are_no_roads(overpass):
+    ring = {"type": "way", "id": 3, "nodes": [4, 5, 6, 4], "tags": {"highway": "service", "amenity": "parking"}}
+    members = [{"type": "way", "ref": 1, "role": ""}]
+    route = {"type": "relation", "id": 9, "members": members, "tags": {"type": "route", "highway": "residential"}}
+    roads = overpass.read({**ANSWER, "elements": [*ANSWER["elements"], ring, route]}).roads
+    assert roads["osm_id"].tolist() == ["way/1", "way/3"]
+    assert roads.geom_type.tolist() == ["LineString", "LineString"]

@@ -64,28 +64,6 @@ def test_a_draft_becomes_the_manifest_once_it_is_judged(built):
         quality.drop_chips(draft, table.iloc[1:], [])
 
 
-@pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        ("roadm < 5", "nearest is 'road_m'"),
-        ("road_m", "a rule is a measure"),
-        ("road_m < x", "a rule is a measure"),
-        ("road_m < 5 or True", "a rule is a measure"),
-        ("__import__('os') < 5", "a rule is a measure"),
-        (5, "a rule is a measure"),
-    ],
-)
-def test_a_rule_that_cannot_be_read_says_so(rule, message):
-    with pytest.raises(ParameterError, match=message):
-        quality.meets(pd.DataFrame({"road_m": [1.0]}), rule)
-
-
-def test_what_is_not_known_meets_no_rule():
-    table = pd.DataFrame({"iou_clean": [np.nan, 0.2]})
-    assert quality.meets(table, "iou_clean != 0.3").tolist() == [False, True]
-    assert quality.meets(table, "iou_clean<3e-1").tolist() == [False, True]
-
-
 def test_osm_is_scored_against_clean_masks_where_a_chip_has_both(built):
     manifest = load_manifest(built[0])
     agreement = quality.label_agreement(manifest)
