@@ -27,6 +27,7 @@ from lib.errors import ParameterError
 
 TASKS = ("roads", "buildings")
 VIEWS = ("d4", "none")  # what a prediction averages: eight views, or one
+REACH_M = 100.0  # vectors are read so far around an image: half of the widest road, and an offset to be mended
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generators, which pandas draws by, take no larger one
 
 Settings = TypeVar("Settings")
@@ -65,8 +66,16 @@ class Limits:
         if self.choices is not None or self.pattern is not None:
             names = [f"one of {', '.join(map(repr, self.choices))}"] if self.choices is not None else []
             return " or ".join(names + [self.form] * (self.pattern is not None))
-        ends = [("at least", self.minimum), ("more than", self.above), ("at most", self.maximum)]
-        said = [f"{word} {end:g}" for word, end in [*ends, ("less than", self.below)] if end is not None]
+        if self.minimum is not None and self.maximum is not None:
+            said = [f"{self.minimum:g} to {self.maximum:g}"]
+        else:
+            words = {
+                "at least": self.minimum,
+                "more than": self.above,
+                "at most": self.maximum,
+                "less than": self.below,
+            }
+            said = [f"{word} {end:g}" for word, end in words.items() if end is not None]
         said += [f"a multiple of {self.multiple_of}"] if self.multiple_of else []
         return " and ".join(said)
 

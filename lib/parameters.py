@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 import yaml
 
 from lib.errors import ParameterError
-from lib.limits import LARGEST_SEED, TASKS, VIEWS, as_float, check_fields, check_names, check_value, limited
+from lib.limits import LARGEST_SEED, REACH_M, TASKS, VIEWS, as_float, check_fields, check_names, check_value, limited
 from lib.paths import ROOT, resolve
 
 NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate")
 TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
-MAX_SHIFT_M = 100.0  # vectors are read so far around an image, and no farther
 
 Settings = TypeVar("Settings")
 
@@ -29,8 +28,8 @@ class NotebookSettings:
     """Parameters that only notebooks know; what each means stands beside it in the notebook's parameters cell."""
 
     task: str = limited("roads", choices=TASKS)
-    dx_m: float = limited(0.0, minimum=-MAX_SHIFT_M, maximum=MAX_SHIFT_M)
-    dy_m: float = limited(0.0, minimum=-MAX_SHIFT_M, maximum=MAX_SHIFT_M)
+    dx_m: float = limited(0.0, minimum=-REACH_M, maximum=REACH_M)
+    dy_m: float = limited(0.0, minimum=-REACH_M, maximum=REACH_M)
     scheduler: str = limited("", pattern=r"|(\w+://)?[^\s/]+:\d+", form="'' or an address such as 'tls://host:8786'")
     start_from: str = limited("stage1", choices=("stage1", "stage1b"))
     test_label: str = limited("clean", choices=("osm", "clean"))

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from lib.chips.options import ChipOptions
 from lib.chips.sources import SOURCE_KEYS
-from lib.parameters import declared
+from lib.limits import limits_of
+from lib.osm.lanes import LaneProfile
+from lib.parameters import NotebookSettings, declared
 from lib.paths import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -58,3 +61,12 @@ def test_own_imagery_names_every_key_and_parameter():
         "seed",
     }
     assert not sorted(name for name in names if f"`{name}`" not in text)
+
+
+def test_own_imagery_says_the_ranges_that_the_errors_say():
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", (ROOT / "docs/own-imagery.md").read_text(), re.MULTILINE))
+    limits = limits_of(NotebookSettings) | limits_of(ChipOptions)
+    limits |= dict.fromkeys(("lane_width_m", "lane_widths_m"), limits_of(LaneProfile)["lane_width_m"])
+    ranges = {name: str(known) for name, known in limits.items() if known.choices is None and not known.pattern}
+    own = [name for name in ranges if name in declared("01_rasterize_osm") and name != "seed"]
+    assert len(own) >= 11 and {name: rows[name] for name in own} == {name: ranges[name] for name in own}

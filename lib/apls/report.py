@@ -1,5 +1,6 @@
 """APLS of whole files: every image, cities, the means as the challenge takes them and what they leave out."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,21 @@ import pandas as pd
 from lib.apls.scoring import CHALLENGE_GSD_M, Mode, score
 from lib.errors import InputError
 from lib.mapping import roadio
+from lib.mapping.roadframes import Roads, check_pixels
 
 SCORE_COLUMNS = ["ImageId", "truth_to_proposal", "proposal_to_truth", "apls"]
 IMAGES_NAMED = 5  # images left out that a description names
+AREA_OF_INTEREST = re.compile(r"AOI_\d+_[A-Z][a-z]+(_(?!Train|Test|Public|Private)[A-Z][a-z]+)*")  # AOI_9_San_Juan
 
 
 def city_of(image: str) -> str:
-    """City of an image id: its first three parts between underscores (AOI_2_Vegas_img1), or all it has."""
-    return "_".join(image.split("_")[:3])
+    """
+    City of an image id: SpaceNet's area of interest, wherever it stands, else the first three parts (between `_`).
+
+    AOI_2_Vegas of AOI_2_Vegas_img1 and of SN3_roads_train_AOI_2_Vegas_PS-RGB_img1.
+    """
+    area = AREA_OF_INTEREST.search(image)
+    return area[0] if area else "_".join(image.split("_")[:3])
 
 
 @dataclass(frozen=True)
@@ -94,27 +102,34 @@ def score_files(
     """
     Score every image that truth and proposal share.
 
-    Challenge CSVs hold many images (several truth files are put together); GeoJSON, GeoPackage and other vector
-    files hold one pair, named after the proposal's file, in pixels or, with a `lib.grid.Grid`, in the world.
+    Challenge CSVs hold many images (several truth files are put together), in pixels. GeoJSON, GeoPackage and other
+    vector files hold one image, in pixels or, with a `lib.grid.Grid`, in the world: it is the CSV's only image beside
+    it, or the one called like the vector file; two vector files are one image, called like the proposal's.
 
     Raises
     ------
     InputError
-        If a file cannot be read; what the challenge refuses in single images is reported in `refused`.
+        If a file cannot be read, or no image is in both; what is refused in single images is reported in `refused`.
     """
     truths = [truth] if isinstance(truth, str | Path) else list(truth)
-    if any(Path(path).suffix.lower() in roadio.VECTOR_SUFFIXES for path in [*truths, proposal]):
+    (left, where_left), (right, where_right) = _read(truths, grid), _read([proposal], grid)
+    if isinstance(left, list) and isinstance(right, list):
         image = Path(proposal).stem
-        left = {image: [line for path in truths for line in roadio.read_vector(path, grid)]}
-        right = {image: roadio.read_vector(proposal, grid)}
-        where: list[dict[str, list[str]]] = [{}, {}]
-    else:
-        left, where_left = roadio.read_challenge_lines(truths)
-        right, where_right = roadio.read_challenge_lines(proposal)
-        where = [where_left, where_right]
+    elif isinstance(left, list):
+        image = _only(right, truths[0])
+    elif isinstance(right, list):
+        image = _only(left, proposal)
+    left = {image: left} if isinstance(left, list) else left
+    right = {image: right} if isinstance(right, list) else right
+    if not set(left) & set(right):
+        ids = [", ".join(sorted(side)[:IMAGES_NAMED]) or "no image at all" for side in (left, right)]
+        raise InputError(f"Expected images in truth and proposal, found none in both: {ids[0]} against {ids[1]}.")
+    where = (where_left, where_right)
     rows, refused = [], {}
     for image in sorted(set(left) & set(right)):
         try:
+            for roads, name in ((left, "truth"), (right, "proposal")):
+                check_pixels(roads[image], f"{name} of {image}")
             if mode == "challenge":
                 for roads, places in zip((left, right), where, strict=True):
                     roadio.check_roads(roads[image], places.get(image))
@@ -125,6 +140,30 @@ def score_files(
         rows.append((image, result.truth_to_proposal, result.proposal_to_truth, result.apls))
     frame = pd.DataFrame(rows, columns=SCORE_COLUMNS)
     return summarise(frame, sorted(set(left) - set(right)), sorted(set(right) - set(left)), refused)
+
+
+def _read(paths: Sequence[str | Path], grid: Any) -> tuple[dict[str, Roads] | Roads, dict[str, list[str]]]:
+    """Roads of one side, by image where they come from CSVs, and the file and line that each came from."""
+    is_vector = [Path(path).suffix.lower() in roadio.VECTOR_SUFFIXES for path in paths]
+    if all(is_vector):
+        return [line for path in paths for line in roadio.read_vector(path, grid)], {}
+    if any(is_vector):
+        raise InputError(
+            f"Expected files of one kind for a side, all CSV or all vectors, got {', '.join(map(str, paths))}."
+        )
+    return roadio.read_challenge_lines(paths)
+
+
+def _only(roads: dict[str, Roads], vector: str | Path) -> str:
+    """The image of a CSV that a vector file is compared with."""
+    if len(roads) == 1:
+        return next(iter(roads))
+    if (image := Path(vector).stem) in roads:
+        return image
+    raise InputError(
+        f"{vector} holds one image, called {image}; the CSV beside it holds others: "
+        f"{', '.join(sorted(roads)[:IMAGES_NAMED])}; call the file like its image."
+    )
 
 
 def describe(summary: Summary) -> str:

@@ -16,6 +16,8 @@ MODES = {"challenge": challenge.directions, "strict": strict.directions}
 MIDPOINT_SPACING_M = 50.0  # control points along long edges, metres (the challenge's constant)
 SNAP_M = 4.0  # a control point farther than this from the other network has no place there, metres
 CHALLENGE_GSD_M = 0.31  # the challenge's pixel; it used it for every image, of whatever resolution
+# of roads shorter than a tenth of a pixel, which have no route: the challenge calls them right, whatever they are
+WITHOUT_ROUTES = {"challenge": 1.0, "strict": 0.0}
 NORMAL_95 = 1.96  # half-width of a 95 % interval in standard errors
 
 
@@ -57,7 +59,7 @@ def polylines(roads: Any, name: str) -> list[np.ndarray]:
     InputError
         If a road is no (n, 2) array of finite numbers; `name` says whose it is.
     """
-    lines = [np.asarray(line, float) for line in getattr(roads, "lines", roads)]
+    lines = [np.empty((0, 2)) if line is None else np.asarray(line, float) for line in getattr(roads, "lines", roads)]
     lines = [line if line.size else np.empty((0, 2)) for line in lines]
     for k, line in enumerate(lines):
         if line.ndim != 2 or line.shape[1] != 2:
@@ -90,13 +92,13 @@ def directions(
     return MODES[mode](*sides, MIDPOINT_SPACING_M / gsd_m, SNAP_M / gsd_m) if all(sides) else None
 
 
-def _sampled(direction: Direction, sample: int, rng: np.random.Generator) -> tuple[float, float, int]:
+def _sampled(direction: Direction, mode: Mode, sample: int, rng: np.random.Generator) -> tuple[float, float, int]:
     """Score from a sample of starting points, its standard error (ratio estimator), and the routes looked at."""
     n = len(direction.xy)
     sources = np.sort(rng.choice(n, size=min(sample, n), replace=False))
     cost, count = route_costs(direction, sources)
     if count.sum() == 0:
-        return 1.0, 0.0, 0
+        return WITHOUT_ROUTES[mode], 0.0, 0
     mean = cost.sum() / count.sum()
     spread = np.sum((cost - mean * count) ** 2) / max(len(sources) - 1, 1)
     error = np.sqrt(max(0.0, 1 - len(sources) / n) * spread / len(sources)) / count.mean()
@@ -141,17 +143,17 @@ def score(
         raise ParameterError(f"Expected a sample of 2 control points or more, got {sample!r}; None scores all.")
     pair = directions(truth, proposal, mode, gsd_m, check)
     if pair is None:
-        empty = [not any(len(line) for line in getattr(roads, "lines", roads)) for roads in (truth, proposal)]
-        same = 1.0 if all(empty) else 0.0
+        is_empty = not any(len(line) for roads in (truth, proposal) for line in polylines(roads, "a"))
+        same = 1.0 if is_empty else 0.0
         return Score(same, same, same, mode, gsd_m)
     points = (len(pair[0].xy), len(pair[1].xy))
     if sample is None:
         sums = [route_costs(direction) for direction in pair]
-        scores = [float(1 - cost.sum() / count.sum()) if count.sum() else 1.0 for cost, count in sums]
+        scores = [float(1 - cost.sum() / count.sum()) if count.sum() else WITHOUT_ROUTES[mode] for cost, count in sums]
         routes = tuple(int(count.sum()) * (2 if d.halved else 1) for d, (_, count) in zip(pair, sums, strict=True))
         return Score(*scores, harmonic_mean(*scores), mode, gsd_m, points, routes)
     rng = np.random.default_rng(seed)
-    (one, error_one, routes_one), (two, error_two, routes_two) = (_sampled(d, sample, rng) for d in pair)
+    (one, error_one, routes_one), (two, error_two, routes_two) = (_sampled(d, mode, sample, rng) for d in pair)
     both = harmonic_mean(one, two)
     # first order: d(harmonic)/d(one) = 2 two^2 / (one + two)^2
     slope = 2.0 / (one + two) ** 2 if one + two > 0 else 0.0

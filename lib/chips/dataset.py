@@ -20,10 +20,11 @@ from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import PATHS, write_manifest
 from lib.chips.options import ChipOptions
-from lib.chips.sources import REACH_M, Scene, chosen_area, usable
+from lib.chips.sources import Scene, chosen_area, usable
 from lib.chips.splits import split_by_place, split_by_scene
 from lib.errors import InputError, or_skip
 from lib.grid import Grid
+from lib.limits import REACH_M
 from lib.masks.offset import shift
 from lib.masks.rasterize import Window
 from lib.osm.files import near_windows

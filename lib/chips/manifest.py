@@ -34,7 +34,8 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import InputError
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
+from lib.grid import Grid
+from lib.mask_values import as_mask
 from lib.paths import write_whole
 
 COLUMNS = (
@@ -179,16 +180,15 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     Mask of a chip: uint8, (height, width), 0 background, 127 ignore, 255 foreground.
 
+    Other masks than this project's are read as `lib.mask_values` says.
+
     Raises
     ------
     InputError
-        If it can't be read or holds other values.
+        If it can't be read or holds other values than a mask.
     """
-    mask = _read(path, cv2.IMREAD_GRAYSCALE, "a mask", "an 8-bit PNG or TIFF")
-    known = (mask == MASK_BACKGROUND) | (mask == MASK_FOREGROUND) | (mask == MASK_IGNORE)
-    if not known.all():
-        raise InputError(f"{path} holds the values {np.unique(mask)[:8]}; a mask has only 0, 127 (ignore) and 255")
-    return mask
+    mask = _read(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH, "a mask", "an 8-bit PNG or TIFF")
+    return as_mask(mask, f"mask {path}")
 
 
 def read_weight_levels(path: str | Path) -> np.ndarray:

@@ -1,25 +1,68 @@
-"""Mask images: a label drawn by others, as large as its scene's image and light where the class is."""
+"""Mask images: a label drawn by others, as large as its scene's image."""
 
-from collections.abc import Callable
+import contextlib
+import glob
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 
+import cv2
 import numpy as np
-from rasterio.enums import Resampling
+import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window as FileWindow
+from scipy import sparse
 
+from lib.chips.options import foreground_values
 from lib.chips.sources import Scene, source_name
-from lib.errors import InputError
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND
+from lib.errors import InputError, reading
+from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
+from lib.mask_values import HALF, MaskValues, decide, has_grey_edges, values_of
 from lib.masks.rasterize import Window, ignore_edges
-from lib.rasters import opened, row_windows
+from lib.rasters import opened
+
+MASKS_COMPARED = 32  # masks of a source that are looked at where the values of one don't tell what they mean
+STRIP_PX = 2**22  # a file is looked through in strips of so many pixels
+MOST_VALUES = 256  # more are no classes, and their list need not be complete
+SAME_GREY = 16  # bands that differ by less are one grey: JPEG blurs them
+TIE = 1e-6  # levels: rounding of a pixel that is half foreground
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    What a mask file holds.
+
+    Attributes
+    ----------
+    size_px
+        (width, height).
+    values, nodata
+        Of its pixels, and the one that it states as no-data.
+    has_colours
+        Whether values are colours, 0xRRGGBB.
+    greys
+        The palette, where values stand for greys.
+    is_grey
+        Whether its edges are grey.
+    """
+
+    size_px: tuple[int, int]
+    values: frozenset
+    nodata: float | None
+    has_colours: bool
+    greys: dict[int, int] | None
+    is_grey: bool
 
 
 def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callable[[Window], np.ndarray]:
     """
     Function from a window of a scene to the mask that its mask image has there.
 
-    Foreground is lighter than half of the brightest value that the image's kind has: 1 or 255.
+    What its values mean is said in `lib.mask_values`, and by the key `foreground` of the scene's source. Where it is
+    resampled, a pixel is what most of its ground is: whatever value the file states as no-data, areas stay as large.
 
     Parameters
     ----------
@@ -36,29 +79,162 @@ def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callab
     Raises
     ------
     InputError
-        If there is no such file, or it is not as large as the scene's image; at once, not with the first window.
+        If there is no such file, it is not as large as the scene's image, or its values don't tell what is foreground;
+        at once, not with the first window.
     """
     path = scene.data_dir / source_name(scene, label)
     if not path.is_file():
         raise InputError(f"{scene.path.name} has no mask at {path}; check the pattern in its source")
-    size_px, brightest = _size_and_brightest(path, path.stat().st_mtime_ns)
-    if size_px != scene.size_px:
-        raise InputError(f"{path} has {size_px} px, its image {scene.path.name} {scene.size_px}")
-    half = (1 if brightest <= 1 else 255) / 2
+    found = _found(path, path.stat().st_mtime_ns)
+    if found.size_px != scene.size_px:
+        raise InputError(f"{path} has {found.size_px} px, its image {scene.path.name} {scene.size_px}")
+    meaning = _meaning(scene, label, path, found)
+    margin = ceil(ignore_band_px) + 1 if ignore_band_px > 0 else 0  # the band sees what lies beyond the window
 
     def read(window: Window) -> np.ndarray:
-        file_window, shape = scene.in_file(window)
-        options = {"resampling": Resampling.bilinear, "out_dtype": np.float32}
-        with opened(path) as file:
-            grey = file.read(1, window=FileWindow(*file_window), out_shape=shape, **options)
-        mask = np.where(grey > half, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
-        return ignore_edges(mask, ignore_band_px) if ignore_band_px else mask
+        col, row, width, height = window
+        left, top = min(margin, col), min(margin, row)
+        right, bottom = min(col + width + margin, scene.grid.width), min(row + height + margin, scene.grid.height)
+        wider = (col - left, row - top, right - col + left, bottom - row + top)
+        mask = _read_mask(path, found, meaning, *scene.in_file(wider))
+        if not margin:
+            return mask
+        return np.ascontiguousarray(ignore_edges(mask, ignore_band_px)[top : top + height, left : left + width])
 
     return read
 
 
-@lru_cache(maxsize=64)
-def _size_and_brightest(path: Path, _changed_ns: int) -> tuple[tuple[int, int], int]:
-    """(width, height) and largest value of a file, looked up once for all blocks, as long as it stays the same."""
-    with opened(path) as file:
-        return (file.width, file.height), max(int(file.read(1, window=rows).max()) for rows in row_windows(file))
+def _meaning(scene: Scene, label: str, path: Path, found: Found) -> MaskValues:
+    """What the values of a mask file mean: by what its source says, else by its values and those of its source."""
+    if found.is_grey and "foreground" not in scene.source:
+        return MaskValues(is_grey=True)
+    chosen = foreground_values(scene.source.get("foreground", ()))
+    values = found.values
+    if found.nodata in values or not values <= {MASK_BACKGROUND, MASK_IGNORE, MASK_FOREGROUND}:
+        # a tile may lack a class: what 2 means is told by the tiles that hold 1 and 3
+        values = values.union(*(other.values for other in _others(scene, label, found)))
+    return decide(
+        values,
+        str(path) if values == found.values else f"{path}, with the other masks of its source,",
+        found.nodata,
+        chosen,
+        "name those that are road or building with the key `foreground` of its source, such as foreground: "
+        + ('"#ff0000"' if found.has_colours else "3"),
+        MASK_BACKGROUND if found.has_colours else None,
+        "#{:06x}".format if found.has_colours else "{:g}".format,
+    )
+
+
+def _others(scene: Scene, label: str, found: Found) -> Iterator[Found]:
+    """Other masks of the same source and kind; a file that can't be read is named when its own turn comes."""
+    pattern = glob.escape(scene.source[label]).replace("{stem}", "*")
+    names = sorted(glob.glob(pattern, root_dir=scene.data_dir))  # noqa: PTH207  Path.glob takes no absolute pattern
+    for name in names[:: ceil(len(names) / MASKS_COMPARED) or 1]:
+        with contextlib.suppress(InputError):
+            path = scene.data_dir / name
+            other = _found(path, path.stat().st_mtime_ns)
+            if (other.has_colours, other.is_grey) == (found.has_colours, False):
+                yield other
+
+
+@lru_cache(maxsize=4 * MASKS_COMPARED)
+def _found(path: Path, _changed_ns: int) -> Found:
+    """What a file holds, looked up once for all blocks, as long as it stays the same; read in strips."""
+    with opened(path) as file, reading(path, "a mask image"):
+        rows = min(file.height, max(1, STRIP_PX // file.width))
+        strips = [FileWindow(0, row, file.width, min(rows, file.height - row)) for row in range(0, file.height, rows)]
+        size_px, nodata = (file.width, file.height), file.nodata
+        has_colours = file.count >= 3 and any(_differ(*file.read([1, 2, 3], window=strip)) for strip in strips)
+        values: set[float] = set()
+        for strip in strips:
+            values.update(values_of(_pixels(file, strip, has_colours)))
+            if len(values) > MOST_VALUES:
+                break
+        greys = _greys(file, values)
+        if greys:
+            values, nodata = {greys[value] for value in values}, greys.get(nodata, nodata)
+        is_grey = (
+            file.dtypes[0] == "uint8"
+            and not has_colours
+            and len(values - {nodata, MASK_IGNORE}) > 2
+            and has_grey_edges((_pixels(file, strip, False, greys) for strip in strips), values)
+        )
+    return Found(size_px, frozenset(values), nodata, has_colours, greys, is_grey)
+
+
+def _differ(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> bool:
+    """Whether bands (H, W) are colours rather than one grey, three times."""
+    return max(cv2.absdiff(red, green).max(), cv2.absdiff(red, blue).max()) >= SAME_GREY
+
+
+def _greys(file: rasterio.DatasetReader, values: Collection[float]) -> dict[int, int] | None:
+    """Value -> grey of a palette whose colours in use are greys; None: the values are codes, whatever their colours."""
+    if file.colorinterp[0] != ColorInterp.palette:
+        return None
+    greys = {value: rgba[0] for value, rgba in file.colormap(1).items() if len(set(rgba[:3])) == 1}
+    return greys if greys.keys() >= set(values) else None
+
+
+def _pixels(
+    file: rasterio.DatasetReader, window: FileWindow, has_colours: bool, greys: dict[int, int] | None = None
+) -> np.ndarray:
+    """Pixels of a window, (height, width): the first band, the greys of its palette, or colours as 0xRRGGBB."""
+    if has_colours:
+        red, green, blue = file.read([1, 2, 3], window=window).astype(np.int64)
+        return red * 65536 + green * 256 + blue
+    pixels = file.read(1, window=window)
+    return pixels if greys is None else np.array([greys.get(value, 0) for value in range(256)], np.uint8)[pixels]
+
+
+def _read_mask(
+    path: Path,
+    found: Found,
+    meaning: MaskValues,
+    file_window: tuple[float, float, float, float],
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Mask of a window, (col, row, width, height) in the file's pixels, resampled to a shape (height, width)."""
+    col, row, width, height = file_window
+    top, bottom, down = _weights(row, height / shape[0], shape[0], found.size_px[1])
+    left, right, across = _weights(col, width / shape[1], shape[1], found.size_px[0])
+    with opened(path) as file, reading(path, "a mask image"):
+        pixels = _pixels(file, FileWindow(left, top, right - left, bottom - top), found.has_colours, found.greys)
+
+    def resampled(values: np.ndarray) -> np.ndarray:
+        return values if (height, width) == shape else (across @ (down @ values).T).T
+
+    levels, ignored = meaning.levels(pixels), meaning.is_ignored(pixels)
+    known = 1 - resampled(ignored.view(np.uint8)) if ignored.any() else 1  # share of each pixel's ground
+    mask = (resampled(levels) >= HALF * known - TIE).view(np.uint8) * np.uint8(MASK_FOREGROUND)
+    mask[known <= 0.5 + TIE] = MASK_IGNORE
+    return mask
+
+
+@lru_cache(maxsize=256)
+def _weights(start: float, scale: float, count: int, length: int) -> tuple[int, int, sparse.csr_matrix]:
+    """
+    Bilinear weights along one axis, as GDAL has them: it reaches as far as a new pixel is wide, one old pixel at least.
+
+    Parameters
+    ----------
+    start, scale
+        Where the first new pixel begins, and how wide each is, in old pixels.
+    count, length
+        Number of new pixels, and of old ones in the file.
+
+    Returns
+    -------
+    first, stop
+        The old pixels that are needed.
+    weights
+        (count, stop - first): a new pixel is the sum of its row.
+    """
+    reach = max(1.0, scale)
+    centres = start + (np.arange(count) + 0.5) * scale
+    pixels = np.floor(centres - reach - 0.5).astype(int)[:, None] + np.arange(ceil(2 * reach) + 2)  # (count, taps)
+    weights = np.maximum(0, 1 - np.abs(pixels + 0.5 - centres[:, None]) / reach) * ((pixels >= 0) & (pixels < length))
+    weights /= weights.sum(axis=1, keepdims=True)
+    new, tap = np.nonzero(weights)
+    old = pixels[new, tap]
+    first, stop = int(old.min()), int(old.max()) + 1
+    return first, stop, sparse.csr_matrix((weights[new, tap], (new, old - first)), shape=(count, stop - first))

@@ -89,6 +89,7 @@ class SourceOptions:
     nodata: str | None = limited(None, choices=("white", "black"))
     overpass: Mapping[str, Any] = field(default_factory=dict)
     empty: bool = False
+    foreground: float | str | Sequence[Any] | None = None
     crs: str | int | None = None
     bands: Sequence[int] | None = limited(None, minimum=1)
 
@@ -106,6 +107,8 @@ class SourceOptions:
                 ) from error
         if self.bands is not None and len(self.bands) not in (1, 3):
             raise ParameterError(f"bands is {self.bands!r}: expected three numbers (red, green, blue), or one")
+        if self.foreground is not None:
+            foreground_values(self.foreground)
         if ".." in PurePath(self.images).parts:
             raise ParameterError(f"images is {self.images!r}: expected a pattern within data_dir; set data_dir higher")
         if self.area is not None and not isinstance(self.area, str):
@@ -119,3 +122,21 @@ class SourceOptions:
 def check_source(source: Any, owner: str = "a source") -> SourceOptions:
     """The entry of `sources`, checked."""
     return settings_from(SourceOptions, source, owner)
+
+
+def foreground_values(foreground: float | str | Sequence[float | str]) -> list[float]:
+    """
+    Values of the key `foreground`: a number, a colour "#rrggbb", or a list of them.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of these.
+    """
+    listed = foreground if isinstance(foreground, list | tuple) else [foreground]
+    try:
+        return [int(value.removeprefix("#"), 16) if isinstance(value, str) else float(value) for value in listed]
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f'foreground is {foreground!r}: expected a value of the masks, a colour such as "#ff0000", or a list of them'
+        ) from error

@@ -22,6 +22,9 @@ bands
 overpass
     Options of `lib.osm.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label
     source is "overpass".
+foreground
+    Which values of mask images are road or building, where they don't tell (`lib.mask_values`): a value, a colour
+    "#rrggbb", or a list.
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
 empty
@@ -43,6 +46,7 @@ from lib.chips.manifest import LABELS
 from lib.chips.options import SourceOptions, check_source
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import Grid, oblongness, utm_code
+from lib.limits import REACH_M
 from lib.masks.rasterize import Window
 from lib.osm.counts import is_unused
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
@@ -51,7 +55,6 @@ from lib.rasters import MOST_PIXELS, read_grid
 
 SOURCE_KEYS = {item.name for item in fields(SourceOptions)}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
-REACH_M = 100.0  # how far outside an image a road can matter: half of the widest, and an offset to be mended
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
 MOST_OBLONG = 1.1  # of a pixel's ground: a road of 12 m is drawn 0.6 m too wide or too narrow, by its bearing
 OBLONG_TOLERANCE = 0.05  # more than what rounding a scene to whole pixels makes of squares

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import InputError, ParameterError
-from lib.mapping.roadgraph import least_foreground
+from lib.mapping.roadgraph import with_threshold
 
 if TYPE_CHECKING:
     import shapely
@@ -66,8 +66,8 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     Parameters
     ----------
     mask
-        (H, W): bool; uint8 with 0 and 1, or 0 and 255, 127 (not known) counting as background; or float
-        probabilities.
+        (H, W): a mask of any kind that `lib.mask_values` reads, such as bool, 0 and 1, or 0 and 255, what is not
+        known (127) counting as background; or float probabilities.
     gsd_m
         Ground sampling distance, metres a pixel.
     options
@@ -81,12 +81,11 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     Raises
     ------
     InputError
-        If the mask is not a two-dimensional array of one of these types.
+        If the mask is not a two-dimensional array of one of these kinds.
     ParameterError
         If gsd_m is not a positive number.
     """
-    at_least = least_foreground(mask, gsd_m, options.threshold)
-    built = (mask >= at_least).astype(np.uint8)
+    built = np.greater_equal(*with_threshold(mask, gsd_m, options.threshold)).view(np.uint8)
     parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
     outlines = [polygon for part, x, y in parts for polygon in _outlines(part, x, y)]
     polygons = [_tidied(outline, gsd_m, options) for outline in outlines]
@@ -260,8 +259,8 @@ def building_f1(
 
     One proposal after the other, the most confident first (in the given order where no confidence is given), takes
     the true building that it overlaps best among those still free, if their IoU is at least the threshold. Each
-    building is found once; every other proposal is false. (Van Etten et al. 2018, arXiv:1807.01232; after
-    algorithm 2 of ILSVRC, arXiv:1409.0575.)
+    building is found once; every other proposal is false. POLYGON EMPTY and None count as nothing. (Van Etten et al.
+    2018, arXiv:1807.01232; after algorithm 2 of ILSVRC, arXiv:1409.0575.)
 
     Raises
     ------
@@ -276,7 +275,7 @@ def building_f1(
         raise ParameterError(f"iou_threshold must lie in (0, 1], got {iou_threshold!r}.")
     if confidence is not None and len(confidence) != len(proposed):
         raise InputError(f"Expected a confidence for each of {len(proposed)} proposals, got {len(confidence)}.")
-    true, said = shapely.make_valid(np.array(truth, object)), shapely.make_valid(np.array(proposed, object))
+    true, said = (shapely.make_valid(np.array(polygons, object)) for polygons in (truth, proposed))
     matches = np.full(len(said), -1)
     if len(true) and len(said):
         # pairs that meet, (pairs,) each, by rising proposal: those of proposal k are first[k]:first[k + 1]
@@ -294,7 +293,8 @@ def building_f1(
                 matches[k] = candidates[overlaps.argmax()]
                 is_free[matches[k]] = False
     tp = int((matches >= 0).sum())
-    return BuildingScore(tp, len(said) - tp, len(true) - tp, matches)
+    buildings, proposals = (int(np.sum(~(shapely.is_empty(side) | shapely.is_missing(side)))) for side in (true, said))
+    return BuildingScore(tp, proposals - tp, buildings - tp, matches)
 
 
 def score_buildings(

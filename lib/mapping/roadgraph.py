@@ -11,6 +11,7 @@ from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND
 from lib.mapping import linework, repair, specks, thinning
 from lib.mapping.repair import Edge
+from lib.mask_values import foreground
 from lib.masks.scanline import fill_lines, quantized
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from lib.grid import Grid
 
+MOST_PROBABILITY = 1.001  # rounding aside
 LEAST_TOLERANCE_PX = 0.75  # lines are not simplified more finely: below this they keep the stairs of the pixels
 
 
@@ -115,8 +117,8 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     Parameters
     ----------
     mask
-        (H, W): bool; uint8 with 0 and 1, or 0 and 255, 127 (not known) counting as background; or float
-        probabilities, road where at least `options.threshold`.
+        (H, W): a mask of any kind that `lib.mask_values` reads, such as bool, 0 and 1, or 0 and 255, what is not
+        known (127) counting as background; or float probabilities, road where at least `options.threshold`.
     gsd_m
         Ground sampling distance, metres a pixel.
     options
@@ -130,13 +132,12 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     Raises
     ------
     InputError
-        If the mask is not a two-dimensional array of one of these types.
+        If the mask is not a two-dimensional array of one of these kinds.
     ParameterError
         If gsd_m is not a positive number.
     """
-    at_least = least_foreground(mask, gsd_m, options.threshold)
+    flags, stride = thinning.padded(*with_threshold(mask, gsd_m, options.threshold))
     height, width = mask.shape
-    flags, stride = thinning.padded(mask, at_least)
     specks.clean(flags, stride, options.min_blob_m2 / gsd_m**2, options.min_hole_m2 / gsd_m**2)
     pixels, skeleton = thinning.thin(flags, stride)
 
@@ -181,24 +182,24 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     return RoadGraph(*repair.compact(edges))
 
 
-def least_foreground(mask: np.ndarray, gsd_m: float, probability: float) -> float:
+def with_threshold(mask: np.ndarray, gsd_m: float, probability: float) -> tuple[np.ndarray, float]:
     """
-    Value from which a pixel of a mask is foreground: `probability` for float arrays, else by its brightest value.
+    An array (H, W) and the value from which its pixels are foreground: probabilities as they are, masks as 0 and 1.
 
     Raises
     ------
     InputError
-        If the mask is not a two-dimensional array of numbers or bool.
+        If it is neither a mask that `lib.mask_values` reads nor holds probabilities.
     ParameterError
         If gsd_m, metres a pixel, is not a positive number.
     """
     if not gsd_m > 0:
         raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
-    if mask.ndim != 2 or mask.dtype.kind not in "buif":
-        raise InputError(f"Expected a mask or probabilities of shape (H, W), got {mask.dtype} of shape {mask.shape}.")
-    if mask.dtype.kind == "f":
-        return probability
-    return 128 if mask.max(initial=0) > 1 else 1
+    if mask.dtype.kind != "f" or mask.ndim != 2:
+        return foreground(mask)[0], 1
+    if mask.max(initial=0) > MOST_PROBABILITY:
+        raise InputError(f"Expected probabilities from 0 to 1, got {mask.max():g}; give a mask as whole numbers.")
+    return mask, probability
 
 
 def from_lines(lines: Sequence[np.ndarray], widths_px: Sequence[float] | None = None) -> RoadGraph:

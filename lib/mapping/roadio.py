@@ -1,7 +1,9 @@
-"""Read and write road networks in pixels: the challenge's CSV, GeoJSON, GeoPackage, networkx and osmnx graphs."""
+"""Read and write road networks in pixels: the challenge's CSV, vector files, networkx and osmnx graphs."""
 
 import gzip
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from io import BytesIO
@@ -10,18 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, reading
+from lib.grid import crs_text
+from lib.mapping.roadframes import Roads, in_pixels
 from lib.paths import write_whole
 
 if TYPE_CHECKING:
-    from lib.grid import Grid
+    import geopandas as gpd
 
-Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands for LINESTRING EMPTY
+    from lib.grid import Grid
 
 SHORTEST_STEP_PX = 0.01  # the challenge refuses consecutive points closer than this
 REPEATS_SHOWN = 5  # repeated sections named in an error
-DRIVERS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".fgb": "FlatGeobuf"}  # of what is written
-VECTOR_SUFFIXES = (*DRIVERS, ".shp", ".parquet")  # of what is read
+DRIVERS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
+PARQUET_SUFFIXES = (".parquet", ".geoparquet")
+VECTOR_SUFFIXES = (*DRIVERS, *PARQUET_SUFFIXES)  # of what is read and written
+SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")  # of which others write some
+NOTHING = {"", "NONE", "NULL", "NAN"}  # what tables hold where there is no geometry, beside POLYGON EMPTY
 
 _SPACE = "".join(map(chr, range(33)))  # what Java's trim takes away
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(E[+-]?\d+)?[DF]?")
@@ -40,7 +47,7 @@ def _number(text: str) -> float:
 
 def parse_wkt(text: str) -> np.ndarray:
     """
-    Polyline of a LINESTRING as the challenge reads it, (n, 2); (0, 2) for EMPTY.
+    Polyline of a LINESTRING as the challenge reads it, (n, 2); (0, 2) for what is EMPTY, of any kind, or None.
 
     Raises
     ------
@@ -48,6 +55,8 @@ def parse_wkt(text: str) -> np.ndarray:
         If it is no LINESTRING of numbers separated by single spaces; says which piece is wrong.
     """
     text = text.replace('"', "").upper().strip(_SPACE)
+    if text in NOTHING or re.fullmatch(r"[A-Z ]+ EMPTY", text):
+        return np.empty((0, 2))
     if not text.startswith("LINESTRING"):
         raise ValueError(f"expected LINESTRING (...), found {text[:40]!r}; split multi-geometries into lines")
     if "EMPTY" in text:
@@ -193,14 +202,12 @@ def read_challenge_lines(paths: str | Path | Iterable[str | Path]) -> tuple[dict
     roads: dict[str, Roads] = {}
     where: dict[str, list[str]] = {}
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        try:
+        with reading(path, "a readable CSV file in UTF-8"):
             data = Path(path).read_bytes()
             text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: expected a readable CSV file in UTF-8 ({error}); check the path.") from error
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(text.split("\n" if "\n" in text else "\r"), 1):
             line = line.strip(_SPACE)
-            if not line or line.startswith("#") or line.lower().startswith("imageid"):
+            if not line or line.startswith("#") or line.lstrip('"').lower().startswith("imageid"):
                 continue
             image, comma, wkt = line.partition(",")
             place = f"{path}, line {number}"
@@ -210,6 +217,7 @@ def read_challenge_lines(paths: str | Path | Iterable[str | Path]) -> tuple[dict
                 road = parse_wkt(wkt)
             except ValueError as error:
                 raise InputError(f"{place}: {error}.") from error
+            image = image.strip().strip('"').strip()
             roads.setdefault(image, []).append(road)
             where.setdefault(image, []).append(place)
     return roads, where
@@ -229,12 +237,6 @@ def write_challenge_csv(path: str | Path, roads: dict[str, Roads]) -> None:
     write_whole(Path(path), "\n".join(rows) + "\n")
 
 
-def _to_pixels(lines: Iterable[np.ndarray], grid: "Grid | None") -> Roads:
-    """Lines (n, 2 or more), without their heights, in the grid's pixels; without a grid as they are."""
-    lines = [np.asarray(line, float)[:, :2] for line in lines]
-    return lines if grid is None else [np.asarray(grid.world_to_pixel(line)) for line in lines]
-
-
 def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
     """
     Roads of a vector file (GeoJSON, GeoPackage, ...), in pixels.
@@ -242,66 +244,106 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
     Parameters
     ----------
     path
-        File with line geometries; multi-lines are taken apart, other geometries refused.
+        File with one layer of lines; multi-lines are taken apart, other geometries refused.
     grid
         Image grid that the roads lie on: world coordinates are brought to its CRS, then to its pixels. Without
-        one the coordinates are pixels already, whatever CRS the file claims (GeoJSON always claims one).
+        one the coordinates are pixels already.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds other geometries than lines, or plainly holds degrees without a grid.
+        If the file cannot be read, holds other geometries than lines, several layers of them, or coordinates that are
+        no pixels and there is no grid to bring them to; see `lib.mapping.roadframes.in_pixels`.
     """
     import geopandas as gpd
-    from pyogrio.errors import DataSourceError
 
-    try:
-        frame = gpd.read_parquet(path) if Path(path).suffix == ".parquet" else gpd.read_file(path)
-    except (OSError, DataSourceError) as error:
-        raise InputError(f"{path}: expected a readable vector file of roads ({error}); check the path.") from error
+    path = Path(path)
+    with reading(path, "a readable vector file of roads"):
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            frame = gpd.read_parquet(path)
+        else:
+            frame = gpd.read_file(path, layer=_line_layer(path))
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
+        raise InputError(f"{path}: expected a readable vector file of roads, found a table without geometry.")
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].explode(index_parts=False)
     other = set(frame.geom_type) - {"LineString", "LinearRing"}
     if other:
         raise InputError(f"{path}: expected lines, found {', '.join(sorted(other))}; keep only the road lines.")
-    if grid is None:
-        low_x, low_y, high_x, high_y = frame.total_bounds if len(frame) else (0, 0, 0, 0)
-        small = max(high_x - low_x, high_y - low_y) < 2.0
-        if len(frame) and small and frame.crs is not None and frame.crs.is_geographic:
-            raise InputError(
-                f"{path}: expected pixels, found what looks like degrees ({low_x:g} {low_y:g} to {high_x:g} "
-                f"{high_y:g}); give the grid of the image they belong to."
-            )
-    elif grid.crs is not None and frame.crs is not None:
-        frame = frame.to_crs(grid.crs)
-    return _to_pixels((np.array(line.coords) for line in frame.geometry), grid)
+    crs = None if frame.crs is None else crs_text(frame.crs)
+    if (
+        grid is None
+        and path.suffix.lower() in (".geojson", ".json")
+        and frame.crs is not None
+        and frame.crs.is_geographic
+    ):
+        crs = None  # GeoJSON always claims degrees, of pixels too
+    return in_pixels((np.array(line.coords) for line in frame.geometry), crs, grid, str(path))
+
+
+def _line_layer(path: Path) -> str | int:
+    """Name of the one layer that may hold lines; the first where none does. InputError if there are several."""
+    import pyogrio
+
+    layers = pyogrio.list_layers(path)  # rows (name, geometry type or None)
+    lines = [name for name, kind in layers if kind and ("Line" in kind or kind in ("Unknown", "GeometryCollection"))]
+    lines = [name for name in lines if pyogrio.read_info(path, layer=name)["features"]]
+    if len(lines) > 1:
+        raise InputError(
+            f"{path}: expected one layer of lines, found {', '.join(map(repr, lines))}; merge those that are meant "
+            "into one, and remove the others."
+        )
+    return lines[0] if lines else 0
 
 
 def write_vector(path: str | Path, roads: Roads, grid: "Grid | None" = None) -> None:
     """
-    Write roads as GeoJSON, GeoPackage or FlatGeobuf (by the suffix), whole or not at all.
+    Write roads as a vector file of the kind that its suffix says, whole or not at all, in the order of the roads.
 
     In world coordinates where a grid is given.
 
     Raises
     ------
     InputError
-        If the suffix is another one: a Shapefile is several files, and cannot be written whole.
+        If the suffix is none of VECTOR_SUFFIXES.
     """
     import geopandas as gpd
     from shapely import LineString
 
     path = Path(path)
-    if path.suffix not in DRIVERS:
-        raise InputError(f"{path}: expected a name that ends in {', '.join(DRIVERS)}; choose another name.")
+    suffix = path.suffix.lower()
+    if suffix not in VECTOR_SUFFIXES:
+        raise InputError(f"{path}: expected a name that ends in {', '.join(VECTOR_SUFFIXES)}; choose another name.")
     lines = [line for line in roads if len(line) > 1]
     if grid is not None:
         lines = [np.asarray(grid.pixel_to_world(line)) for line in lines]
     frame = gpd.GeoDataFrame(geometry=[LineString(line) for line in lines], crs=grid.crs if grid else None)
-    content = BytesIO()
+    options = {"driver": DRIVERS.get(suffix), "layer": "roads", "geometry_type": "LineString"}
+    if suffix == ".fgb":
+        options["spatial_index"] = "NO"  # with one, its rows stand in the order of the index
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # pixels have none
-        frame.to_file(content, driver=DRIVERS[path.suffix], layer="roads")
+        if suffix == ".shp":
+            _write_shapefile(frame, path, options)
+            return
+        content = BytesIO()
+        if suffix in PARQUET_SUFFIXES:
+            frame.to_parquet(content)
+        else:
+            frame.to_file(content, **options)
     write_whole(path, content.getvalue())
+
+
+def _write_shapefile(frame: "gpd.GeoDataFrame", path: Path, options: dict[str, str]) -> None:
+    """Write the files that a Shapefile is beside their place, then move them there, what names them all last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        frame.to_file(Path(folder) / path.name, **options | {"layer": path.stem})
+        for suffix in reversed(SHAPEFILE_PARTS):
+            part = (Path(folder) / path.name).with_suffix(suffix)
+            if part.is_file():
+                shutil.move(part, path.with_suffix(path.suffix if suffix == ".shp" else suffix))
+            else:  # a place or an index of what lay here before
+                path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
@@ -309,12 +351,13 @@ def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
     Roads of a networkx or osmnx graph: nodes with `x` and `y`, edges straight, with a `geometry`, or
     with a `line` as `lib.mapping.roadgraph.to_networkx` gives them.
 
-    The two directions of a street, and geometries drawn twice, are one road.
+    The two directions of a street, and geometries drawn twice, are one road. World coordinates, which the graph's own
+    `crs` tells (osmnx), are brought to the pixels of the grid.
 
     Raises
     ------
     InputError
-        If a node lacks x or y.
+        If a node lacks x or y, or the coordinates are no pixels and there is no grid to bring them to.
     """
     seen, lines = set(), []
     for u, v, data in graph.edges(data=True):
@@ -331,4 +374,5 @@ def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
         if key not in seen:
             seen.add(key)
             lines.append(line)
-    return _to_pixels(lines, grid)
+    crs = graph.graph.get("crs")
+    return in_pixels(lines, None if crs is None else crs_text(crs), grid, "the graph")

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lib.errors import CheckpointError, InputError, ParameterError
-from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, checked, parsed
+from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, checked, model_config, parsed
 from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import skeleton
 from lib.networks.tensors import bare_names, read_header, read_tensors
@@ -102,7 +102,8 @@ def read_info(path: Path) -> CheckpointInfo:
     values = checked(parsed(header[FORMAT], owner), INFO_FIELDS, {"model", "task", "mean", "std"}, owner)
     if unknown := sorted(values["model"].keys() - MODEL_FIELDS.keys()):
         raise CheckpointError(f"{owner}: model has {unknown[:5]}, which is not known here: update this project.")
-    model = ModelConfig(**checked(values["model"], MODEL_FIELDS, {"architecture", "encoder_name"}, f"{owner}: model"))
+    stated = checked(values["model"], MODEL_FIELDS, {"architecture", "encoder_name"}, f"{owner}: model")
+    model = model_config(stated, f"{owner}: model")
     for name in ("mean", "std"):
         if len(values[name]) != model.in_channels:
             raise CheckpointError(

@@ -63,8 +63,8 @@ class ModelConfig:
     encoder_name: str = limited("resnet34", choices=ENCODERS, pattern=TIMM, form="'tu-' and a name of timm's")
     encoder_weights: str | None = limited(None, choices=WEIGHTS, pattern=r".+\.safetensors", form="a .safetensors file")
     context: str = limited("64", choices=CONTEXT_STRIDE)
-    in_channels: int = limited(3, minimum=1, maximum=512)
-    classes: int = limited(1, minimum=1, maximum=512)
+    in_channels: int = limited(3, minimum=1, maximum=100)
+    classes: int = limited(1, minimum=1, maximum=1000)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, ParameterError
 from lib.limits import TASKS
-from lib.networks.config import CONTEXT_STRIDE
+from lib.networks.config import CONTEXT_STRIDE, ModelConfig
 from lib.networks.encoders import is_encoder
 from lib.networks.models import ARCHITECTURES
 
@@ -78,3 +78,11 @@ def checked(values: Any, known: Fields, needed: set[str], owner: str) -> dict[st
         if name in values and not right(values[name]):
             raise CheckpointError(f"{owner}: {name} is {values[name]!r:.100}, expected {expected}.")
     return {name: value for name, value in values.items() if name in known}
+
+
+def model_config(values: dict[str, Any], owner: str) -> ModelConfig:
+    """What builds a network, from values that are `checked`; raises CheckpointError where they do not go together."""
+    try:
+        return ModelConfig(**values)
+    except ParameterError as error:
+        raise CheckpointError(f"{owner}: {error}") from error

@@ -21,7 +21,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from lib.errors import CheckpointError, DownloadError, InputError, ParameterError, reading
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, is_checkpoint, load_model, read_info, trained_model
 from lib.networks.encoders import encoder_statistics
-from lib.networks.fields import MODEL_FIELDS, TASKS, checked, parsed
+from lib.networks.fields import MODEL_FIELDS, TASKS, checked, model_config, parsed
 from lib.networks.models import ARCHITECTURES, ModelConfig
 from lib.paths import write_whole
 
@@ -135,4 +135,4 @@ def _model_config(config: Any, owner: str) -> ModelConfig:
     if other:
         raise CheckpointError(f"{owner} sets {str(other)[:200]}, which a ModelConfig can't state: load it with smp.")
     values = {key: (defaults | config).get(key, value) for key, value in stated.items()}
-    return ModelConfig(architecture, **checked(values, MODEL_FIELDS, set(), owner))
+    return model_config({"architecture": architecture, **checked(values, MODEL_FIELDS, set(), owner)}, owner)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import InputError, ParameterError
-from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.mask_values import foreground
 
 SLACK_PX = 3.0  # of the relaxed scores: rho in Mnih (2013), chapter 6
 CONFIDENCE = 0.95  # of every interval
@@ -53,9 +53,9 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, slack_px: float = SL
     Parameters
     ----------
     prediction
-        (H, W): bool, or uint8 with 0 and 255, or with 0 and 1.
+        (H, W): a mask of any kind that `lib.mask_values` reads, such as bool, 0 and 1, or 0 and 255.
     truth
-        The same; uint8 pixels of MASK_IGNORE count nowhere: neither do predictions there, nor does the truth there
+        The same; pixels of MASK_IGNORE count nowhere: neither do predictions there, nor does the truth there
         excuse predictions nearby.
     slack_px
         Distance between pixel centres up to which a predicted pixel is right in the relaxed precision, and a true
@@ -76,8 +76,8 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, slack_px: float = SL
         raise InputError(
             f"Expected prediction and truth of one shape (H, W), got {prediction.shape} and {truth.shape}."
         )
-    said, _ = _foreground(prediction, "prediction")
-    true, known = _foreground(truth, "truth")
+    said, _ = foreground(prediction, "prediction")
+    true, known = foreground(truth, "truth")
     if known is not None:
         said = said & known
     size = truth.size if known is None else int(np.count_nonzero(known))
@@ -90,25 +90,6 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, slack_px: float = SL
         "near_predicted": _near(said, true, slack_px),
         "near_true": _near(true, said, slack_px),
     }
-
-
-def _foreground(mask: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Foreground as uint8 of 0 and 1, and which pixels are known, likewise; None where all are."""
-    if mask.dtype == bool:
-        return mask.view(np.uint8), None
-    if mask.dtype.kind not in "ui":
-        raise InputError(f"Expected a bool or uint8 mask as {name}, got {mask.dtype}: apply a threshold first.")
-    values = np.bincount(np.ascontiguousarray(mask, np.uint8).ravel(), minlength=256)
-    found = np.flatnonzero(values)
-    top = 1 if values[1] else MASK_FOREGROUND
-    wrong = np.setdiff1d(found, [0, top, MASK_IGNORE])
-    if len(wrong) or mask.min(initial=0) < 0 or mask.max(initial=0) > 255:
-        raise InputError(
-            f"Expected 0, {MASK_IGNORE} (not known) and {MASK_FOREGROUND}, or 0 and 1, in the {name}, "
-            f"got also {wrong[:5].tolist()}."
-        )
-    known = (mask != MASK_IGNORE).view(np.uint8) if values[MASK_IGNORE] else None
-    return (mask == top).view(np.uint8), known
 
 
 class PixelScores:

@@ -2,10 +2,14 @@
 
 import io
 
+import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 
 from lib.apls.__main__ import main
+from lib.grid import read_grid
 from lib.mapping import roadio
 
 
@@ -25,7 +29,7 @@ def test_command_line(tmp_path, capsys, road):
     assert main([str(tmp_path / "t.csv"), str(tmp_path / "bad.csv")]) == 1
     assert "bad.csv, line 2" in capsys.readouterr().err
     assert main([str(tmp_path / "t.csv"), str(tmp_path / "none.csv")]) == 1
-    assert "none.csv: expected a readable CSV file" in capsys.readouterr().err
+    assert "none.csv: no such file; expected a readable CSV file" in capsys.readouterr().err
 
 
 def test_command_line_on_vector_files(tmp_path, capsys, road):
@@ -33,3 +37,50 @@ def test_command_line_on_vector_files(tmp_path, capsys, road):
     roadio.write_vector(tmp_path / "p.geojson", [road(0, 0, 90, 0)])
     assert main([str(tmp_path / "t.gpkg"), str(tmp_path / "p.geojson"), "--mode", "strict"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "p,0.900000000000,1.000000000000,0.947368421053"
+
+
+def test_command_line_on_a_map_and_a_csv(tmp_path, capsys, road):
+    """The truth in the world, the proposal in pixels: the grid of the image brings them together."""
+    transform = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 6_700_000)
+    size = {"width": 300, "height": 300, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "image.tif", "w", "GTiff", crs="EPSG:32635", transform=transform, **size) as file:
+        file.write(np.zeros((1, 300, 300), np.uint8))
+    grid = read_grid(tmp_path / "image.tif")
+    roads = [road(20, 30, 220, 30), road(120, 10, 120, 30, 120, 250)]
+    roadio.write_vector(tmp_path / "img7.gpkg", roads, grid)
+    gpd.read_file(tmp_path / "img7.gpkg").to_crs(4326).to_file(tmp_path / "img7.geojson")
+    roadio.write_challenge_csv(tmp_path / "one.csv", {"AOI_2_Vegas_img7": roads})
+    roadio.write_challenge_csv(tmp_path / "two.csv", {"img7": roads, "img8": roads})
+    roadio.write_challenge_csv(tmp_path / "others.csv", {"img8": roads, "img9": roads})
+    options = ["--grid", str(tmp_path / "image.tif"), "--mode", "strict"]
+
+    def run(*names):
+        return main([*(str(tmp_path / name) for name in names), *options]), capsys.readouterr()
+
+    for names in (("img7.geojson", "one.csv"), ("img7.gpkg", "two.csv"), ("two.csv", "img7.geojson")):
+        code, out = run(*names)
+        assert code == 0 and float(out.out.splitlines()[1].split(",")[-1]) == pytest.approx(1.0, abs=1e-6), names
+    assert run("img7.geojson", "img7.gpkg")[0] == 0
+    code, out = run("img7.geojson", "others.csv")
+    assert code == 1 and "img8, img9; call the file like its image" in out.err
+    code, out = run("img7.gpkg", "one.csv", "two.csv")
+    assert code == 1 and "files of one kind" in out.err
+    assert main([str(tmp_path / "img7.gpkg"), str(tmp_path / "img7.geojson"), "--mode", "strict"]) == 1
+    assert "give the grid" in capsys.readouterr().err
+
+
+def test_degrees_metres_and_strangers_are_no_pixels(tmp_path, capsys):
+    """Coordinates of the world, and files that share no image, end the command in words."""
+    degrees = "LINESTRING (-115.1700 36.1200, -115.1682 36.1200, -115.1664 36.1215)"
+    metres = "LINESTRING (664000 4000000, 664200 4000000, 664400 4000150)"
+    pixels = "LINESTRING (0 0, 650 10)"
+    for number, wkt in enumerate((degrees, metres, pixels)):
+        (tmp_path / f"{number}.csv").write_text(f'ImageId,WKT_Pix\nA_1_V_img1,"{wkt}"\n')
+    (tmp_path / "other.csv").write_text(f'ImageId,WKT_Pix\nA_1_V_img2,"{pixels}"\n')
+    for mode in ("strict", "challenge"):
+        for pair, message in ((("0", "0"), "degrees"), (("0", "2"), "degrees"), (("2", "1"), "metres of a map")):
+            assert main([*(str(tmp_path / f"{name}.csv") for name in pair), "--mode", mode]) == 1
+            out = capsys.readouterr()
+            assert message in out.err and "A_1_V_img1" not in out.out
+    assert main([str(tmp_path / "2.csv"), str(tmp_path / "other.csv")]) == 1
+    assert "found none in both: A_1_V_img1 against A_1_V_img2" in capsys.readouterr().err

@@ -67,3 +67,17 @@ def test_bad_arguments_are_told(road):
         apls.score([road(0, 0, np.nan, 1)], [])
     with pytest.raises(InputError, match="every section drawn once"):
         apls.score([road(0, 0, 9, 0), road(9, 0, 0, 0)], [road(0, 0, 9, 0)])
+
+
+def test_networks_that_shrink_to_a_place_are_never_right_in_strict(road):
+    """Degrees taken for pixels: all of a town is one place."""
+    degrees = [road(-115.17, 36.12, -115.1682, 36.12, -115.1664, 36.12)]
+    others, street = [road(-115.1698, 36.1212, -115.1666, 36.1213)], [road(0, 0, 100, 0)]
+    for pair in ((degrees, others), (degrees, degrees), (street, degrees), (degrees, street), (degrees, [None])):
+        for sample in (None, 5):
+            assert apls.score(*pair, mode="strict", sample=sample).apls == 0.0
+
+
+def test_every_vertex_of_a_ring_is_a_control_point(road):
+    ring = [road(0, 0, 20, 0, 20, 20, 0, 20, 0, 0)]
+    assert apls.score(ring, ring, mode="strict").control_points == (4, 4)

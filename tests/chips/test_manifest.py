@@ -120,8 +120,15 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"text\.tif"):
         read_mask(text)
     grey = write_png(tmp_path / "grey.png", np.full((4, 4), 90, np.uint8))
-    with pytest.raises(InputError, match="only 0, 127"):
+    with pytest.raises(InputError, match=r"grey\.png holds the values 90"):
         read_mask(grey)
+
+
+def test_strangers_masks_are_read_and_never_become_empty(tmp_path):
+    road = np.zeros((4, 6), np.uint16)
+    road[1] = 1
+    for name, mask in (("bytes", road.astype(np.uint8)), ("sixteen_bits", road), ("two", 2 * road.astype(np.uint8))):
+        assert (read_mask(write_png(tmp_path / f"{name}.png", mask)) == 255 * road).all(), name
 
 
 def test_chips_are_found_again_in_their_scene():

@@ -161,3 +161,10 @@ def test_refusals():
         building_f1([], [shapely.box(0, 0, 1, 1)], confidence=[])
     with pytest.raises(InputError, match="No image"):
         score_buildings({}, {})
+
+
+def test_empty_polygons_and_none_are_no_buildings():
+    house, nothing = shapely.box(0, 0, 9, 9), [None, shapely.Polygon(), shapely.from_wkt("POLYGON EMPTY")]
+    score = building_f1([house, *nothing], [*nothing, house])
+    assert (score.tp, score.fp, score.fn) == (1, 0, 0) and score.matches.tolist() == [-1, -1, -1, 0]
+    assert building_f1(nothing, []).f1 == building_f1([], nothing).f1 == 1.0

@@ -185,3 +185,13 @@ def test_chips_are_written_into_the_folder_alone(tmp_path):
     with pytest.raises(InputError, match="is no name of a chip"):
         predict_chips(trained(Brightness()), chips, tmp_path / "out")
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_damaged_probability_files_are_named_or_read(tmp_path, damages):
+    path = write_probability(tmp_path / "p.png", np.random.default_rng(0).random((40, 30), np.float32))
+    for what, data in damages(path.read_bytes(), 60):
+        path.write_bytes(data)
+        try:
+            assert read_probability(path).ndim == 2
+        except InputError as error:
+            assert "p.png" in str(error), what

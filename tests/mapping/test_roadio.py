@@ -1,4 +1,6 @@
-"""Reading and writing road networks."""
+"""Road networks of the challenge's CSV and of graphs; those of vector files are tested beside."""
+
+import gzip
 
 import networkx as nx
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString
 
 from lib.errors import InputError
+from lib.grid import LONLAT, Grid, project
 from lib.mapping import roadio
 from lib.mapping.roadgraph import from_lines, to_networkx
 
@@ -35,6 +38,7 @@ def test_reads_the_challenges_csv(tmp_path):
     ("row", "message"),
     [
         ("one", "line 2: expected ImageId,WKT_Pix, found no comma"),
+        ('one,"LINESTRING (1 2, 3 4)"\none,None', "line 3: expected one EMPTY line alone"),
         ('one,"POINT (1 2)"', "line 2: expected LINESTRING"),
         ('one,"LINESTRING (1 2, 3  4)"', "one space between, found '3  4'"),
         ('one,"LINESTRING Z (1 2 3, 4 5 6)"', "no Z"),
@@ -97,52 +101,6 @@ def test_csv_round_trip_is_exact(tmp_path_factory, roads):
     assert [p.name for p in path.parent.iterdir()] == ["roads.csv"]
 
 
-class Doubled:
-    """A grid of 2 m pixels whose world is upside down."""
-
-    crs = "EPSG:32633"
-
-    def world_to_pixel(self, xy):
-        return xy / [2.0, -2.0]
-
-    def pixel_to_world(self, xy):
-        return xy * [2.0, -2.0]
-
-
-@pytest.mark.parametrize("name", ["roads.geojson", "roads.gpkg"])
-@pytest.mark.parametrize("grid", [None, Doubled()])
-def test_vector_round_trip(tmp_path, name, grid):
-    roads = [road(0, 0, 100, 10), road(5, 5, 6, 6, 7, 5)]
-    roadio.write_vector(tmp_path / name, roads, grid)
-    back = roadio.read_vector(tmp_path / name, grid)
-    assert [line.round(4).tolist() for line in back] == [line.tolist() for line in roads]
-    assert [p.name for p in tmp_path.iterdir()] == [name]
-
-
-def test_vector_files_are_checked(tmp_path):
-    with pytest.raises(InputError, match="readable vector file"):
-        roadio.read_vector(tmp_path / "none.gpkg")
-    import geopandas as gpd
-    from shapely import MultiLineString, Point
-
-    gpd.GeoDataFrame(geometry=[Point(1, 1)], crs=4326).to_file(tmp_path / "points.geojson")
-    with pytest.raises(InputError, match="expected lines, found Point"):
-        roadio.read_vector(tmp_path / "points.geojson")
-    line = LineString([(24.9, 60.1), (24.91, 60.11)])
-    gpd.GeoDataFrame(geometry=[line], crs=4326).to_file(tmp_path / "lonlat.geojson")
-    with pytest.raises(InputError, match="looks like degrees"):
-        roadio.read_vector(tmp_path / "lonlat.geojson")
-    many = MultiLineString([[(0, 0), (9, 9)], [(20, 0), (29, 9)]])
-    gpd.GeoDataFrame(geometry=[many]).to_file(tmp_path / "multi.gpkg")
-    assert len(roadio.read_vector(tmp_path / "multi.gpkg")) == 2
-
-
-def test_only_one_file_is_written_whole(tmp_path):
-    with pytest.raises(InputError, match=r"ends in \.geojson"):
-        roadio.write_vector(tmp_path / "roads.shp", [road(0, 0, 9, 9)])
-    assert not list(tmp_path.iterdir())
-
-
 def test_graphs_of_osmnx_are_read_once_a_street():
     graph = nx.MultiDiGraph()
     graph.add_node(1, x=0.0, y=0.0)
@@ -165,3 +123,31 @@ def test_networkx_round_trip():
     assert (graph.number_of_nodes(), graph.number_of_edges()) == (4, 4)
     back = {line.tobytes() for line in roadio.from_networkx(graph)}
     assert back == {line.tobytes() for line in roads}
+
+
+def test_graphs_of_the_world_are_brought_to_pixels_or_refused():
+    grid = Grid((0.5, 0, 500_000, 0, -0.5, 6_700_000), "EPSG:32635", 200, 200)
+    graph = nx.MultiDiGraph(crs="epsg:4326")
+    for node, (lon, lat) in enumerate(project(grid.pixel_to_world(np.array([[10, 20], [110, 20]])), grid.crs, LONLAT)):
+        graph.add_node(node, x=lon, y=lat)
+    graph.add_edge(0, 1)
+    assert roadio.from_networkx(graph, grid)[0].round(3).tolist() == [[10, 20], [110, 20]]
+    with pytest.raises(InputError, match=r"the graph: .* coordinates of WGS 84; give the grid"):
+        roadio.from_networkx(graph)
+    del graph.graph["crs"]
+    with pytest.raises(InputError, match="the graph: .* looks like degrees"):
+        roadio.from_networkx(graph)
+
+
+def test_damaged_csv_files_are_named_or_read(tmp_path, damages):
+    """A bit or the end of a file is lost, plain and gzipped."""
+    text = "ImageId,WKT_Pix\n" + "".join(f'img{n},"LINESTRING ({n} 2, 30{n} 4.5, 9 {n})"\n' for n in range(20))
+    for name, whole in (("a.csv", text.encode()), ("a.csv.gz", gzip.compress(text.encode()))):
+        for what, data in damages(whole, 100):
+            (tmp_path / name).write_bytes(data)
+            try:
+                assert all(
+                    line.shape[1] == 2 for r in roadio.read_challenge_csv(tmp_path / name).values() for line in r
+                )
+            except InputError as error:
+                assert name in str(error), what

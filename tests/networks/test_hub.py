@@ -68,7 +68,7 @@ def test_what_is_refused(folder, tmp_path):
         from_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text()) | {"_model_class": "Vit"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="of 'Vit': expected one of"):
+    with pytest.raises(CheckpointError, match="_model_class is 'Vit', expected one of"):
         from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="neither a folder here nor a model on the hub"):
         from_pretrained("no/such/folder")

@@ -20,15 +20,8 @@ from lib.errors import DownloadError, ParameterError
 from lib.osm.layers import ROAD_TAGS, read_osm
 from lib.osm.overpass import OverpassOptions, _checked
 
-POINTS = {
-    1: (24.0, 60.0),
-    2: (24.001, 60.0),
-    3: (24.002, 60.001),
-    4: (24.003, 60.0),
-    5: (24.004, 60.0),
-    6: (24.004, 60.001),
-}
-NODES = [{"type": "node", "id": i, "lon": x, "lat": y} for i, (x, y) in POINTS.items()]
+POINTS = [(24.0, 60.0), (24.001, 60.0), (24.002, 60.001), (24.003, 60.0), (24.004, 60.0), (24.004, 60.001)]
+NODES = [{"type": "node", "id": i, "lon": x, "lat": y} for i, (x, y) in enumerate(POINTS, 1)]
 ANSWER = {
     "version": 0.6,
     "osm3s": {"timestamp_osm_base": "2024-02-03T04:05:06Z"},

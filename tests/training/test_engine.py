@@ -61,7 +61,8 @@ def test_loss_that_is_no_number_names_the_chips(chips, tmp_path, monkeypatch):
 
 
 def test_weights_that_the_last_step_ruined_are_found_in_validation(finished, chips, tmp_path, same_weights):
-    config = replace(QUICK, learning_rate=1e30, samples_per_epoch=4)
+    config = replace(QUICK, samples_per_epoch=4)
+    object.__setattr__(config, "learning_rate", 1e30)  # more than it takes
     with pytest.raises(TrainingDivergedError, match=r"on a validation chip after epoch 1.*Lower learning_rate"):
         fit(*chips, tmp_path, config, SMALL, init_from=finished[0].checkpoint, progress=silent)
     assert same_weights(tmp_path / "best.safetensors", finished[0].checkpoint)

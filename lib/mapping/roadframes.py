@@ -1,0 +1,81 @@
+"""The frame that roads are compared in: pixels of one image, x right and y down. Others are projected or refused."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.grid import parse_crs, project
+
+if TYPE_CHECKING:
+    from lib.grid import Grid
+
+Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands for LINESTRING EMPTY
+
+LEAST_PX = 1.0  # a smaller network is one in degrees
+FARTHEST_PX = 1e5  # no image is so large that its roads begin so far from its corner: a map's metres do
+
+
+def check_pixels(roads: Roads, what: str) -> None:
+    """
+    Refuse coordinates that can't be pixels.
+
+    Raises
+    ------
+    InputError
+        If the roads together are smaller than LEAST_PX, as degrees are, or begin beyond FARTHEST_PX, as metres of a
+        map do.
+    """
+    xy = np.concatenate([np.empty((0, 2)), *roads])
+    if not len(xy):
+        return
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    place = f"{low[0]:g} {low[1]:g} to {high[0]:g} {high[1]:g}"
+    cure = "bring the roads to the pixels of their image, or give its grid"
+    if (high - low).max() < LEAST_PX:
+        raise InputError(f"{what}: expected pixels, found what looks like degrees ({place}); {cure}.")
+    if np.maximum(low, -high).max() > FARTHEST_PX:
+        raise InputError(f"{what}: expected pixels, found what looks like metres of a map ({place}); {cure}.")
+
+
+def in_pixels(lines: Iterable[np.ndarray], crs: str | None, grid: "Grid | None", what: str) -> Roads:
+    """
+    Lines in the pixels of an image.
+
+    Parameters
+    ----------
+    lines
+        (n, 2 or more) each; heights are left out.
+    crs
+        Of the lines; None where nothing states one: they are taken for the grid's then, or without one for pixels.
+    grid
+        Of the image; None: the lines are pixels already.
+    what
+        Whose lines they are, for an error.
+
+    Raises
+    ------
+    InputError
+        If the lines have a CRS and there is no grid, or none with a CRS; if they are not in their CRS; or if what comes
+        out can't be pixels.
+    """
+    lines = [np.asarray(line, float)[:, :2] for line in lines]
+    xy = np.concatenate([np.empty((0, 2)), *lines])
+    if crs is not None and len(xy):
+        name = parse_crs(crs).name
+        if grid is None or grid.crs is None:
+            raise InputError(f"{what}: expected pixels, found coordinates of {name}; give the grid of the image.")
+        if parse_crs(crs).is_geographic and (np.abs(xy) > (360, 90)).any():
+            raise InputError(
+                f"{what}: expected degrees, as its CRS {name} says, found other numbers; if they are pixels, "
+                "give no grid."
+            )
+        xy = project(xy, crs, grid.crs)
+        if not np.isfinite(xy).all():
+            raise InputError(f"{what}: some of its coordinates, in {name}, have no place in the image's {grid.crs}.")
+    if grid is not None:
+        xy = np.asarray(grid.world_to_pixel(xy))
+    roads = np.split(xy, np.cumsum([len(line) for line in lines])[:-1]) if lines else []
+    check_pixels(roads, what)
+    return roads

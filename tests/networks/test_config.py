@@ -1,0 +1,33 @@
+"""Names of networks, known without PyTorch."""
+
+import pytest
+import segmentation_models_pytorch as smp
+
+from lib.errors import ParameterError
+from lib.networks.config import ARCHITECTURE_NAMES, ENCODERS, OWN_NAMES, WEIGHTS, ModelConfig
+from lib.networks.models import ARCHITECTURES, OWN_ARCHITECTURES
+
+
+def test_the_names_are_those_of_the_libraries():
+    assert set(ARCHITECTURE_NAMES) == set(ARCHITECTURES) and set(OWN_NAMES) == set(OWN_ARCHITECTURES)
+    assert sorted(ENCODERS) == sorted(smp.encoders.encoders)
+    assert set(WEIGHTS) == {name for one in smp.encoders.encoders.values() for name in one["pretrained_settings"]}
+
+
+@pytest.mark.parametrize("name", ["tu-resnet34", "tu-resnet34.a1_in1k", "tu-convnext_tiny.fb_in22k"])
+def test_encoders_of_timm_are_named(name):
+    assert ModelConfig(encoder_name=name).encoder_name == name
+
+
+@pytest.mark.parametrize("name", ["tu-", "tu-hf_hub:a/b", "tu-hf-hub:a/b", "tu-local-dir:/tmp", "tu-../x", "hub:x", ""])
+def test_an_encoder_is_no_address_and_no_path(name):
+    with pytest.raises(ParameterError, match="encoder_name is .*: expected one of"):
+        ModelConfig(encoder_name=name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("in_channels", 0), ("in_channels", 10**5), ("classes", -1), ("classes", 1.5), ("context", 64)]
+)
+def test_values_are_in_range_and_of_their_type(field, value):
+    with pytest.raises(ParameterError, match=field):
+        ModelConfig(**{field: value})
