@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.windows import Window
 
 from lib.errors import InputError, reading
 from lib.grid import Grid, crs_text, parse_crs, tile_grid
@@ -65,12 +64,6 @@ def _check_size(path: Path, file: rasterio.DatasetReader) -> None:
             f"{path} is stored in pieces of {block_bytes / 2**30:.1f} GiB; pieces of {MOST_BLOCK_BYTES / 2**30:g} GiB "
             "are read at most. Write it in tiles: gdal_translate -co TILED=YES."
         )
-
-
-def row_windows(file: rasterio.DatasetReader) -> Iterator[Window]:
-    """Windows of ROWS_AT_ONCE rows, one below the other: a file is looked through without holding all of it."""
-    for top in range(0, file.height, ROWS_AT_ONCE):
-        yield Window(0, top, file.width, min(ROWS_AT_ONCE, file.height - top))
 
 
 def read_grid(path: str | Path, crs: str | None = None, require_crs: bool = True, by_name: bool = True) -> Grid:

@@ -138,5 +138,5 @@ def foreground_values(foreground: float | str | Sequence[float | str]) -> list[f
         return [int(value.removeprefix("#"), 16) if isinstance(value, str) else float(value) for value in listed]
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f'foreground is {foreground!r}: expected a value of the masks, a colour such as "#ff0000", or a list of them'
+            f'foreground is {foreground!r}: expected a value of the masks, a colour such as "#ff0000", or a list'
         ) from error
