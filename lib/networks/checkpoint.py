@@ -218,9 +218,11 @@ def _fitting_state(path: Path, model: ModelConfig) -> dict[str, Tensor]:
     """
     names = bare_names(shapes := _header(path)[1])
     try:
-        skeleton(model).load_state_dict({bare: torch.empty(shapes[n], device="meta") for n, bare in names.items()})
+        with torch.device("meta"):
+            skeleton(model).load_state_dict({bare: torch.empty(shapes[name]) for name, bare in names.items()})
     except (ParameterError, RuntimeError) as error:
-        raise CheckpointError(f"The weights of {path} do not fit what it says of itself: {str(error)[:300]}") from error
+        said = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"The weights of {path} do not fit what it says of itself: {said}") from error
     with _of_a_checkpoint():
         tensors = read_tensors(path)
     return {bare: tensors[name] for name, bare in names.items()}

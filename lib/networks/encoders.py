@@ -187,7 +187,8 @@ def _load_file(encoder: nn.Module, encoder_name: str, path: Path) -> None:
     try:
         encoder.load_state_dict(given)
     except RuntimeError as error:
-        raise InputError(f"{path} does not hold the weights of {encoder_name}: {str(error)[:300]}") from error
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} does not hold the weights of {encoder_name}: {said}") from error
 
 
 def _without_head(given: dict[str, Tensor], encoder: nn.Module, universal: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lib.errors import CheckpointError
@@ -94,7 +95,7 @@ def test_missing_damaged_and_strange_files(saved, tmp_path):
         load_model(tmp_path / "absent.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(saved.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=f"{cut}: expected a whole safetensors file.*copy or train"):
         load_model(cut)
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
@@ -105,10 +106,36 @@ def test_missing_damaged_and_strange_files(saved, tmp_path):
         load_model(other)
 
 
-def test_weights_of_another_network_under_this_header(saved, network, tmp_path):
-    wrong = save_checkpoint(tmp_path / "wrong.safetensors", network, replace(INFO, model=replace(SMALL, classes=2)))
+@pytest.mark.parametrize("changes", [{"architecture": "d_linknet"}, {"encoder_name": "tu-mobilenetv3_small_075"}])
+def test_weights_of_another_network_under_this_header(network, tmp_path, changes):
+    wrong = save_checkpoint(tmp_path / "wrong.safetensors", network, replace(INFO, model=replace(SMALL, **changes)))
     with pytest.raises(CheckpointError, match="do not fit what it says of itself"):
         load_model(wrong)
+
+
+@pytest.mark.parametrize(("bands", "classes"), [(4, 1), (3, 2)])
+def test_what_no_map_can_be_made_with_is_refused(tmp_path, bands, classes):
+    model = replace(SMALL, in_channels=bands, classes=classes)
+    info = replace(INFO, model=model, mean=(0.5,) * bands, std=(0.5,) * bands)
+    path = save_checkpoint(tmp_path / "x.safetensors", build_model(model), info)
+    with pytest.raises(CheckpointError, match=f"takes {bands} bands and gives {classes} classes.*Train one with"):
+        load_model(path)
+    assert read_info(path) == info
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "model._orig_mod.", "_orig_mod.module.model."])
+def test_weights_as_wrappers_name_them(saved, network, tmp_path, prefix):
+    with safe_open(saved, framework="pt") as file:
+        header = file.metadata()
+    tensors = {prefix + name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    if prefix == "module.":
+        tensors["n_averaged"] = torch.tensor(3)  # torch's averaged models count beside what they average
+    path = tmp_path / "wrapped.safetensors"
+    save_file(tensors, path, metadata=header)
+    for target in (load_model(path).network, build_model(SMALL)):
+        load_weights(target, path, SMALL, "roads")
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(target.state_dict()[name], tensor), name
 
 
 class Stranger:

@@ -79,16 +79,27 @@ def test_encoder_weights_from_a_local_file(tmp_path):
         torch.testing.assert_close(loaded.encoder.conv1.weight[:, 3], source.conv1.weight[:, 0] * 0.75)
     with pytest.raises(InputError, match="does not hold the weights of resnet34"):
         create_model("pp_linknet", "resnet34", encoder_weights=str(path))
-    with pytest.raises(InputError, match="absent.safetensors does not hold the weights of resnet18: No such file"):
+    with pytest.raises(InputError, match="absent.safetensors: no such file; expected the weights of resnet18"):
         create_model("pp_linknet", "resnet18", encoder_weights=str(tmp_path / "absent.safetensors"))
 
 
 @pytest.mark.parametrize(
     ("encoder_name", "encoder_weights", "message"),
     [
-        ("resnet35", None, "encoder name `resnet35`, supported encoders: .*'resnet34'.*tu-<name>"),
-        ("resnet34", "imagnet", "weights `imagnet` for encoder `resnet34`.*imagenet"),
-        ("tu-resnet35", None, "Unknown model .resnet35."),
+        ("resnet35", None, "Unknown encoder 'resnet35'; the nearest known ones are .*'resnet34'.*tu-<name>"),
+        ("tu-resnet35", None, "Unknown encoder 'tu-resnet35'.*'tu-resnet34'"),
+        ("tu-resnet18.nobody", None, "Unknown encoder 'tu-resnet18.nobody'"),
+        ("tu-hf_hub:user/name", None, "Unknown encoder 'tu-hf_hub:user/name'"),
+        ("tu-local-dir:/nowhere", None, "Unknown encoder 'tu-local-dir:/nowhere'"),
+        ("resnet34", "imagnet", "resnet34 has no weights 'imagnet': expected one of .'imagenet'"),
+        (
+            "tu-resnet34",
+            "/nowhere/mine.pth",
+            "tu-resnet34 has no weights '/nowhere/mine.pth': expected one of .'imagenet'",
+        ),
+        ("timm-regnetx_002", "mine", "timm-regnetx_002 has no weights 'mine'"),
+        ("tu-resnet18", "", "tu-resnet18 has no weights ''"),
+        ("tu-resnet10t_no", "imagenet", "Unknown encoder"),
     ],
 )
 def test_unknown_encoders_and_weights(encoder_name, encoder_weights, message):

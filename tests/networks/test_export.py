@@ -61,9 +61,35 @@ def test_says_what_it_is(session):
 
 
 def test_what_differs_is_not_written(checkpoint, session, monkeypatch, tmp_path):
-    monkeypatch.setattr(export, "_convert", lambda _: onnx.load(checkpoint.with_name("roads.onnx")))
+    monkeypatch.setattr(export, "_convert", lambda *_: onnx.load(checkpoint.with_name("roads.onnx")))
     other = build_model(ModelConfig(encoder_name="tu-mobilenetv3_small_050"))
     wrong = save_checkpoint(tmp_path / "other.safetensors", other, read_info(checkpoint))
     with pytest.raises(CheckpointError, match="off, above"):
         export_onnx(wrong, tmp_path / "roads.onnx")
     assert not (tmp_path / "roads.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["pspnet", "pan", "upernet", "fpn", "segformer", "deeplabv3plus"])
+def test_smps_architectures_compute_the_same_at_sizes_that_were_not_traced(architecture, tmp_path):
+    torch.manual_seed(0)
+    model = ModelConfig(architecture, "tu-test_resnet", context="32")
+    info = CheckpointInfo(model, "roads", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    path = save_checkpoint(tmp_path / "best.safetensors", build_model(model), info)
+    session = onnxruntime.InferenceSession(export_onnx(path, tmp_path / "roads.onnx"))
+    network = load_model(path).network
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
+    for shape in ((1, 3, 128, 128), (3, 3, 160, 288), (1, 3, 256, 128), (2, 3, 352, 320)):
+        image = torch.rand(shape)
+        with torch.inference_mode():
+            expected = network((image - mean) / std).sigmoid().numpy()
+        np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected, atol=1e-5)
+
+
+def test_what_cannot_be_exported_is_said(checkpoint, monkeypatch, tmp_path):
+    def refuse(*_args, **_kwargs):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(torch.export, "export", refuse)
+    with pytest.raises(CheckpointError, match="pp_linknet on tu-.* can't be exported to ONNX: no such operator"):
+        export_onnx(checkpoint, tmp_path / "roads.onnx")

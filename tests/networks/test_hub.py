@@ -13,7 +13,7 @@ import segmentation_models_pytorch as smp
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from lib.errors import CheckpointError, DownloadError
+from lib.errors import CheckpointError, DownloadError, ParameterError
 from lib.networks.checkpoint import CheckpointInfo, file_digest, save_checkpoint
 from lib.networks.hub import from_pretrained, save_pretrained
 from lib.networks.models import ModelConfig, build_model
@@ -72,6 +72,37 @@ def test_what_is_refused(folder, tmp_path):
         from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="neither a folder here nor a model on the hub"):
         from_pretrained("no/such/folder")
+
+
+@pytest.mark.parametrize(
+    ("encoder_name", "mean", "std"),
+    [
+        ("resnet18", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("tu-mobilevit_xxs", (0, 0, 0), (1, 1, 1)),
+        ("tu-tf_efficientnet_lite0", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        ("tu-efficientnet_b0.ra_in1k", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("timm-mobilenetv3_small_075", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ],
+)
+def test_smps_network_is_fed_as_its_encoder_was_pretrained(tmp_path, encoder_name, mean, std):
+    smp.Unet(encoder_name, encoder_weights=None).save_pretrained(tmp_path)
+    info = from_pretrained(tmp_path).info
+    assert (info.mean, info.std) == (mean, std)
+    if encoder_name.startswith("tu-"):  # for others smp asks the hub
+        stated = smp.encoders.get_preprocessing_params(encoder_name)
+        assert (stated["mean"], stated["std"]) == (list(mean), list(std))
+
+
+@pytest.mark.parametrize(("name", "value"), [("classes", 2), ("in_channels", 4)])
+def test_smps_network_of_more_classes_or_other_bands_is_refused(tmp_path, name, value):
+    smp.Unet("resnet18", encoder_weights=None, **{name: value}).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"takes . bands and gives . classes; .*in_channels=3 and classes=1"):
+        from_pretrained(tmp_path)
+
+
+def test_an_unknown_task(folder):
+    with pytest.raises(ParameterError, match="task is 'rivers'"):
+        from_pretrained(folder, task="rivers")
 
 
 class Hub(SimpleHTTPRequestHandler):

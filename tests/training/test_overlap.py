@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lib.chips.manifest import write_png
-from lib.errors import PPLinkNetWarning
+from lib.errors import CheckpointError, PPLinkNetWarning
 from lib.networks.checkpoint import CheckpointInfo, read_info
 from lib.networks.models import ModelConfig
 from lib.training.overlap import overlapping, seen_by, warn_of_overlap
@@ -76,3 +76,10 @@ def test_without_shapely_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "shapely", None)
     with pytest.warns(PPLinkNetWarning, match="shapely is not installed: whether the test chips .* is not checked"):
         warn_of_overlap(chips, info(seen_by(chips)), "test")
+
+
+def test_footprints_that_are_none():
+    seen = {"seen": {"footprints": ["POLYGON 7"]}}
+    info = CheckpointInfo(ModelConfig(), "roads", (), (), provenance=seen)
+    with pytest.raises(CheckpointError, match="provenance.seen.footprints"):
+        overlapping(pd.DataFrame({"image": ["x"], "footprint": ["POINT (0 0)"]}), info)
