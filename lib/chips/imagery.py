@@ -39,6 +39,8 @@ class _Look:
         Share of the pixels that are no numbers: NaN or infinite.
     is_coded
         Whether values are codes that can't be averaged: numbers of colours, or fewer than eight bits.
+    alpha
+        Number of the band that is 0 where there is no data, where GDAL overlooks it: it is not the last one; 0: none.
     """
 
     bands: tuple[int, int, int]
@@ -47,6 +49,7 @@ class _Look:
     white: float = 255.0
     missing: float = 0.0
     is_coded: bool = False
+    alpha: int = 0
 
 
 def read_scene(scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +99,7 @@ def read_pixels(
         resampling = Resampling.average if shrinks else Resampling.bilinear
     look = _look(path, path.stat().st_mtime_ns, tuple(bands))
     with opened(path) as file, reading(path, IMAGE):
-        blank = _blank(file, shape, window)
+        blank = _blank(file, look.alpha, shape, window)
         if look.palette is None:
             values = file.read(look.bands, window=window, out_shape=(3, *shape), resampling=resampling)
         else:
@@ -165,34 +168,34 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...]) -> _Look:
             kind = np.dtype(file.dtypes[bands[0] - 1])
             palette = _palette(file, bands[0])
             bits = file.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
+            hides = ColorInterp.alpha in file.colorinterp and MaskFlags.alpha not in file.mask_flag_enums[0]
+            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if hides else 0
             is_negative = file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
         if kind.kind == "c":
             raise InputError(f"{path}: expected an image, got complex numbers; write their magnitude: gdal_calc.py")
         if palette is not None:
-            return _Look(bands, palette, is_coded=True)
+            return _Look(bands, palette, is_coded=True, alpha=alpha)
         if kind == np.uint8:
-            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8)
+            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8, alpha=alpha)
         with reading(path, IMAGE):
             shape = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
             small = file.read(bands, out_shape=(3, *shape))  # (3, height, width)
-            known = ~_blank(file, shape)
+            known = ~_blank(file, alpha, shape)
     numbers = np.isfinite(small).all(axis=0)
     values = small[:, known & numbers]
     if not values.size:
-        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()))
+        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha)
     if values.min() >= 0 and values.any():  # no-data that is not stated, most often
         values = values[values > 0]
     black, white = np.percentile(values, STRETCH_PERCENT)
     ends = float(black), float(max(white, black + 1e-6))
-    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()))
+    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()), alpha=alpha)
 
 
-def _blank(file: DatasetReader, shape: tuple[int, int], window: FileWindow | None = None) -> np.ndarray:
-    """Where the file says that there is no data, bool (height, width); also by an alpha band that GDAL overlooks."""
+def _blank(file: DatasetReader, alpha: int, shape: tuple[int, int], window: FileWindow | None = None) -> np.ndarray:
+    """Where the file says that there is no data, bool (height, width); `alpha` as in `_Look`."""
     blank = file.dataset_mask(window=window, out_shape=shape) == 0
-    if ColorInterp.alpha in file.colorinterp and MaskFlags.alpha not in file.mask_flag_enums[0]:
-        blank |= file.read(file.colorinterp.index(ColorInterp.alpha) + 1, window=window, out_shape=shape) == 0
-    return blank
+    return blank | (file.read(alpha, window=window, out_shape=shape) == 0) if alpha else blank
 
 
 def _bands_of(file: DatasetReader) -> tuple[int, ...]:

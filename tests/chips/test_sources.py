@@ -109,7 +109,7 @@ def test_bad_vectors_are_named_and_take_their_scene_along(folder):
 
 def test_a_truncated_extract_is_named(folder):
     (folder / "cut.osm.pbf").write_bytes(HELSINKI.read_bytes()[:300_000])
-    with pytest.raises(InputError, match=r"cut\.osm\.pbf: expected an OSM file .*cannot be read as one"):
+    with pytest.raises(InputError, match=r"cut\.osm\.pbf: expected an OSM file, but it is damaged or cut short"):
         build(folder, SOURCE | {"osm": "cut.osm.pbf"})
 
 
@@ -129,7 +129,7 @@ def test_a_failed_download_is_never_skipped(folder):
     options = {"url": "http://127.0.0.1:9/api", "tries": 1, "cache_dir": str(folder / "cache")}
     with pytest.raises(DownloadError, match="127.0.0.1:9"):
         build(folder, {"images": "*.tif", "osm": "overpass", "overpass": options}, skipped={})
-    with pytest.raises(ParameterError, match="no parameter 'server'; .* 'url'"):
+    with pytest.raises(ParameterError, match="overpass has no parameter 'server'.*'url'"):
         build(folder, {"images": "*.tif", "osm": "overpass", "overpass": {"server": "x"}})
 
 
@@ -168,7 +168,7 @@ def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch, files):
     with monkeypatch.context() as patch:
         disk = FullDisk(files)
         patch.setattr(Path, "write_bytes", lambda path, data: disk(path, data))
-        with pytest.raises(OSError, match=r"No space left on the disk of .*chips.*was not written") as error:
+        with pytest.raises(OSError, match=r"No space left on device.*nothing was written: '.*chips/") as error:
             build(folder, skipped={})
     assert error.value.errno == errno.ENOSPC
     left = [p for p in (folder / "chips").rglob("*") if p.is_file()]
