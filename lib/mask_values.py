@@ -175,7 +175,7 @@ def foreground(mask: np.ndarray, what: str = "mask") -> tuple[np.ndarray, np.nda
     if meaning.is_grey:
         return (mask > HALF).view(np.uint8), None
     said = _is_in(mask, meaning.foreground).view(np.uint8)
-    return said, (~meaning.is_ignored(mask)).view(np.uint8) if meaning.ignored else None
+    return said, (mask != MASK_IGNORE).view(np.uint8) if meaning.ignored else None
 
 
 def as_mask(mask: np.ndarray, what: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND
 from lib.mapping import linework, repair, specks, thinning
 from lib.mapping.repair import Edge
-from lib.mask_values import foreground
+from lib.mask_values import HALF, MaskValues, foreground, read_values
 from lib.masks.scanline import fill_lines, quantized
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
 
 def with_threshold(mask: np.ndarray, gsd_m: float, probability: float) -> tuple[np.ndarray, float]:
     """
-    An array (H, W) and the value from which its pixels are foreground: probabilities as they are, masks as 0 and 1.
+    An array (H, W), the mask or an equal one, and the value from which its pixels are foreground.
 
     Raises
     ------
@@ -196,7 +196,9 @@ def with_threshold(mask: np.ndarray, gsd_m: float, probability: float) -> tuple[
     if not gsd_m > 0:
         raise ParameterError(f"gsd_m must be a positive number of metres a pixel, got {gsd_m!r}.")
     if mask.dtype.kind != "f" or mask.ndim != 2:
-        return foreground(mask)[0], 1
+        meaning = MaskValues(frozenset({1})) if mask.dtype == bool and mask.ndim == 2 else read_values(mask, "mask")
+        at_least = min(meaning.foreground, default=HALF)
+        return (mask, at_least) if at_least > max(meaning.ignored, default=0) else (foreground(mask)[0], 1)
     if mask.max(initial=0) > MOST_PROBABILITY:
         raise InputError(f"Expected probabilities from 0 to 1, got {mask.max():g}; give a mask as whole numbers.")
     return mask, probability

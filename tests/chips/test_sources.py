@@ -109,7 +109,7 @@ def test_bad_vectors_are_named_and_take_their_scene_along(folder):
 
 def test_a_truncated_extract_is_named(folder):
     (folder / "cut.osm.pbf").write_bytes(HELSINKI.read_bytes()[:300_000])
-    with pytest.raises(InputError, match=r"cut\.osm\.pbf: expected an OSM file, but it is damaged or cut short"):
+    with pytest.raises(InputError, match=r"cut\.osm\.pbf: expected an OSM file .*cannot be read as one"):
         build(folder, SOURCE | {"osm": "cut.osm.pbf"})
 
 
@@ -168,10 +168,10 @@ def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch, files):
     with monkeypatch.context() as patch:
         disk = FullDisk(files)
         patch.setattr(Path, "write_bytes", lambda path, data: disk(path, data))
-        with pytest.raises(OSError, match=r"No space left on device.*nothing was written: '.*chips/") as error:
+        with pytest.raises(OSError, match=r"No space left on the disk of .*chips.*was not written") as error:
             build(folder, skipped={})
     assert error.value.errno == errno.ENOSPC
-    left = [p for p in (folder / "chips").rglob("*") if p.is_file()]
+    left = [p for p in (folder / "chips").rglob("*") if p.is_file() and p.suffix != ".lock"]
     assert len(left) == files and not [p for p in left if p.suffix == ".tmp"]
     assert not (folder / "chips" / "manifest.csv").exists()
     assert len(load_manifest(build(folder))) == 8

