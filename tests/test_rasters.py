@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 
 from lib.errors import InputError
 from lib.grid import Grid, tile_grid
-from lib.rasters import opened, read_grid, row_windows
+from lib.rasters import read_grid
 
 UTM = "EPSG:32635"
 NORTH_UP = (0.5, 0.0, 385500.0, 0.0, -0.5, 6673300.0)
@@ -207,10 +207,3 @@ def test_declared_sizes_are_checked_before_memory_is_taken(tmp_path):
     (tmp_path / "huge.png").write_bytes(header)
     with pytest.raises(InputError, match=r"huge\.png(: expected an image| declares 1000000 x 1000000)"):
         read_grid(tmp_path / "huge.png")
-
-
-def test_rows_are_read_some_at_a_time(tmp_path):
-    with opened(declared(tmp_path / "a.tif", 1300)) as file:
-        assert [(rows.row_off, rows.height, rows.width) for rows in row_windows(file)] == [
-            *((0, 512, 1300), (512, 512, 1300), (1024, 276, 1300))
-        ]

@@ -30,7 +30,8 @@ ENCODERS = (
     *(f"timm-tf_efficientnet_lite{size}" for size in range(5)),
     *("timm-skresnet18", "timm-skresnet34", "timm-skresnext50_32x4d"),
 )
-TIMM = r"tu-\w+(\.\w+)?"  # "tu-" and the name of a network of timm, such as resnet34.a1_in1k; no address, no path
+# "tu-" and the name of a network of timm, such as resnet34.a1_in1k, or smp's older "timm-"; no address, no path
+TIMM = r"(tu|timm)-\w+(\.\w+)?"
 WEIGHTS = (  # smp's names of pretrained ones; which encoder has which, smp says
     *("imagenet", "imagenet+5k", "imagenet+background", "instagram", "ssl", "swsl"),
     *("advprop", "noisy-student", "noisy-student-475"),

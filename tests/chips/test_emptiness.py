@@ -87,7 +87,7 @@ def test_rows_that_could_not_be_roads_are_an_error_unless_meant(folder):
     with pytest.raises(InputError, match=r"town\.gpkg: its rows lie under the images, but none says"):
         build(folder, street(LEFT, railway="rail"))
     assert build(folder, street(LEFT, railway="rail"), empty=True)[0] == 0
-    with pytest.raises(ParameterError, match="`empty` of a source is true or false"):
+    with pytest.raises(ParameterError, match="'empty' is a bool"):
         build(folder, None, empty="yes")
 
 

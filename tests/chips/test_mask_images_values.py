@@ -94,7 +94,7 @@ def test_a_third_value_is_refused_until_a_source_says_what_it_is(read, tmp_path,
         read()
     assert np.array_equal(read(foreground=codes[1]), (pixels == codes[1]) * np.uint8(255))
     assert np.array_equal(read(foreground=[codes[1], codes[2]]) == 255, (ROAD == 1) | NO_IMAGE)
-    with pytest.raises(ParameterError, match="foreground is a value"):
+    with pytest.raises(ParameterError, match="'foreground' is a float or str"):
         read(foreground={"road": 3})
 
 

@@ -58,7 +58,7 @@ def test_a_map_of_one_pixel_is_refused_unless_its_norms_are_frozen():
 def test_crops_and_names_that_do_not_go(tmp_path):
     with pytest.raises(ParameterError, match="pan on tu-test_resnet can't train on 2 crops of 64 px.*another crop_px"):
         check_training(small("pan"), 2, 64)
-    with pytest.raises(ParameterError, match="has no weights 'mine'"):
+    with pytest.raises(ParameterError, match="encoder_weights is 'mine'"):
         check_training(ModelConfig(encoder_weights="mine"), 2, 64)
     with pytest.raises(InputError, match="no such file"):
         check_training(ModelConfig(encoder_weights=str(tmp_path / "x.safetensors")), 2, 64)

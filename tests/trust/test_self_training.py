@@ -94,5 +94,5 @@ def test_moved_masks_ignore_what_they_do_not_know():
 
 
 def test_options_are_checked():
-    with pytest.raises(ParameterError, match="at least 1"):
+    with pytest.raises(ParameterError, match="expected 1 to inf"):
         RelabelOptions(add_odds=0.5)
