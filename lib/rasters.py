@@ -43,14 +43,17 @@ def opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         with reading(path, IMAGE):
             file = rasterio.open(path, sharing=True)
         with file:
-            _check_size(path, file)
+            _check_file(path, file)
             try:
                 yield file
             except RasterioError as error:
                 raise InputError(f"{path}: expected an image, but it is damaged or cut short: {error}") from error
 
 
-def _check_size(path: Path, file: rasterio.DatasetReader) -> None:
+def _check_file(path: Path, file: rasterio.DatasetReader) -> None:
+    # tiles are often JPEG under the name of a PNG, but no image may be a list of other files under such a name
+    if file.driver == "VRT" and path.suffix.lower() != ".vrt":
+        raise InputError(f"{path}: expected an image, got a list of other files (VRT); call it .vrt if it is yours.")
     if file.width * file.height > MOST_PIXELS:
         raise InputError(
             f"{path} declares {file.width} x {file.height} px; {math.isqrt(MOST_PIXELS)} squared are read at most. "

@@ -14,7 +14,7 @@ from rasterio.transform import Affine
 
 from lib.errors import InputError
 from lib.grid import Grid, tile_grid
-from lib.rasters import read_grid
+from lib.rasters import opened, read_grid
 
 UTM = "EPSG:32635"
 NORTH_UP = (0.5, 0.0, 385500.0, 0.0, -0.5, 6673300.0)
@@ -207,3 +207,17 @@ def test_declared_sizes_are_checked_before_memory_is_taken(tmp_path):
     (tmp_path / "huge.png").write_bytes(header)
     with pytest.raises(InputError, match=r"huge\.png(: expected an image| declares 1000000 x 1000000)"):
         read_grid(tmp_path / "huge.png")
+
+
+def test_a_list_of_other_files_is_no_image_by_another_name(tmp_path):
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((20, 20), 7, np.uint8)).save(other)
+    name = f'<SourceFilename relativeToVRT="0">{other}</SourceFilename>'
+    band = f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource>{name}</SimpleSource></VRTRasterBand>'
+    vrt = f'<VRTDataset rasterXSize="20" rasterYSize="20">{band}</VRTDataset>'
+    (tmp_path / "a.tif").write_text(vrt)
+    with pytest.raises(InputError, match=r"a\.tif: expected an image"), opened(tmp_path / "a.tif"):
+        pass
+    (tmp_path / "a.vrt").write_text(vrt)
+    with opened(tmp_path / "a.vrt") as file:
+        assert file.read(1).max() == 7

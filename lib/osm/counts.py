@@ -45,8 +45,9 @@ class LayerCount:
         used = " and ".join(parts) or "nothing used"
         left_out = ""
         if self.broken:
-            more = ", ..." if self.broken > len(self.broken_rows) else ""
-            left_out = f", {self.broken} left out without a whole geometry ({', '.join(self.broken_rows)}{more})"
+            named = [*self.broken_rows, *["..."] * (self.broken > len(self.broken_rows))]
+            left_out = f", {self.broken} left out without a whole geometry"
+            left_out += f" ({', '.join(named)})" if self.broken_rows else ""
         return f"{self.layer} ({self.maker}): {used} of {self.rows} rows{left_out}"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.errors import PPLinkNetWarning, reading
+from lib.errors import InputError, PPLinkNetWarning, reading
 from lib.grid import LONLAT
 from lib.osm.areas import is_area_highway
 from lib.osm.dialects import original_id, plain_file
@@ -56,7 +56,7 @@ class _Batches:
 
 def read_extract(
     path: Path, polygon: shapely.Geometry | None, layer_tags: dict[str, tuple[str, ...]]
-) -> tuple[dict[str, gpd.GeoDataFrame], tuple[float, ...] | None, str | None]:
+) -> tuple[dict[str, gpd.GeoDataFrame], tuple[float, ...] | None, str | None, int]:
     """
     Roads and buildings of an OSM file that touch the area.
 
@@ -81,11 +81,13 @@ def read_extract(
         (left, bottom, right, top) in degrees of all that the file holds of these layers; None if nothing.
     date
         Time of the data from the file's header, else of its newest object; None where neither is stated.
+    broken
+        How many ways and areas of the file lack so many nodes, or have such rings, that nothing of them is drawn.
 
     Raises
     ------
     InputError
-        Names the file if it is damaged or cut short, or holds changes instead of a map.
+        Names the file if it is damaged or cut short, holds changes instead of a map, or ways without their nodes alone.
     """
     if polygon is not None:
         shapely.prepare(polygon)
@@ -97,16 +99,21 @@ def read_extract(
             batches[layer].add(rows)
     for batch in batches.values():
         batch.flush()
-    # libosmium makes no area of a way that lacks nodes
-    if lost := stream.not_at_all + max(stream.unassembled, 0) + stream.in_part:
+    extent = extent_of([extent for batch in batches.values() for extent in batch.extents])
+    broken = stream.not_at_all + max(stream.unassembled, 0)  # libosmium makes no area of a way that lacks nodes
+    if broken and extent is None:
+        raise InputError(
+            f"{path}: its {broken} ways and areas lack the nodes that say where they lie. Ask Overpass for `out geom`, "
+            "or for the nodes as well: (._;>;);"
+        )
+    if broken or stream.in_part:
         warnings.warn(
-            f"{path}: {lost} ways and areas lack nodes that the file does not hold, or have rings that do not close: "
-            f"{stream.in_part} are drawn in part, {lost - stream.in_part} not at all.",
+            f"{path}: {broken + stream.in_part} ways and areas lack nodes that the file does not hold, or have rings "
+            f"that do not close: {stream.in_part} are drawn in part, {broken} not at all.",
             PPLinkNetWarning,
             stacklevel=2,
         )
-    extent = extent_of([extent for batch in batches.values() for extent in batch.extents])
-    return {layer: joined(batch.frames) for layer, batch in batches.items()}, extent, stream.date
+    return {layer: joined(batch.frames) for layer, batch in batches.items()}, extent, stream.date, broken
 
 
 class _Stream:

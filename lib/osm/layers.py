@@ -102,8 +102,8 @@ def read_osm(
     elif not path.exists():
         raise InputError(f"{path}: no such file with OSM data.")
     elif path.name.lower().endswith((*OSM_SUFFIXES, *CHANGE_SUFFIXES)):
-        found, extent, date = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
-        counts = (_count("extract", found, sum(map(len, found.values()))),)
+        found, extent, date, broken = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
+        counts = (_count("extract", found, sum(map(len, found.values())) + broken, broken),)
     else:
         found, extent, counts = read_vector_file(path, polygon)
     empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
@@ -217,9 +217,9 @@ def _box_text(bounds: tuple[float, ...]) -> str:
     return f"{left:.4f} to {right:.4f} E, {bottom:.4f} to {top:.4f} N"
 
 
-def _count(layer: str, found: dict[str, gpd.GeoDataFrame], rows: int) -> LayerCount:
+def _count(layer: str, found: dict[str, gpd.GeoDataFrame], rows: int, broken: int = 0) -> LayerCount:
     """The count of a source that is one table, of which only roads and buildings were asked for."""
-    return LayerCount(layer, OSM, rows, *(len(found.get(key, ())) for key in LAYERS))
+    return LayerCount(layer, OSM, rows, *(len(found.get(key, ())) for key in LAYERS), broken)
 
 
 def _tidy(frame: gpd.GeoDataFrame, tags: tuple[str, ...]) -> gpd.GeoDataFrame:
