@@ -17,12 +17,12 @@ import geopandas as gpd
 import numpy as np
 
 from lib.grid import LONLAT, Grid
-from lib.osm.layers import ATTRIBUTION, read_osm
+from lib.osm.layers import ATTRIBUTION
 from lib.paths import is_written, locked, read_mapping, whole_file, write_whole
 from lib.sample.degraded import Degradation, degrade
 from lib.sample.layers import SceneVectors, Sensor, Sun
 from lib.sample.scene import render_scene
-from lib.sample.truth import extract_path, is_motor_road, read_truth
+from lib.sample.truth import extract_path, is_motor_road, read_truth, read_whole
 
 VERSION = 2  # raise it when the sample's content changes
 CRS = "EPSG:32635"  # UTM zone 35N: both places lie in it
@@ -150,7 +150,7 @@ def place_vectors(
     place = PLACES[name]
     path = extract_path(place.extract)
     vectors = read_truth(path, CRS, place.style, seed)
-    roads = read_osm(path, layers=("roads",)).roads.to_crs(CRS)[["osm_id", *OSM_ROAD_TAGS, "geometry"]]
+    roads = read_whole(path).roads.to_crs(CRS)[["osm_id", *OSM_ROAD_TAGS, "geometry"]]
     buildings = vectors.buildings[["osm_id", "building", "geometry"]]
     return vectors, degrade(roads, buildings, place.grid(), TRUE_OFFSETS_M[name], seed, degradation)
 

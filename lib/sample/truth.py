@@ -6,6 +6,7 @@ Where tags say how wide a road or how tall a house is, they are believed; elsewh
 
 import importlib.util
 import math
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.errors import InputError
+from lib.errors import InputError, PPLinkNetWarning
 from lib.grid import LONLAT
-from lib.osm.layers import read_osm
+from lib.osm.layers import OsmLayers, read_osm
 from lib.sample.layers import SceneVectors, generator
 
 # carriageway in metres by class where neither `width` nor `lanes` is tagged; these classes carry motor vehicles
@@ -51,9 +52,16 @@ STOREY_M = 3.3
 PATHS = {"footway": "path", "path": "path", "cycleway": "path", "steps": "path", "pedestrian": "square"}
 
 
+def read_whole(path: Path) -> OsmLayers:
+    """What an extract holds; what its border has cut lies outside of the scenes, and needs no warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PPLinkNetWarning)
+        return read_osm(path)
+
+
 def read_truth(path: Path, crs: str, style: str, seed: int) -> SceneVectors:
     """Everything that stands at a place: the extract's outlines in the CRS (metres), true widths and heights."""
-    osm = read_osm(path)
+    osm = read_whole(path)
     roads, buildings = osm.roads.to_crs(crs), osm.buildings.to_crs(crs)
     cover, lines, points = (frame.to_crs(crs) for frame in read_surroundings(path))
     paths = roads[roads["highway"].isin(list(PATHS)) & roads["tunnel"].isna() & (roads.geom_type == "LineString")]
