@@ -19,7 +19,6 @@ IMAGE = "an image (GeoTIFF, PNG, JPEG)"
 CACHE_BYTES = 256 * 2**20  # of decoded image, in each process; GDAL's own 5 % of the memory is much on many cores
 MOST_PIXELS = 200_000**2  # of an image or a mask: a city at 0.2 m; a header that declares more is damaged or malign
 MOST_BLOCK_BYTES = 2**30  # of the strips or tiles that a file is stored in: each is decoded as a whole
-ROWS_AT_ONCE = 512  # of a file that has to be looked through as a whole
 NORTHMOST_TILE = 0.03  # share of the world's height above 84 N: no land, but where dates such as 2021-11-14 would lie
 TILE_SIDES_PX = [2**n for n in range(6, 13)]
 TMS_FILE = "tilemapresource.xml"  # gdal2tiles writes it beside the folders of zooms, where y counts from the south

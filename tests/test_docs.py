@@ -1,11 +1,11 @@
 """What the pages promise exists: errors, links, keys, parameters."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
-from lib.chips.options import ChipOptions
-from lib.chips.sources import SOURCE_KEYS
+from lib.chips.options import ChipOptions, SourceOptions
 from lib.limits import limits_of
 from lib.osm.lanes import LaneProfile
 from lib.parameters import NotebookSettings, declared
@@ -53,7 +53,7 @@ def test_errors_of_the_troubleshooting_page_are_raised_somewhere():
 
 def test_own_imagery_names_every_key_and_parameter():
     text = (ROOT / "docs/own-imagery.md").read_text()
-    names = set(SOURCE_KEYS) | set(declared("01_rasterize_osm")) - {
+    names = {key.name for key in fields(SourceOptions)} | set(declared("01_rasterize_osm")) - {
         "area",
         "data_dir",
         "work_dir",

@@ -35,7 +35,7 @@ Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from typing import Any
 import shapely
 
 from lib.chips.manifest import LABELS
-from lib.chips.options import SourceOptions, check_source
+from lib.chips.options import check_source
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import Grid, oblongness, utm_code
 from lib.limits import REACH_M
@@ -53,7 +53,6 @@ from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overla
 from lib.osm.overpass import overpass_options
 from lib.rasters import MOST_PIXELS, read_grid
 
-SOURCE_KEYS = {item.name for item in fields(SourceOptions)}
 RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
 MOST_OBLONG = 1.1  # of a pixel's ground: a road of 12 m is drawn 0.6 m too wide or too narrow, by its bearing

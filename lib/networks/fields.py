@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib.errors import CheckpointError, ParameterError
-from lib.limits import TASKS
+from lib.limits import TASKS, limits_of
 from lib.networks.config import CONTEXT_STRIDE, ModelConfig
 from lib.networks.encoders import is_encoder
 from lib.networks.models import ARCHITECTURES
@@ -33,13 +33,19 @@ def _provenance(value: Any) -> bool:
     )
 
 
+def _whole_number(name: str) -> tuple[str, Callable[[Any], bool]]:
+    """A whole number in the range that ModelConfig states for its field."""
+    limits = limits_of(ModelConfig)[name]
+    return f"a whole number from {limits.minimum} to {limits.maximum}", lambda v: type(v) is int and limits.allow(v)
+
+
 MODEL_FIELDS: Fields = {
     "architecture": (f"one of {list(ARCHITECTURES)}", lambda v: isinstance(v, str) and v in ARCHITECTURES),
     "encoder_name": ('an encoder of smp, or of timm as "tu-<name>"', lambda v: isinstance(v, str) and is_encoder(v)),
     "encoder_weights": ("text or null", lambda v: v is None or isinstance(v, str)),
     "context": (f"one of {list(CONTEXT_STRIDE)}", lambda v: isinstance(v, str) and v in CONTEXT_STRIDE),
-    "in_channels": ("a whole number from 1 to 100", lambda v: type(v) is int and 1 <= v <= 100),
-    "classes": ("a whole number from 1 to 1000", lambda v: type(v) is int and 1 <= v <= 1000),
+    "in_channels": _whole_number("in_channels"),
+    "classes": _whole_number("classes"),
 }
 INFO_FIELDS: Fields = {
     "model": ("an object", lambda v: isinstance(v, dict)),

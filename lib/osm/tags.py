@@ -192,25 +192,6 @@ def _factorized(frame: pd.DataFrame, key: str) -> tuple[np.ndarray, list[str]]:
     return codes, [tag_text(value) for value in values]
 
 
-def tags_of_hstore(texts: Iterable[Any], keys: Iterable[str] | None = None) -> pd.DataFrame:
-    r"""
-    Tags of PostgreSQL's hstore text, as GDAL's `other_tags` has them: `"lanes"=>"4","name"=>"Ring \"A\""`.
-
-    Parameters
-    ----------
-    texts
-        One text a row; None or NaN where there are no tags. A Series keeps its index.
-    keys
-        Tags to keep, in this order; None for all that there are, in the order in which they come.
-
-    Returns
-    -------
-    tags
-        A row a text and a column a tag, dtype object; None where a row lacks the tag.
-    """
-    return _tag_table(texts, _hstore_pairs, keys)
-
-
 def tags_of_nested(values: Iterable[Any], keys: Iterable[str] | None = None) -> pd.DataFrame:
     """
     Tags of a `tags` column of any make, as a table.
@@ -219,7 +200,8 @@ def tags_of_nested(values: Iterable[Any], keys: Iterable[str] | None = None) -> 
     ----------
     values
         One value a row: a dict, pairs of key and value (an Arrow map), their JSON text or that of a Python dict, or
-        hstore text; None or NaN where there are no tags. A Series keeps its index.
+        hstore text, as of GDAL's `other_tags` (`"lanes"=>"4"`); None or NaN where there are no tags. A Series keeps its
+        index.
     keys
         Tags to keep, in this order; None for all that there are, in the order in which they come.
 
@@ -228,20 +210,14 @@ def tags_of_nested(values: Iterable[Any], keys: Iterable[str] | None = None) -> 
     tags
         A row a value and a column a tag, dtype object: numbers and booleans as they are; None where a row lacks it.
     """
-    return _tag_table(values, _nested_pairs, keys)
-
-
-def _tag_table(values: Iterable[Any], read: Callable[[Any], dict], keys: Iterable[str] | None) -> pd.DataFrame:
-    rows = [read(value) for value in values]
+    rows = [_nested_pairs(value) for value in values]
     index = values.index if isinstance(values, pd.Series) else pd.RangeIndex(len(rows))
     columns = list(dict.fromkeys(key for row in rows for key in row) if keys is None else keys)
     table = {key: pd.Series([row.get(key) for row in rows], index, dtype=object) for key in columns}
     return pd.DataFrame(table, index, columns, dtype=object)
 
 
-def _hstore_pairs(text: Any) -> dict[str, str]:
-    if not isinstance(text, str):
-        return {}
+def _hstore_pairs(text: str) -> dict[str, str]:
     return {re.sub(r"\\(.)", r"\1", key): re.sub(r"\\(.)", r"\1", value) for key, value in HSTORE_PAIR.findall(text)}
 
 

@@ -78,7 +78,7 @@ def with_cell(folder, column, value, row=0):
     return folder / "manifest.csv"
 
 
-@pytest.mark.parametrize("name", ["..", "../c", "/tmp/c", "a/b", "", ".", "c/"])
+@pytest.mark.parametrize("name", ["..", "../c", "/c", "a/b", "", ".", "c/"])
 @pytest.mark.parametrize("column", ["chip", "scene"])
 def test_names_lead_nowhere(folder, column, name):
     with pytest.raises(InputError, match="is no name of a chip"):

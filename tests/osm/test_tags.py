@@ -14,7 +14,6 @@ from lib.osm.tags import (
     tag_numbers,
     tag_text,
     tag_words,
-    tags_of_hstore,
     tags_of_nested,
 )
 
@@ -86,7 +85,7 @@ def test_hstore_of_gdal():
         ],
         index=[7, 3, 3, 1],
     )
-    table = tags_of_hstore(texts)
+    table = tags_of_nested(texts)
     assert rows(table) == [
         {"lanes": "4", "name": 'Ring "A" => \\, B', "lanes:forward": "2"},
         {},
@@ -94,11 +93,11 @@ def test_hstore_of_gdal():
         {},
     ]
     assert table.index.tolist() == [7, 3, 3, 1]
-    assert tags_of_hstore(texts, ["layer", "width"]).to_numpy().tolist() == [[None, None]] * 2 + [["-1", None]] + [
+    assert tags_of_nested(texts, ["layer", "width"]).to_numpy().tolist() == [[None, None]] * 2 + [["-1", None]] + [
         [None, None]
     ]
-    assert tags_of_hstore([None]).shape == (1, 0)
-    assert tags_of_hstore([], ["lanes"]).shape == (0, 1)
+    assert tags_of_nested([None]).shape == (1, 0)
+    assert tags_of_nested([], ["lanes"]).shape == (0, 1)
 
 
 TAGS = {"highway": "residential", "lanes": "4", "name": 'a "b", c'}
