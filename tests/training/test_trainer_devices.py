@@ -1,5 +1,7 @@
 """Training in either precision, on a GPU, and in several processes."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 from lib.chips.manifest import write_png
 from lib.networks.checkpoint import load_model
 from lib.networks.models import ModelConfig, build_model
+from lib.training import trainer
 from lib.training.recipe import TrainConfig
 from lib.training.trainer import fit
 
@@ -64,8 +67,11 @@ def test_two_gpus_learn_as_one(noise, tmp_path):
     np.testing.assert_allclose(one.history["train_loss"], two.history["train_loss"], rtol=1e-3)
 
 
-def test_two_processes_learn_as_one(make_chips, tmp_path, monkeypatch):
-    """Batch statistics are each process's own on a CPU: here without them, and with an odd number of chips."""
+def one_and_two_processes(folder: Path) -> None:
+    """Trains the chips of train.csv and val.csv in one process and in two, without batch statistics.
+
+    Those are each process's own on a CPU, and would differ.
+    """
 
     def without_batch_norm(config):
         network = build_model(config)
@@ -74,14 +80,27 @@ def test_two_processes_learn_as_one(make_chips, tmp_path, monkeypatch):
                 network.set_submodule(name, torch.nn.GroupNorm(1, module.num_features))
         return network
 
-    monkeypatch.setattr("lib.training.trainer.build_model", without_batch_norm)
-    chips = make_chips(tmp_path, 5), make_chips(tmp_path, 5, seed=1)
-    for rows in chips:
-        for path in rows["mask"]:
-            write_png(Path(path), np.where(cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127, 255, 0).astype(np.uint8))
+    torch.set_num_threads(1)
+    trainer.build_model = without_batch_norm
+    chips = pd.read_csv(folder / "train.csv"), pd.read_csv(folder / "val.csv")
     config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3, patience=5)
     model = ModelConfig(encoder_name="resnet18")
-    one = fit(*chips, tmp_path / "one", config, model, progress=silent)
-    two = fit(*chips, tmp_path / "two", replace(config, devices=2, strategy="ddp_fork"), model, progress=silent)
+    fit(*chips, folder / "one", config, model, progress=silent)
+    fit(*chips, folder / "two", replace(config, devices=2, strategy="ddp_fork"), model, progress=silent)
+
+
+def test_two_processes_learn_as_one(make_chips, tmp_path):
+    """With an odd number of chips; in an interpreter of its own, as torch forks only where no gradient thread runs."""
+    for split, rows in (("train", make_chips(tmp_path, 5)), ("val", make_chips(tmp_path, 5, seed=1))):
+        for path in rows["mask"]:
+            write_png(Path(path), np.where(cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 127, 255, 0).astype(np.uint8))
+        rows.to_csv(tmp_path / f"{split}.csv", index=False)
+    ran = subprocess.run([sys.executable, __file__, tmp_path], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     for name in ("train_loss", "val_loss", "val_iou"):
-        np.testing.assert_allclose(one.history[name], two.history[name], atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(one[name], two[name], atol=1e-4, err_msg=name)
+
+
+if __name__ == "__main__":
+    one_and_two_processes(Path(sys.argv[1]))
