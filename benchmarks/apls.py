@@ -19,7 +19,7 @@ import numpy as np
 
 from lib import apls
 from lib.apls import strict as apls_strict
-from lib.mapping import roadio
+from lib.vectors import roadio
 
 LARGEST = 31  # pairs of the folder that count as large networks
 BASELINE_POINTS = 700  # control points up to which the networkx scorer is waited for

@@ -17,7 +17,7 @@ import numpy as np
 import sknw
 from skimage.morphology import skeletonize
 
-from lib.mapping import linework, roadgraph, specks, thinning
+from lib.vectors import linework, roadgraph, specks, thinning
 
 SIZE_PX = 1024
 GSD_M = 0.5

@@ -6,10 +6,10 @@ import pytest
 
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
-from lib.mapping.buildings import mask_to_polygons
-from lib.mapping.roadgraph import mask_to_graph
 from lib.mask_values import as_mask, decide, has_grey_edges, values_of
 from lib.scores.metrics import count_pixels
+from lib.vectors.buildings import mask_to_polygons
+from lib.vectors.roadgraph import mask_to_graph
 
 ROAD = np.zeros((400, 400), np.uint8)
 ROAD[196:204] = 1

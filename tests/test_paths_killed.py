@@ -17,7 +17,7 @@ WRITE = """
 os.environ["OGR_CURRENT_DATE"] = "2020-01-01T00:00:00.000Z"
 import geopandas as gpd, numpy as np, shapely
 from lib.grid import Grid
-from lib.mapping.roadio import write_challenge_csv, write_vector
+from lib.vectors.roadio import write_challenge_csv, write_vector
 from lib.sample.places import write_layers, write_scene
 from lib.show.leaflet import Map, save_map
 from lib.show.sheet import Sheet, save_figure

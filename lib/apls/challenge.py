@@ -184,7 +184,7 @@ def build_net(lines: list[np.ndarray], spacing_px: float) -> tuple[Net, np.ndarr
     if not _simplify(net, iteration_order(net)):
         raise InputError(
             "Expected roads without repeated sections, found a stretch that is drawn twice and leads nowhere; "
-            "remove it (lib.mapping.roadio.without_repeats does), or score with mode='strict'."
+            "remove it (lib.vectors.roadio.without_repeats does), or score with mode='strict'."
         )
     _add_midpoints(net, iteration_order(net), spacing_px)
     return net, iteration_order(net)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lib.apls.scoring import CHALLENGE_GSD_M, Mode, score
 from lib.errors import InputError
-from lib.mapping import roadio
-from lib.mapping.roadframes import Roads, check_pixels
+from lib.vectors import roadio
+from lib.vectors.roadframes import Roads, check_pixels
 
 SCORE_COLUMNS = ["ImageId", "truth_to_proposal", "proposal_to_truth", "apls"]
 IMAGES_NAMED = 5  # images left out that a description names

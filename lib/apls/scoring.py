@@ -8,7 +8,7 @@ import numpy as np
 from lib.apls import challenge, strict
 from lib.apls.routes import Direction, route_costs
 from lib.errors import InputError, ParameterError
-from lib.mapping import roadio
+from lib.vectors import roadio
 
 Mode = Literal["challenge", "strict"]
 MODES = {"challenge": challenge.directions, "strict": strict.directions}
@@ -130,7 +130,7 @@ def score(
         Number of control points to start routes from, drawn at random without replacement with this seed, for
         networks too large to score exactly; None scores all. A sampled score carries its 95 % interval.
     check
-        In challenge mode, refuse what the challenge refuses (`lib.mapping.roadio.check_roads`).
+        In challenge mode, refuse what the challenge refuses (`lib.vectors.roadio.check_roads`).
 
     Raises
     ------

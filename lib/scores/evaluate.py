@@ -12,12 +12,12 @@ from lib import apls
 from lib.chips.manifest import grid_of, read_image, read_mask
 from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
-from lib.mapping.buildings import building_f1, mask_to_polygons
 from lib.mapping.predict import predict_image, read_probability
-from lib.mapping.roadgraph import RoadGraph, mask_to_graph
 from lib.networks.checkpoint import TrainedModel
 from lib.scores.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
 from lib.scores.topo import topo
+from lib.vectors.buildings import building_f1, mask_to_polygons
+from lib.vectors.roadgraph import RoadGraph, mask_to_graph
 
 MAP_SIDE_PX = 4096  # of the ground that a map shows: a browser still moves a picture of that size
 PIXEL_METRICS = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lib.apls import Score
-from lib.mapping import roadio
 from lib.paths import ROOT
+from lib.vectors import roadio
 
 CASES = ROOT.parent / "shared" / "apls"
 

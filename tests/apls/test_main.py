@@ -9,8 +9,8 @@ import pytest
 import rasterio
 
 from lib.apls.__main__ import main
-from lib.mapping import roadio
 from lib.rasters import read_grid
+from lib.vectors import roadio
 
 
 def test_command_line(tmp_path, capsys, road):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lib import apls
-from lib.mapping import roadio
+from lib.vectors import roadio
 
 
 def test_means_are_the_challenges_and_say_what_they_leave_out():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import apls
-from lib.mapping import roadio
+from lib.vectors import roadio
 
 
 def networks():

@@ -11,8 +11,8 @@ from shapely.geometry import LineString
 
 from lib.errors import InputError
 from lib.grid import LONLAT, Grid, project
-from lib.mapping import roadio
-from lib.mapping.roadgraph import from_lines, to_networkx
+from lib.vectors import roadio
+from lib.vectors.roadgraph import from_lines, to_networkx
 
 
 def road(*numbers):

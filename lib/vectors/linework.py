@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from lib.mapping.thinning import MARGIN, MASK, Chains, Skeleton, radius
+from lib.vectors.thinning import MARGIN, MASK, Chains, Skeleton, radius
 
 SMOOTHING_PASSES = 4  # of the weights 1/4 1/2 1/4: enough to level the stairs of a pixel line, 1 px high
 SAMPLES = 25  # places at which the width of a line is measured

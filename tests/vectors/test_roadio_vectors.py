@@ -8,7 +8,7 @@ import pytest
 from shapely import LineString, MultiLineString, Point
 
 from lib.errors import InputError
-from lib.mapping import roadio
+from lib.vectors import roadio
 
 ROADS = [np.array(line, float) for line in ([(0, 0), (100, 10)], [(5, 5), (6, 6), (7, 5)], [(900, 1), (1, 900)])]
 SUFFIXES = ["geojson", "json", "gpkg", "fgb", "shp", "parquet", "geoparquet"]

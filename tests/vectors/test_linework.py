@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.mapping.roadgraph import GraphOptions, mask_to_graph
+from lib.vectors.roadgraph import GraphOptions, mask_to_graph
 
 GSD_M = 0.5
 SHAPE = (200, 240)

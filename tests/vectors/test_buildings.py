@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import InputError, ParameterError
-from lib.mapping.buildings import BuildingOptions, building_f1, mask_to_polygons, right_angled, score_buildings
+from lib.vectors.buildings import BuildingOptions, building_f1, mask_to_polygons, right_angled, score_buildings
 
 EVERYTHING = BuildingOptions(min_area_m2=0, min_hole_m2=0, tolerance_m=0)
 BOXES = st.lists(

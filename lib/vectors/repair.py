@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.mapping.linework import Ahead, DeadEnds, Polylines, find_gaps
+from lib.vectors.linework import Ahead, DeadEnds, Polylines, find_gaps
 
 
 class Edge(NamedTuple):

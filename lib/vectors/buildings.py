@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import InputError, ParameterError
-from lib.mapping.roadgraph import with_threshold
+from lib.vectors.roadgraph import with_threshold
 
 if TYPE_CHECKING:
     import shapely

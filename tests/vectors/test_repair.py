@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lib.mapping.linework import Ahead, DeadEnds
-from lib.mapping.repair import Edge, bridged, compact
-from lib.mapping.roadgraph import GraphOptions, mask_to_graph
+from lib.vectors.linework import Ahead, DeadEnds
+from lib.vectors.repair import Edge, bridged, compact
+from lib.vectors.roadgraph import GraphOptions, mask_to_graph
 
 GSD_M = 0.5
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND
-from lib.mapping import linework, repair, specks, thinning
-from lib.mapping.repair import Edge
 from lib.mask_values import HALF, MaskValues, foreground, read_values
 from lib.masks.scanline import fill_lines, quantized
+from lib.vectors import linework, repair, specks, thinning
+from lib.vectors.repair import Edge
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -110,7 +110,7 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     """
     Road graph of a mask or a probability map.
 
-    Small patches and holes go, the rest is thinned to one pixel (see `lib.mapping.thinning`), traced, freed of spurs;
+    Small patches and holes go, the rest is thinned to one pixel (see `lib.vectors.thinning`), traced, freed of spurs;
     junctions that are one are merged, lines are straightened and simplified, dead ends are carried to where the
     road ends, and gaps are closed. A ring without a junction stays, as one line from a node to itself.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lib.mapping.roadgraph import RoadGraph, graph_to_mask, to_networkx
+from lib.vectors.roadgraph import RoadGraph, graph_to_mask, to_networkx
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ from scipy import ndimage
 from lib import apls
 from lib.errors import InputError, ParameterError
 from lib.grid import Grid
-from lib.mapping.roadgraph import (
+from lib.sample.degraded import Degradation
+from lib.sample.places import PLACES, place_vectors
+from lib.vectors.roadgraph import (
     GraphOptions,
     from_lines,
     graph_to_mask,
@@ -19,8 +21,6 @@ from lib.mapping.roadgraph import (
     to_geodataframe,
     to_networkx,
 )
-from lib.sample.degraded import Degradation
-from lib.sample.places import PLACES, place_vectors
 
 GSD_M = 0.5
 SHAPE = (200, 240)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lib.mapping import thinning
+from lib.vectors import thinning
 
 
 def skeleton(mask: np.ndarray) -> np.ndarray:

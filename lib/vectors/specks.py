@@ -18,7 +18,7 @@ def clean(mask: np.ndarray, stride: int, min_blob_px: float, min_hole_px: float)
     Parameters
     ----------
     mask, stride
-        Flat uint8 mask of 0 and 1 with its margin, and pixels a row: see `lib.mapping.thinning.padded`.
+        Flat uint8 mask of 0 and 1 with its margin, and pixels a row: see `lib.vectors.thinning.padded`.
     min_blob_px, min_hole_px
         Least areas that stay, in pixels.
     """

@@ -14,8 +14,8 @@ import numpy as np
 
 from lib.errors import InputError, reading
 from lib.grid import crs_text
-from lib.mapping.roadframes import Roads, in_pixels
 from lib.paths import write_whole
+from lib.vectors.roadframes import Roads, in_pixels
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -147,7 +147,7 @@ def check_roads(roads: Roads, where: Sequence[str] | None = None) -> None:
         more = f" and {len(repeats) - REPEATS_SHOWN} more" if len(repeats) > REPEATS_SHOWN else ""
         raise InputError(
             f"{'; '.join(repeats[:REPEATS_SHOWN])}{more}: expected every section drawn once, found it again "
-            "(in either direction); remove the repeats (lib.mapping.roadio.without_repeats does)."
+            "(in either direction); remove the repeats (lib.vectors.roadio.without_repeats does)."
         )
 
 
@@ -253,7 +253,7 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
     ------
     InputError
         If the file cannot be read, holds other geometries than lines, several layers of them, or coordinates that are
-        no pixels and there is no grid to bring them to; see `lib.mapping.roadframes.in_pixels`.
+        no pixels and there is no grid to bring them to; see `lib.vectors.roadframes.in_pixels`.
     """
     import geopandas as gpd
 
@@ -349,7 +349,7 @@ def _write_shapefile(frame: "gpd.GeoDataFrame", path: Path, options: dict[str, s
 def from_networkx(graph: Any, grid: "Grid | None" = None) -> Roads:
     """
     Roads of a networkx or osmnx graph: nodes with `x` and `y`, edges straight, with a `geometry`, or
-    with a `line` as `lib.mapping.roadgraph.to_networkx` gives them.
+    with a `line` as `lib.vectors.roadgraph.to_networkx` gives them.
 
     The two directions of a street, and geometries drawn twice, are one road. World coordinates, which the graph's own
     `crs` tells (osmnx), are brought to the pixels of the grid.

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lib.mapping import specks, thinning
+from lib.vectors import specks, thinning
 
 
 @settings(max_examples=40, deadline=None)
