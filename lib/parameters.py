@@ -156,11 +156,12 @@ def _made_of(values: dict[str, Any], kind: type[Settings]) -> Settings:
 
 def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """
-    Check the parameters of the notebook that calls this, as its second code cell.
+    Settle the parameters of the notebook that calls this, as its second code cell.
 
-    papermill puts what the caller passed into a cell of its own behind the parameters cell and only warns of a name
-    that the notebook doesn't know; that cell is read back from IPython's history here, so that such a name stops the
-    run. The namespace's values are replaced by the checked ones.
+    What the call states wins over params/<area>/<notebook>.yaml, and that over the parameters cell. Stated is what
+    papermill put into a cell of its own behind the parameters cell, which is read back from IPython's history (papermill
+    only warns of a name that the notebook doesn't know), and what was edited in the parameters cell. The namespace's
+    values are replaced by the settled ones; a line says which came from where.
 
     Parameters
     ----------
@@ -175,24 +176,31 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        As `check`; also for a checkpoint or folder to read from that is not there.
+        As `check` and `load`; also for a checkpoint or folder to read from that is not there.
     """
     history = namespace.get("In", [])
     injected = history[-2] if len(history) >= 2 and history[-2].lstrip().startswith("# Parameters") else ""
     names = (node for node in ast.walk(ast.parse(injected)) if isinstance(node, ast.Name))
     passed = {name.id for name in names if isinstance(name.ctx, ast.Store)}
     known = declared(notebook)
-    values = check(notebook, {name: namespace[name] for name in {*known, *passed} if name in namespace})
+    given = {name: namespace[name] for name in {*known, *passed} if name in namespace}
+    stated = {n: v for n, v in given.items() if n in passed or v != known[n][1] or type(v) is not type(known[n][1])}
+    area = check(notebook, stated)["area"]
+    filed = _filed(area, notebook)
+    values = check(notebook, filed | stated)
     for name in ("checkpoint", "noise_study_dir"):
         if values.get(name) and not resolve(values[name]).exists():
             raise ParameterError(f"{notebook}: {name} is {values[name]!r}, but there is no {resolve(values[name])}")
     namespace.update(values)
+    for origin, found in (("this call", stated), (f"params/{area}/{notebook}.yaml", filed.keys() - stated.keys())):
+        if found := sorted({*found} - {"area", "work_dir"}):
+            print(f"from {origin}: {', '.join(found)}")
     return values
 
 
 def load(area: str, notebook: str) -> dict[str, Any]:
     """
-    Parameters of a notebook for a study area, from params/<area>/<notebook>.yaml, checked.
+    Parameters of a notebook for a study area: its defaults, overridden by params/<area>/<notebook>.yaml, checked.
 
     Raises
     ------
@@ -200,15 +208,23 @@ def load(area: str, notebook: str) -> dict[str, Any]:
         If the area has no such file, or the file is not a mapping of known names to values of the right type and in
         range; names the file.
     """
+    return check(notebook, _filed(area, notebook) | {"area": area})
+
+
+def _filed(area: str, notebook: str) -> dict[str, Any]:
+    """What params/<area>/<notebook>.yaml says, checked; see `load`."""
     path = ROOT / "params" / area_name(area) / f"{notebook}.yaml"
     if not path.is_file():
         areas = sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())
         raise ParameterError(f"no parameters at params/{area}/{notebook}.yaml; the areas are {areas}")
     values = read_yaml(path)
+    if "area" in values:
+        raise ParameterError(f"{path}: area is the name of the folder, {area!r}: remove the line `area: ...`")
     try:
-        return check(notebook, values)
+        check(notebook, values | {"area": area})
     except ParameterError as error:
         raise ParameterError(f"{path}: {error}") from error
+    return values
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -16,14 +16,14 @@ FILES = sorted((ROOT / "params").glob("*/*.yaml"))
 def test_params_file_holds_known_keys_of_the_right_type(path):
     values = load(path.parent.name, path.stem)
     assert values["area"] == path.parent.name
-    assert set(yaml.safe_load(path.read_text())) <= set(values)
+    assert set(yaml.safe_load(path.read_text()) or {}) <= set(values) - {"area"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_params_file_says_only_what_differs_from_the_notebook(path):
     defaults = {name: default for name, (_, default) in declared(path.stem).items()}
-    own = yaml.safe_load(path.read_text())
-    repeated = [k for k, v in own.items() if k != "area" and v == defaults[k]]
+    own = yaml.safe_load(path.read_text()) or {}
+    repeated = [k for k, v in own.items() if v == defaults[k]]
     assert not repeated, f"{repeated} repeat the notebook's own values"
 
 
@@ -57,6 +57,50 @@ def test_injected_cell_is_read_back_from_the_history():
     # the same name made by the person at the keyboard, in a cell of another kind, is none of our business
     namespace["In"] = ["", "epochs: int = 1", "epochz = 3", "check"]
     assert check_notebook("02_train_stage1", namespace)["epochs"] == known["epochs"]
+
+
+@pytest.fixture
+def village(tmp_path, monkeypatch):
+    """An area whose params file for stage 1 says two things."""
+    monkeypatch.setattr("lib.parameters.ROOT", tmp_path)
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    path = tmp_path / "params" / "my-village" / "02_train_stage1.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("epochs: 3\nbatch_size: 2\n")
+    return path
+
+
+def settled(cell, injected=""):
+    """What notebook 2 goes on with, where some values of its parameters cell are others, and papermill passed some."""
+    namespace = {name: default for name, (_, default) in declared("02_train_stage1").items()}
+    history = ["", "epochs: int = 12", *([f"# Parameters\n{injected}"] if injected else []), "check"]
+    exec(injected, namespace)  # as IPython does
+    namespace |= cell | {"In": history}
+    values = check_notebook("02_train_stage1", namespace)
+    assert all(namespace[name] == value for name, value in values.items())
+    return values
+
+
+def test_the_call_wins_over_the_file_and_the_file_over_the_cell(village, capsys):
+    default = declared("02_train_stage1")["epochs"][1]
+    assert settled({"area": "my-village"})["epochs"] == 3
+    assert capsys.readouterr().out == "from params/my-village/02_train_stage1.yaml: batch_size, epochs\n"
+    values = settled({"area": "my-village", "batch_size": 6})  # edited in the cell, as in JupyterLab
+    assert (values["epochs"], values["batch_size"]) == (3, 6)
+    capsys.readouterr()
+    # what papermill passed counts though it is the cell's own value
+    values = settled({}, f'area = "my-village"\nepochs = {default}')
+    assert (values["epochs"], values["batch_size"]) == (default, 2)
+    origins = "from this call: epochs\nfrom params/my-village/02_train_stage1.yaml: batch_size\n"
+    assert capsys.readouterr().out == origins
+
+
+def test_an_area_has_its_own_file_and_its_name_stands_nowhere_in_it(village):
+    with pytest.raises(ParameterError, match=r"no parameters at params/my-vilage/02_train_stage1\.yaml"):
+        settled({"area": "my-vilage"})
+    village.write_text("area: demo\n")
+    with pytest.raises(ParameterError, match="area is the name of the folder, 'my-village': remove the line"):
+        settled({"area": "my-village"})
 
 
 def test_no_such_area_or_notebook():

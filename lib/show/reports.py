@@ -142,8 +142,8 @@ def run_notebook(
     import papermill  # a second to import: only those who run notebooks pay it
     from traitlets.config import Config
 
-    own = {"area": area, "work_dir": str(work_dir)}
-    values = check(notebook, load(area, notebook) | own | (parameters or {}))
+    own = {"area": area, "work_dir": str(work_dir)} | (parameters or {})
+    check(notebook, load(area, notebook) | own)
     out = report_dir(area, work_dir) / f"{notebook}.ipynb"
     out.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -156,7 +156,7 @@ def run_notebook(
         papermill.execute_notebook(
             _no_pattern(ROOT / "notebooks" / f"{notebook}.ipynb"),
             _no_pattern(out),
-            parameters=values,
+            parameters=own,
             cwd=ROOT / "notebooks",
             kernel_name="python3",
             progress_bar=False,
