@@ -1,8 +1,14 @@
 """The few exceptions of the project; each is also the builtin that a caller would expect."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+TRACEBACK = "--traceback"  # anywhere in a command's line: an error comes with the lines of code that it passed
+STOPPED = "Stopped. What was finished is kept: the same call goes on from there."
 
 
 class PPLinkNetError(Exception):
@@ -75,3 +81,43 @@ def or_skip(skipped: dict[str, str] | None, path: Path) -> Iterator[None]:
         if skipped is None:
             raise
         skipped[str(path)] = str(error)
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command to the end of its process; errors of ours and an interrupt are said in words, status 1 or 130."""
+    in_full = TRACEBACK in sys.argv
+    sys.argv = [word for word in sys.argv if word != TRACEBACK]
+    try:
+        sys.exit(main())
+    except PPLinkNetError as error:
+        if in_full:
+            raise
+        print(f"error: {error}\n({TRACEBACK} shows where)", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        if in_full:
+            raise
+        print(STOPPED, file=sys.stderr)
+        sys.exit(130)  # what a shell reports of a process that Ctrl-C ended
+
+
+def say_in_words(shell: Any) -> None:
+    """
+    In a notebook, an error of ours or an interrupt ends a cell in two lines instead of a traceback; `%tb` shows that.
+
+    Parameters
+    ----------
+    shell
+        What IPython's `get_ipython()` returns.
+    """
+
+    def show(
+        shell: Any, kind: type[BaseException], error: BaseException, trace: TracebackType, tb_offset: int | None = None
+    ) -> list[str]:
+        sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # where %tb looks
+        said = STOPPED if kind is KeyboardInterrupt else f"{kind.__name__}: {error}"
+        lines = [said, "(%tb in a cell below shows where)"]
+        shell._showtraceback(kind, error, lines)
+        return lines
+
+    shell.set_custom_exc((PPLinkNetError, KeyboardInterrupt), show)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from lib.errors import ParameterError
+from lib.errors import ParameterError, say_in_words
 from lib.limits import LARGEST_SEED, REACH_M, TASKS, VIEWS, as_float, check_fields, check_names, check_value, limited
 from lib.paths import ROOT, resolve
 
@@ -158,10 +158,10 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """
     Settle the parameters of the notebook that calls this, as its second code cell.
 
-    What the call states wins over params/<area>/<notebook>.yaml, and that over the parameters cell. Stated is what
-    papermill put into a cell of its own behind the parameters cell, which is read back from IPython's history (papermill
-    only warns of a name that the notebook doesn't know), and what was edited in the parameters cell. The namespace's
-    values are replaced by the settled ones; a line says which came from where.
+    What the call states wins over params/<area>/<notebook>.yaml, and that over the parameters cell. Stated is what was
+    edited in the parameters cell, and what papermill put into a cell of its own behind it: that cell is read back from
+    IPython's history, as papermill only warns of a name that the notebook doesn't know. The namespace's values are
+    replaced by the settled ones, and a line says which came from where. From here on, errors of ours are said in words.
 
     Parameters
     ----------
@@ -178,6 +178,8 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     ParameterError
         As `check` and `load`; also for a checkpoint or folder to read from that is not there.
     """
+    if "get_ipython" in namespace:
+        say_in_words(namespace["get_ipython"]())
     history = namespace.get("In", [])
     injected = history[-2] if len(history) >= 2 and history[-2].lstrip().startswith("# Parameters") else ""
     names = (node for node in ast.walk(ast.parse(injected)) if isinstance(node, ast.Name))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lib.apls.report import SCORE_COLUMNS, describe, score_files
 from lib.apls.scoring import CHALLENGE_GSD_M, MODES
-from lib.errors import InputError, ParameterError
+from lib.errors import run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,22 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--grid", help="image whose grid GeoJSON or GeoPackage roads are brought to")
     options = parser.parse_args(arguments)
-    try:
-        grid = None
-        if options.grid:
-            from lib.rasters import read_grid
+    grid = None
+    if options.grid:
+        from lib.rasters import read_grid
 
-            grid = read_grid(options.grid)
-        gsd_m = options.gsd or (grid.gsd_m if grid is not None else CHALLENGE_GSD_M)
-        truths = [path for name in options.truth for path in name.split(";")]
-        summary = score_files(truths, options.proposal, options.mode, gsd_m, grid)
-    except (InputError, ParameterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        grid = read_grid(options.grid)
+    gsd_m = options.gsd or (grid.gsd_m if grid is not None else CHALLENGE_GSD_M)
+    truths = [path for name in options.truth for path in name.split(";")]
+    summary = score_files(truths, options.proposal, options.mode, gsd_m, grid)
     summary.images.reset_index()[SCORE_COLUMNS].to_csv(sys.stdout, index=False, float_format="%.12f")
     print(describe(summary), file=sys.stderr)
     return 1 if summary.refused else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, run
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.networks.skeleton import smallest_side_px
@@ -148,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from lib.errors import InputError
+from lib.errors import InputError, run
 from lib.networks.checkpoint import provenance
 from lib.parameters import NOTEBOOKS, area_name, check, load
 from lib.paths import ROOT, locked, resolve, write_whole
@@ -235,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,9 +8,17 @@ import pandas as pd
 import pytest
 import rasterio
 
-from lib.apls.__main__ import main
+from lib.apls import __main__
+from lib.errors import run
 from lib.rasters import read_grid
 from lib.vectors import roadio
+
+
+def main(arguments):
+    """Exit status of the command."""
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: __main__.main(arguments))
+    return ended.value.code
 
 
 def test_command_line(tmp_path, capsys, road):
