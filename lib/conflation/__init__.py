@@ -7,4 +7,11 @@ their confidence, what of OSM was not seen, and what people decided of each.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "clean_labels": ["export_reviewed"],
+        "maproulette": ["write_challenge"],
+        "review": ["Review", "carry_over", "kept", "read_candidates"],
+    },
+)
