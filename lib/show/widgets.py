@@ -72,8 +72,8 @@ class Panel(ipywidgets.VBox):
         for control in (*controls, *watched):
             if control.has_trait("value"):
                 control.observe(lambda _: self.redraw(), "value")
-        column = ipywidgets.VBox([*controls, self.status], layout={"width": "340px"})
-        super().__init__([ipywidgets.HBox([self.picture, column])])
+        self.column = ipywidgets.VBox([*controls, self.status], layout={"width": "340px"})
+        super().__init__([ipywidgets.HBox([self.picture, self.column])])
         self.redraw()
 
     def show(self, pixels: np.ndarray) -> None:
@@ -165,7 +165,7 @@ class LanePanel(Panel):
             mask = self.draw_mask(width_m, tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
             self.show(overlay_rgb(self.image, mask))
         except PPLinkNetError as error:
-            self.status.value = _warning(error)
+            self.status.value = warning(error)
             return
         elapsed_ms = 1000 * (time.perf_counter() - start_s)
         share = float((mask == MASK_FOREGROUND).mean())
@@ -176,7 +176,7 @@ class LanePanel(Panel):
         try:
             update_yaml(self.profile_path, self.profile())
         except (PPLinkNetError, OSError) as error:
-            self.status.value = _warning(error)
+            self.status.value = warning(error)
             return
         self.status.value = f"saved to {html.escape(str(self.profile_path))}"
 
@@ -316,7 +316,8 @@ def _slider(name: str, value: float, ends: tuple[float, float], step: float) -> 
     )
 
 
-def _warning(error: Exception) -> str:
+def warning(error: Exception) -> str:
+    """An error as a line of a panel."""
     return f'<span style="color:#b3261e">{html.escape(str(error))}</span>'
 
 
