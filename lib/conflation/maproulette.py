@@ -168,17 +168,21 @@ class _Changes:
 
     def add_road(self, lonlat: np.ndarray, joins: str) -> tuple[list[list[float]], bool]:
         """Add a line (n, 2), joined to an OSM road where that is known and near; its points, and whether it is."""
-        points, is_joined = [tuple(xy) for xy in np.round(lonlat, DECIMALS).tolist()], False
-        if joins in self.ways:
-            gaps_m = self._gaps_m(joins, np.array([points[0], points[-1]]))
-            length_m = shapely.length(shapely.linestrings((lonlat - lonlat[0]) * _metres_a_degree(lonlat[0])))
-            for end in np.argsort(gaps_m)[: 1 + (length_m > 2 * JOIN_M)]:  # a short one leaves the road on one side
-                if gaps_m[end] <= JOIN_M:
-                    outwards = points if end else points[::-1]
-                    place = self._place_on(joins, outwards[-1])
-                    is_joined |= place in self.nodes
-                    outwards = [*(outwards[:-1] if gaps_m[end] <= SNAP_M else outwards), place]
-                    points = outwards if end else outwards[::-1]
+        scale = _metres_a_degree(lonlat[0])
+        line = shapely.LineString((lonlat - lonlat[0]) * scale)  # metres from its start
+        steps_m = np.hypot(*np.diff(shapely.get_coordinates(line), axis=0).T)
+        along_m = [0.0, *steps_m.cumsum().tolist()]
+        stations = list(zip(along_m, map(tuple, np.round(lonlat, DECIMALS).tolist()), strict=True))
+        is_joined = False
+        for at_m, gap_m in self._joints(joins, lonlat, line) if joins in self.ways else ():
+            foot = shapely.get_coordinates(shapely.line_interpolate_point(line, at_m))[0]
+            place = self._place_on(joins, tuple(foot / scale + lonlat[0]))
+            is_joined |= place in self.nodes
+            if gap_m <= SNAP_M:  # what stands there is moved; over a wider gap the road is drawn on
+                stations = [(m, point) for m, point in stations if abs(m - at_m) > SNAP_M]
+            beyond_m = JOIN_M * ((at_m >= along_m[-1] - SNAP_M) - (at_m <= SNAP_M))  # of an end: the outermost station
+            stations = sorted([*stations, (at_m + beyond_m, place)], key=lambda station: station[0])
+        points = [point for _, point in stations]
         points = [point for i, point in enumerate(points) if i == 0 or point != points[i - 1]]
         for start in range(0, max(len(points) - 1, 1), MOST_NODES - 1):
             self._way(points[start : start + MOST_NODES], {"highway": self.highway})
@@ -213,12 +217,22 @@ class _Changes:
         self.last_id -= 1
         return self.last_id
 
-    def _gaps_m(self, osm_id: str, lonlat: np.ndarray) -> np.ndarray:
-        """Distance of points (n, 2) from an OSM road, metres; infinite where that has no extent."""
+    def _joints(self, osm_id: str, lonlat: np.ndarray, line: shapely.LineString) -> list[tuple[float, float]]:
+        """
+        Where a new road meets an OSM road: metres along it, and the gap to that road.
+
+        Where it crosses it; else at the nearer end, and at the other one if it leaves and comes back.
+        """
         way, scale = self.ways[osm_id], _metres_a_degree(lonlat[0])
         if len(way.nodes) < 2:
-            return np.full(len(lonlat), np.inf)
-        return shapely.distance(shapely.LineString(way.lonlat * scale), shapely.points(lonlat * scale))
+            return []
+        road = shapely.LineString((way.lonlat - lonlat[0]) * scale)
+        crossings = shapely.get_coordinates(shapely.intersection(line, road))
+        if len(crossings):
+            return [(m, 0.0) for m in np.unique(shapely.line_locate_point(line, shapely.points(crossings))).tolist()]
+        ends = [(m, shapely.Point(line.coords[i]).distance(road)) for m, i in ((0.0, 0), (line.length, -1))]
+        near = sorted((end for end in ends if end[1] <= JOIN_M), key=lambda end: end[1])
+        return near[: 1 + (line.length > 2 * JOIN_M)]
 
     def _place_on(self, osm_id: str, end: tuple[float, float]) -> tuple[float, float]:
         """

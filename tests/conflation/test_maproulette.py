@@ -146,6 +146,17 @@ def test_what_is_far_or_joins_on_both_sides(tmp_path, ways, place):
     assert [f["properties"]["is_joined"] for f in task["features"]] == [True, False, True] and len(none) == 2
 
 
+def test_a_road_that_crosses_shares_the_node_between_and_one_that_overshoots_ends_there(tmp_path, place, ways):
+    lines = [place.at((80, 60), (80, 140)), place.at((120, 60), (120, 103))]
+    two = place.frame(lines, candidate=[1, 2], confidence=1.0, status="accepted", joins="way/7")
+    write_challenge(two, tmp_path / "tasks", "missing_roads", ways=ways)
+    [(task, change)] = parsed(tmp_path / "tasks")
+    crossing, ending = map(refs, change.findall("create/way"))
+    assert len(crossing) == 3 and len(ending) == 2
+    assert refs(change.find("modify/way")) == [11, 12, crossing[1], ending[1], 13, 14]
+    assert coordinates(change)[crossing[1]] == pytest.approx(lonlat((80, 100))[0].tolist(), abs=2e-7)
+
+
 def test_one_task_alone_changes_a_road_of_osm(tmp_path, ways, place):
     """Two tasks with the same version of it would be in conflict when the second is opened."""
     ways["way/7"] = WayNodes(5, (11, 14), lonlat((-50, 100), (5000, 100)), {})
