@@ -224,13 +224,15 @@ class Review:
         """
         if not self._done:
             return False
-        self.place, former, status = self._done.pop()
+        place, former, status = self._done[-1]
         self._read_statuses()
-        if self.current["status"] != status:
-            return False
-        decide(self.gpkg, self.layer, self.current["candidate"], former)
-        self._read_statuses()
-        return True
+        stands = self.candidates["status"].iloc[place] == status
+        if stands:
+            decide(self.gpkg, self.layer, self.candidates["candidate"].iloc[place], former)
+            self.place = place
+            self._read_statuses()
+        self._done.pop()
+        return bool(stands)
 
     def step(self, by: int) -> None:
         """Take the candidate so many places on, or back; after the last comes the first."""

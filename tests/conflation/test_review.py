@@ -1,6 +1,7 @@
 """Decisions: in the file whole or not at all, among several writers, carried over, and out of all outputs."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -92,6 +93,23 @@ def test_a_killed_writer_leaves_the_former_or_the_new_decision(place):
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         database.close()
     decide(place.gpkg, "missing_roads", 1, "skipped")  # no lock was left
+
+
+def test_what_a_killed_writer_left_half_done_is_undone_before_it_is_read(place, tmp_path):
+    """GDAL alone refuses to read it (findings/geopackage-after-a-kill.sh)."""
+    many = place.frame([place.candidates.geometry[0]] * 2000, candidate=range(2000), confidence=0.5, status="open")
+    many.to_file(place.gpkg, layer="missing_roads")
+    left = tmp_path / "left"
+    with pytest.raises(ZeroDivisionError), review._transaction(place.gpkg) as database:
+        database.execute("PRAGMA cache_size = 1")  # pages go to the file as they are changed
+        database.execute("UPDATE missing_roads SET status = 'accepted'")
+        shutil.copytree(place.gpkg.parent, left)
+        1 / 0  # noqa: B018
+    assert (left / "map.gpkg-journal").is_file()
+    with pytest.raises(pyogrio.errors.DataSourceError, match="readonly"):
+        pyogrio.read_dataframe(left / "map.gpkg", layer="missing_roads")
+    assert set(read_candidates(left / "map.gpkg", "missing_roads")["status"]) == {"open"}
+    assert not (left / "map.gpkg-journal").exists()
 
 
 def test_a_transaction_that_did_not_end_never_was(place):

@@ -1,21 +1,16 @@
 """The review panel's callbacks without a front end, its pixels, and that the static sheet shows the same."""
 
-import subprocess
-import sys
 import time
 
 import cv2
 import geopandas as gpd
-import nbformat
 import numpy as np
 import pytest
 import rasterio
 import shapely
-from nbclient import NotebookClient
 
 from lib.conflation.review import Review, decide, read_statuses
 from lib.errors import InputError
-from lib.paths import ROOT
 from lib.show import review
 from lib.show.canvas import LABEL, PREDICTION, rgb
 from lib.show.review import ReviewPanel, View, candidate_rgb, review_sheet, viewer
@@ -178,16 +173,3 @@ def test_a_redraw_takes_less_than_a_tenth_of_a_second(panel, capsys):
     with capsys.disabled():
         print(f"a decision, written and redrawn: {np.median(times_ms):.0f} ms", end=" ")
     assert np.median(times_ms) < 100
-
-
-def test_a_headless_notebook_shows_no_panel(folder):
-    cell = (
-        "from lib.show import widgets\n"
-        "if widgets.is_interactive():\n"
-        "    raise SystemExit('a panel that nobody can use')\n"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
-    NotebookClient(notebook, kernel_name="python3", timeout=60, resources={"metadata": {"path": str(ROOT)}}).execute()
-    assert not notebook.cells[0].outputs
-    run = subprocess.run([sys.executable, "-c", f"import sys\n{cell}"], cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
