@@ -1,7 +1,9 @@
-"""A mapped place: a scene of 200 m, a road that OSM has, and candidates beside it in the map's GeoPackage."""
+"""A town of straight streets with probabilities that show all of it; and a scene whose candidates stand in a map."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -10,7 +12,64 @@ import rasterio
 import shapely
 from rasterio.features import rasterize
 
-SIDE_PX, GSD_M = 400, 0.5
+from lib.conflation.ground import ground_of_arrays
+from lib.grid import Grid
+
+SIDE_PX, GSD_M = 400, 1.0  # of the town
+SCENE_PX, SCENE_GSD_M = 400, 0.5
+LEFT, TOP = 500_000.0, 6_700_000.0
+WIDTH_M = 6.5  # of a residential street in the metric profile
+
+
+@pytest.fixture(scope="session")
+def grid() -> Grid:
+    """400 m of UTM ground at 1 m."""
+    return Grid((GSD_M, 0.0, LEFT, 0.0, -GSD_M, TOP), "EPSG:32635", SIDE_PX, SIDE_PX)
+
+
+@pytest.fixture(scope="session")
+def roads_frame(grid):
+    """Makes an OSM-like frame of roads from polylines in pixels: osm_id way/0, way/1, ...; tags as columns."""
+
+    def make(lines: list, **tags) -> gpd.GeoDataFrame:
+        geometry = [shapely.LineString(grid.pixel_to_world(np.array(line, float))) for line in lines]
+        table = {"osm_id": [f"way/{i}" for i in range(len(lines))], "highway": "residential"} | tags
+        return gpd.GeoDataFrame(table, geometry=geometry, crs=grid.crs)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def polygons_frame(grid):
+    """Makes a frame of boxes (left, top, right, bottom) in pixels, osm_id way/0, way/1, ..."""
+
+    def make(boxes: list) -> gpd.GeoDataFrame:
+        shapes = [shapely.box(*box) for box in boxes]
+        geometry = shapely.transform(np.array(shapes, object), grid.pixel_to_world)
+        ids = [f"way/{i}" for i in range(len(boxes))]
+        return gpd.GeoDataFrame({"osm_id": ids, "building": "yes"}, geometry=geometry, crs=grid.crs)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def town(grid, roads_frame):
+    """Streets in a grid of blocks; their drawing as probabilities: 0.9 on a street, 0.02 elsewhere, blurred."""
+    across = [[(0, y), (SIDE_PX, y)] for y in (60, 200, 340)]
+    along = [[(x, 60), (x, 340)] for x in (80, 200, 320)]
+    lines = across + along
+    drawn = np.full((SIDE_PX, SIDE_PX), 0.02, np.float32)
+    for line in lines:
+        cv2.polylines(drawn, [np.array(line, np.int32)], False, 0.9, 7)
+    probability = cv2.GaussianBlur(drawn, (0, 0), 1.0)
+    image = np.full((SIDE_PX, SIDE_PX, 3), 120, np.uint8)
+    return SimpleNamespace(
+        lines=lines,
+        roads=roads_frame(lines),
+        probability=probability,
+        image=image,
+        ground=ground_of_arrays(grid, probability, image),
+    )
 
 
 class Place:
@@ -54,9 +113,9 @@ class Place:
         self.gpkg.parent.mkdir()
         self.roads.to_file(self.gpkg, layer="roads")
         self.candidates.to_file(self.gpkg, layer="missing_roads")
-        image = np.random.default_rng(0).integers(60, 100, (SIDE_PX, SIDE_PX), dtype=np.uint8)
-        transform = rasterio.Affine(GSD_M, 0, self.west, 0, -GSD_M, self.north)
-        profile = {"driver": "GTiff", "width": SIDE_PX, "height": SIDE_PX, "count": 3, "dtype": "uint8"}
+        image = np.random.default_rng(0).integers(60, 100, (SCENE_PX, SCENE_PX), dtype=np.uint8)
+        transform = rasterio.Affine(SCENE_GSD_M, 0, self.west, 0, -SCENE_GSD_M, self.north)
+        profile = {"driver": "GTiff", "width": SCENE_PX, "height": SCENE_PX, "count": 3, "dtype": "uint8"}
         shapes = [(line.buffer(3), 200) for line in self.roads.geometry]
         image = np.maximum(image, rasterize(shapes, image.shape, transform=transform, dtype="uint8"))
         with rasterio.open(self.scene, "w", crs=self.crs, transform=transform, **profile) as file:

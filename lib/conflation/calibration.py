@@ -1,0 +1,199 @@
+"""
+Confidence that means something: of what is called 0.9, nine in ten are right.
+
+A network's probabilities rank well and lie about how often they are right. A curve, fitted where the truth is known,
+turns them into shares: of pixels, or of metres of candidate roads, or of candidate buildings. It never falls, so that
+ranks stay. How good it is, other ground must say: `reliability` and `expected_calibration_error` there.
+
+The curves of a checkpoint lie beside it, `best.safetensors` in `best.calibration.json`, and name its digest.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import isotonic_regression
+
+from lib.errors import InputError, reading
+from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.networks.checkpoint import file_digest
+from lib.paths import write_whole
+
+BINS = 10  # of a reliability diagram, of equal width
+LEVELS = 256  # at which probabilities are counted: a map stores them as uint8
+KINDS = ("pixels", "roads", "buildings")
+PRIOR = 1.0  # observations, half right and half wrong, that each step of a curve starts from: no 0 and no 1 from a few
+
+
+@dataclass(frozen=True)
+class Curve:
+    """
+    A rising curve from what a network says to how often it is right.
+
+    Attributes
+    ----------
+    said
+        Ascending, 0..1.
+    right
+        Share that is right at each, not falling; straight in between.
+    count
+        How many it was fitted to: pixels, metres, or buildings.
+    """
+
+    said: tuple[float, ...]
+    right: tuple[float, ...]
+    count: float
+
+    def __post_init__(self) -> None:
+        said, right = np.array(self.said, float), np.array(self.right, float)
+        both = np.concatenate([said, right])
+        if said.shape != right.shape or not len(said) or not ((both >= 0) & (both <= 1)).all():
+            raise InputError("Expected as many values of `right` as of `said`, all from 0 to 1, and at least one.")
+        if (np.diff(said) <= 0).any() or (np.diff(right) < 0).any():
+            raise InputError("Expected `said` to rise and `right` not to fall.")
+
+    def __call__(self, said: np.ndarray) -> np.ndarray:
+        """Shares that are right, of the shape of `said`; beyond its ends the curve is flat, NaN stays NaN."""
+        return np.interp(said, self.said, self.right)
+
+
+def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> Curve:
+    """
+    The isotonic regression of what is right on what was said (Zadrozny and Elkan 2002).
+
+    Each step of the regression is one point of the curve, at the mean of what was said there, so that the curve has no
+    jumps; PRIOR keeps a step of few observations from 0 and 1.
+
+    Parameters
+    ----------
+    said
+        (n,) 0..1; NaN is left out.
+    right
+        (n,) 0..1: share of each that is right.
+    weight
+        (n,) what each counts: pixels, metres; None: one each.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to fit.
+    """
+    said, right = np.asarray(said, float), np.asarray(right, float)
+    weight = np.ones(len(said)) if weight is None else np.asarray(weight, float)
+    used = np.isfinite(said) & np.isfinite(right) & (weight > 0)
+    said, right, weight = said[used], right[used], weight[used]
+    if not len(said):
+        raise InputError("Nothing to calibrate on: expected at least one prediction of which the truth is known.")
+    values, number = np.unique(said, return_inverse=True)
+    weights = np.bincount(number, weight)
+    means = np.bincount(number, weight * right) / weights
+    steps = isotonic_regression(means, weights=weights)
+    step = np.repeat(np.arange(len(steps.blocks) - 1), np.diff(steps.blocks))
+    total = np.bincount(step, weights)
+    # an observation is one prediction, whatever it weighs
+    single = np.bincount(number, minlength=len(values))
+    mean_weight = total / np.bincount(step, single)
+    shares = (np.bincount(step, weights * means) + PRIOR / 2 * mean_weight) / (total + PRIOR * mean_weight)
+    at = np.bincount(step, weights * values) / total
+    return Curve(tuple(at.tolist()), tuple(np.maximum.accumulate(shares).tolist()), float(weights.sum()))
+
+
+def count_levels(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """
+    How often each level of probability is right on a chip.
+
+    Parameters
+    ----------
+    probability
+        (H, W) float, 0..1.
+    mask
+        (H, W) uint8: MASK_IGNORE counts nowhere.
+
+    Returns
+    -------
+    counts
+        (LEVELS, 2) int64: pixels at round(255 p), and those of them that are foreground.
+    """
+    known = (mask != MASK_IGNORE) & np.isfinite(probability)
+    level = np.rint(probability[known] * (LEVELS - 1)).astype(int)
+    right = mask[known] == MASK_FOREGROUND
+    return np.stack([np.bincount(level, minlength=LEVELS), np.bincount(level[right], minlength=LEVELS)], axis=1)
+
+
+def of_levels(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What was said, share that is right, and weight, of counts (LEVELS, 2), as `fit_curve` and `reliability` ask."""
+    said = np.arange(LEVELS) / (LEVELS - 1)
+    return said, counts[:, 1] / np.maximum(counts[:, 0], 1), counts[:, 0].astype(float)
+
+
+def reliability(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> pd.DataFrame:
+    """
+    How often what was said is right, by BINS equal bins of what was said.
+
+    Returns
+    -------
+    table
+        One row a bin that is not empty: low, high (of the bin), weight, said (mean), right (share); parameters as in
+        `fit_curve`.
+    """
+    said, right = np.asarray(said, float), np.asarray(right, float)
+    weight = np.ones(len(said)) if weight is None else np.asarray(weight, float)
+    bin_of = np.clip((said * BINS).astype(int), 0, BINS - 1)
+    sums = np.array([np.bincount(bin_of, weight * values, BINS) for values in (np.ones(len(said)), said, right)])
+    kept = sums[0] > 0
+    low = np.arange(BINS)[kept] / BINS
+    total, mean_said, share = sums[0, kept], *(sums[1:, kept] / sums[0, kept])
+    return pd.DataFrame({"low": low, "high": low + 1 / BINS, "weight": total, "said": mean_said, "right": share})
+
+
+def expected_calibration_error(table: pd.DataFrame) -> float:
+    """
+    Sum over bins of their share of the weight times |right - said|, of a table from `reliability`; NaN where empty.
+
+    Of BINS bins of equal width (Naeini, Cooper and Hauskrecht 2015), for one class: foreground.
+    """
+    weight = table["weight"].to_numpy()
+    gaps = np.abs(table["right"] - table["said"]).to_numpy()
+    return float((weight * gaps).sum() / weight.sum()) if len(table) else float("nan")
+
+
+def calibration_path(checkpoint: Path) -> Path:
+    """Where the curves of a checkpoint lie."""
+    return Path(checkpoint).with_suffix(".calibration.json")
+
+
+def write_curves(checkpoint: Path, curves: dict[str, Curve], fitted_on: str) -> Path:
+    """Write curves by kind ("pixels", "roads", "buildings") beside a checkpoint; `fitted_on` says on what ground."""
+    content = {"checkpoint": file_digest(Path(checkpoint)), "fitted_on": fitted_on}
+    content["curves"] = {kind: asdict(curve) for kind, curve in curves.items()}
+    return write_whole(calibration_path(checkpoint), json.dumps(content, indent=1) + "\n")
+
+
+def read_curves(checkpoint: Path) -> dict[str, Curve]:
+    """
+    Curves by kind of a checkpoint; {} where it was never calibrated.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or was fitted to another checkpoint.
+    """
+    path = calibration_path(checkpoint)
+    if not path.is_file():
+        return {}
+    with reading(path, "the curves of a checkpoint, as calibration wrote them"):
+        content = json.loads(path.read_text())
+        digest, parts = content["checkpoint"], content["curves"]
+        numbers = {
+            kind: (*(tuple(map(float, c[k])) for k in ("said", "right")), c["count"]) for kind, c in parts.items()
+        }
+    if digest != file_digest(Path(checkpoint)):
+        raise InputError(f"{path} was fitted to another checkpoint than {checkpoint}: calibrate again, or delete it.")
+    if unknown := set(numbers) - set(KINDS):
+        raise InputError(f"{path} has curves of {sorted(unknown)}; expected {', '.join(KINDS)}.")
+    try:
+        return {kind: Curve(said, right, float(count)) for kind, (said, right, count) in numbers.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
