@@ -183,8 +183,7 @@ def _changed(
     graph = coo_array((np.ones(len(first)), (first, second + len(own))), shape=(size, size))
     _, group = connected_components(graph, directed=False)
     common = np.bincount(group[first], area, size)
-    total = np.bincount(group[: len(own)], shapely.area(own), size)
-    total += np.bincount(group[len(own) :], shapely.area(theirs), size)
+    total = np.bincount(group, np.concatenate([shapely.area(own), shapely.area(theirs)]), size)
     iou = common / np.maximum(total - common, 1e-9)
     # of each own footprint the partner that it overlaps most
     order = np.lexsort((-area, first))

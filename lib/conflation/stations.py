@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import shapely
-from shapely.ops import substring
 
 HEADING_M = (
     4.0  # a line's direction at a place is that from so far before to so far behind it: pixels' stairs are no turns
@@ -144,10 +143,18 @@ def stretches(lines: np.ndarray, points: Stations, chosen: np.ndarray) -> tuple[
     for first, last in pairwise([0, *changes.tolist(), len(chosen)]):
         if last > first and chosen[first]:
             half_m = points.length_m[first] / 2
-            whole = lines[points.line[first]]
-            found.append(substring(whole, points.at_m[first] - half_m, points.at_m[last - 1] + half_m))
+            found.append(cut(lines[points.line[first]], points.at_m[first] - half_m, points.at_m[last - 1] + half_m))
             line.append(int(points.line[first]))
     return as_array(found), np.array(line, int)
+
+
+def cut(line: shapely.LineString, from_m: float, to_m: float) -> shapely.LineString:
+    """The part of a line between two places on it; shapely.ops.substring walks over all vertices in Python."""
+    xy = shapely.get_coordinates(line)
+    at_m = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
+    ends = np.stack([np.interp((from_m, to_m), at_m, axis) for axis in xy.T], axis=1)
+    inner = xy[(at_m > from_m) & (at_m < to_m)]
+    return shapely.LineString(np.concatenate([ends[:1], inner, ends[1:]]))
 
 
 def as_array(geometries: Sequence[shapely.Geometry]) -> np.ndarray:

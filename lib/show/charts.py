@@ -283,3 +283,33 @@ def precision_recall(sweep: pd.DataFrame, *, chosen: float) -> Figure:
     scores.plot(row["threshold"], row["iou"], "o", **marker)
     _foot_note(scores, row["threshold"], f"threshold {row['threshold']:g}: IoU {row['iou']:.3f}", chosen > 0.5)
     return sheet
+
+
+def reliability_diagram(series: Mapping[str, pd.DataFrame], *, title: str = "", note: str = "") -> Figure:
+    """
+    How often what was said is right: points on the diagonal are calibrated, below it too sure, above too careful.
+
+    Parameters
+    ----------
+    series
+        Name -> table of `lib.conflation.calibration.reliability`: `said`, `right`, `weight`. A point's area is its
+        share of the weight, the smallest still visible.
+    title, note
+        Above and below.
+    """
+    for name, table in series.items():
+        need(table, ["said", "right", "weight"], f"the reliability of {name}")
+    sheet = Sheet(5.2, 5.4 + 0.2 * len(series), f"Reliability of {', '.join(series)}. {note}", photo=False)
+    ax = sheet.subplots()
+    ax.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=DOTTED)
+    for place, (name, table) in enumerate(series.items()):
+        color = SERIES[place % len(SERIES)]
+        ax.plot(table["said"], table["right"], color=color, linewidth=1.4, label=short(name, LABEL_LENGTH))
+        area = 12 + 220 * table["weight"] / table["weight"].sum()
+        ax.scatter(table["said"], table["right"], s=area, color=color, alpha=0.75, linewidths=0, clip_on=False)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    _calm(ax, "confidence", "share that is right", title, grid="both")
+    sheet.legend(loc="outside lower left", frameon=False, fontsize=8.5, ncols=2, labelcolor=INK)
+    if note:
+        sheet.supxlabel(note, x=0.01, ha="left", **{**STYLE, "fontsize": 8, "color": SLATE})
+    return sheet

@@ -86,6 +86,7 @@ def test_sheds_and_empty_frames(ground, polygons_frame):
     assert not len(found.missing)
     empty = polygons_frame(HOUSES).iloc[:0]
     assert len(compare_buildings(empty, empty, ground).vanished) == 0
+    assert len(compare_buildings(empty, polygons_frame(HOUSES), ground).missing) == 0
     assert len(compare_buildings(polygons_frame(HOUSES), empty, ground).missing) == len(HOUSES)
 
 
