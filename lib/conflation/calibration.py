@@ -24,7 +24,7 @@ from lib.paths import write_whole
 BINS = 10  # of a reliability diagram, of equal width
 LEVELS = 256  # at which probabilities are counted: a map stores them as uint8
 KINDS = ("pixels", "roads", "buildings")
-PRIOR = 1.0  # observations, half right and half wrong, that each step of a curve starts from: no 0 and no 1 from a few
+PRIOR = 1.0  # one observation, half right and half wrong: Laplace's rule, but weaker
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Curve:
         return np.interp(said, self.said, self.right)
 
 
-def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> Curve:
+def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None, prior: float = PRIOR) -> Curve:
     """
     The isotonic regression of what is right on what was said (Zadrozny and Elkan 2002).
 
     Each step of the regression is one point of the curve, at the mean of what was said there, so that the curve has no
-    jumps; PRIOR keeps a step of few observations from 0 and 1.
+    jumps.
 
     Parameters
     ----------
@@ -74,6 +74,9 @@ def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = N
         (n,) 0..1: share of each that is right.
     weight
         (n,) what each counts: pixels, metres; None: one each.
+    prior
+        Weight, half right and half wrong, that each step starts from, so that no 0 and no 1 comes from a few: what one
+        independent observation weighs.
 
     Raises
     ------
@@ -89,15 +92,12 @@ def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = N
     values, number = np.unique(said, return_inverse=True)
     weights = np.bincount(number, weight)
     means = np.bincount(number, weight * right) / weights
-    steps = isotonic_regression(means, weights=weights)
-    step = np.repeat(np.arange(len(steps.blocks) - 1), np.diff(steps.blocks))
-    total = np.bincount(step, weights)
-    # an observation is one prediction, whatever it weighs
-    single = np.bincount(number, minlength=len(values))
-    mean_weight = total / np.bincount(step, single)
-    shares = (np.bincount(step, weights * means) + PRIOR / 2 * mean_weight) / (total + PRIOR * mean_weight)
+    blocks = isotonic_regression(means, weights=weights).blocks
+    step = np.repeat(np.arange(len(blocks) - 1), np.diff(blocks))
+    total, hits = np.bincount(step, weights), np.bincount(step, weights * means)
+    shares = np.maximum.accumulate((hits + prior / 2) / (total + prior))
     at = np.bincount(step, weights * values) / total
-    return Curve(tuple(at.tolist()), tuple(np.maximum.accumulate(shares).tolist()), float(weights.sum()))
+    return Curve(tuple(at.tolist()), tuple(shares.tolist()), float(weights.sum()))
 
 
 def count_levels(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:

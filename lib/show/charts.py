@@ -299,7 +299,7 @@ def reliability_diagram(series: Mapping[str, pd.DataFrame], *, title: str = "", 
     """
     for name, table in series.items():
         need(table, ["said", "right", "weight"], f"the reliability of {name}")
-    sheet = Sheet(5.2, 5.4 + 0.2 * len(series), f"Reliability of {', '.join(series)}. {note}", photo=False)
+    sheet = Sheet(5.2, 5.4 + 0.15 * len(series), f"Reliability of {', '.join(series)}. {note}", photo=False)
     ax = sheet.subplots()
     ax.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=DOTTED)
     for place, (name, table) in enumerate(series.items()):
@@ -309,7 +309,7 @@ def reliability_diagram(series: Mapping[str, pd.DataFrame], *, title: str = "", 
         ax.scatter(table["said"], table["right"], s=area, color=color, alpha=0.75, linewidths=0, clip_on=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     _calm(ax, "confidence", "share that is right", title, grid="both")
-    sheet.legend(loc="outside lower left", frameon=False, fontsize=8.5, ncols=2, labelcolor=INK)
+    sheet.legend(loc="outside upper left", frameon=False, fontsize=8.5, ncols=2, labelcolor=INK)
     if note:
         sheet.supxlabel(note, x=0.01, ha="left", **{**STYLE, "fontsize": 8, "color": SLATE})
     return sheet

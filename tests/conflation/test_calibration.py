@@ -39,10 +39,9 @@ def test_a_curve_never_falls_and_keeps_ranks(rows):
 def test_weights_count_as_repetitions():
     said, right, weight = np.array([0.2, 0.4, 0.8]), np.array([0.0, 1.0, 1.0]), np.array([30, 20, 10])
     once, often = fit_curve(said, right, weight), fit_curve(*(np.repeat(values, weight) for values in (said, right)))
-    # the same isotonic steps; of the prior, an observation is one prediction: the fewer, the more it holds back
-    assert once.said == often.said and once.count == often.count
-    assert often.right[0] < once.right[0] and often.right[-1] > once.right[-1]
-    assert often.right[-1] == pytest.approx(30.5 / 31)
+    assert once == often and once.right == (0.5 / 31, 30.5 / 31) and once.count == 60
+    # what lies in each of ten draws is one observation
+    assert fit_curve(said, right, 10 * weight, prior=10).right == pytest.approx(once.right)
 
 
 def test_few_observations_promise_nothing_certain():

@@ -113,3 +113,16 @@ def test_precision_recall_takes_a_sweep():
     truth = np.array([[0, 255], [0, 255]], np.uint8)
     table = threshold_sweep([(probability, truth)], np.array([0.1, 0.5, 0.85, 0.95]))  # nothing reaches the last
     assert len(charts.precision_recall(table, chosen=0.5).axes) == 2
+
+
+def test_reliability_stands_beside_the_diagonal(texts):
+    table = pd.DataFrame({"said": [0.25, 0.95], "right": [0.1, 0.9], "weight": [3.0, 1.0]})
+    figure = charts.reliability_diagram({"pixels": table, "roads": table.head(1)}, note="by length")
+    diagonal, curve, single = figure.axes[0].lines
+    assert list(diagonal.get_xdata()) == [0, 1] and curve.get_xydata().tolist() == [[0.25, 0.1], [0.95, 0.9]]
+    areas = [dots.get_sizes() for dots in figure.axes[0].collections]
+    assert areas[0][0] > 2 * areas[0][1] and len(areas[1]) == 1
+    assert texts(figure)[:2] == ["pixels", "roads"]
+    figure.encoded()
+    with pytest.raises(InputError, match="reliability of nothing"):
+        charts.reliability_diagram({"nothing": table.head(0)})
