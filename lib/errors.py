@@ -73,7 +73,7 @@ def reading(path: str | Path, expected: str) -> Iterator[None]:
 
 
 @contextmanager
-def or_skip(skipped: dict[str, str] | None, path: Path) -> Iterator[None]:
+def or_skip(skipped: dict[str, str] | None, path: str | Path) -> Iterator[None]:
     """Note an InputError over a file in `skipped` (file -> reason) and go on; raise it where `skipped` is None."""
     try:
         yield

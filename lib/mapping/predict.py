@@ -75,7 +75,7 @@ def predict_image(
         for left in columns:
             part = np.s_[top : top + window_px, left : left + window_px]
             probability = _predict_window(model, image[part], tta, batch_size)
-            weight = _blend_weight(probability.shape, overlap_px)
+            weight = blend_weight(probability.shape, overlap_px)
             total[part] += weight * probability
             weights[part] += weight
     return total / weights
@@ -88,7 +88,7 @@ def window_starts(length_px: int, window_px: int, overlap_px: int) -> list[int]:
     return [*range(0, length_px - window_px, window_px - overlap_px), length_px - window_px]
 
 
-def _blend_weight(shape: tuple[int, int], overlap_px: int) -> np.ndarray:
+def blend_weight(shape: tuple[int, int], overlap_px: int) -> np.ndarray:
     """Rises linearly from every edge over the overlap, and is never 0."""
     ramps = []
     for length in shape:

@@ -1,0 +1,105 @@
+"""A map of whole scenes: see `lib.mapping`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lib.errors import PPLinkNetError
+from lib.limits import TASKS, VIEWS
+from lib.mapping.options import MapOptions
+
+DESCRIPTION = """
+Map roads or buildings of whole scenes with a trained network.
+
+OUT_DIR then holds
+  probability.tif  how sure the network is, round(255 p); Cloud-Optimized GeoTIFF, its mask is 0 where nothing was seen
+  mask.tif         255 from the threshold on, else 0; likewise
+  map.json         what it was made by, how large it is, how fast it was
+  map.gpkg, ...    vectors, with styles for QGIS
+
+Images are resampled to the ground sampling distance (GSD) that the checkpoint learned from, on one grid: the first
+image's, grown to all. Where images overlap, the first one is shown. A map that was killed or failed goes on when it is
+called again; one that is finished stays as it is. Other options make again what they change.
+"""
+EPILOG = """
+examples:
+  python -m lib.mapping runs/demo/two_stage/best.safetensors scene.tif maps/town
+  python -m lib.mapping best.safetensors north.tif south.vrt maps/town --area town.gpkg --views none
+  python -m lib.mapping best.safetensors https://host/scene.tif s3://bucket/key.tif tiles/ maps/town --go-on
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Map images; lines of progress on stdout, errors in two lines on stderr; 1 if the map was not finished."""
+    options = _parser().parse_args(arguments)
+    chosen = MapOptions.__dataclass_fields__.keys() & vars(options).keys()
+    try:
+        made_by_options = MapOptions(**{name: getattr(options, name) for name in chosen})
+        made = _map(options, made_by_options)
+        # here the vectors are made of the rasters: lib.mapping.layers.write_layers(options.out_dir)
+    except PPLinkNetError as error:
+        said, *notes = str(error), *getattr(error, "__notes__", ())
+        print(f"error: {said}", *notes, sep="\n", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped\nWhat is finished is kept: the same call goes on from there.", file=sys.stderr)
+        return 130
+    for name, reason in made["skipped"].items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    size = f"{made['seen_px'] / 1e6:.1f} Mpx" if made["km2"] is None else f"{made['km2']:.3g} km2"
+    print(f"{options.out_dir} holds {size}, threshold {made['threshold']:g}")
+    return 0
+
+
+def _map(options: argparse.Namespace, made_by: MapOptions) -> dict:
+    import torch
+
+    from lib.mapping.area import map_rasters
+    from lib.networks.checkpoint import load_model
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model = load_model(options.checkpoint, device, options.task)
+    except RuntimeError as error:  # of a device that isn't there
+        raise SystemExit(f"error: no device {device!r}: {str(error).splitlines()[0]}") from error
+    return map_rasters(model, options.images, options.out_dir, made_by, lambda line: print(line, flush=True))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.mapping",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    default = MapOptions()
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="file of a training, best.safetensors")
+    add(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="GeoTIFF, VRT, any raster that GDAL reads, PNG or JPEG with a world file; a folder of images or of map "
+        "tiles; an address, https://... or s3://... (signed by AWS_... of the environment)",
+    )
+    add("out_dir", metavar="OUT_DIR", type=Path, help="folder of the map; made if it isn't there")
+    add("--task", choices=TASKS, default=None, help="refuse a checkpoint that finds anything else")
+    add("--threshold", type=float, help="probability from which a pixel counts; default: the checkpoint's")
+    add("--area", metavar="FILE", help="polygons (.gpkg, .geojson, .shp, .parquet) to which the map keeps")
+    add("--window", dest="window_px", type=int, help=f"side of a window, px, of 32; default: {default.window_px}")
+    add("--overlap", dest="overlap_px", type=int, help=f"shared by neighbours, px; default: {default.overlap_px}")
+    add("--views", choices=VIEWS, help=f"d4 averages eight flips and rotations; default: {default.views}")
+    add("--memory", dest="memory_gib", type=float, help=f"GiB that may be used; default: {default.memory_gib:g}")
+    add("--gsd", dest="gsd_m", type=float, help="metres a pixel of images that have no place")
+    add("--allow-gsd", action="store_true", help="take images more than twice finer or coarser than the checkpoint's")
+    add("--crs", help="CRS of images that state none, such as EPSG:32635; a world file never does")
+    add("--bands", type=int, nargs="+", help="numbers of red, green and blue, or of grey, from 1; default: as stated")
+    add("--go-on", action="store_true", help="leave out images that can't be read, and name them")
+    add("--device", default=None, help="such as cpu, cuda, cuda:1; default: a GPU where there is one")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

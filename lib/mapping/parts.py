@@ -1,0 +1,131 @@
+"""Finished windows and blocks of a map, as files: what is there is not made again."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.mapping.cogs import read_seen_px, write_block
+from lib.mapping.ground import Ground
+from lib.mapping.windows import Box, Index, Windows
+from lib.paths import is_written, read_mapping, whole_file, write_whole
+
+MADE_BY = "made_by.json"
+
+
+def open_parts(folder: Path, made_by: Mapping[str, Any]) -> None:
+    """
+    Make a folder for parts, and empty it where they were made by something else.
+
+    Raises
+    ------
+    InputError
+        If it holds files that no map wrote.
+    """
+    stamp = folder / MADE_BY
+    if folder.exists() and not stamp.is_file() and any(folder.iterdir()):
+        raise InputError(f"{folder} holds files that no map wrote: choose another folder.")
+    if not made_by["checkpoint"] or read_mapping(stamp) != made_by:
+        for path in folder.glob("*.*"):
+            if path != stamp:  # last: it says that the folder is ours
+                path.unlink()
+        write_whole(stamp, json.dumps(made_by))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    Files of windows (float32, as long as a block needs them) and of blocks (see `lib.mapping.cogs`).
+
+    Their names hold a digest of the scenes that they show: where one of those has changed, its parts alone are made
+    again.
+
+    Attributes
+    ----------
+    folder
+        From `open_parts`.
+    windows, ground
+        Of the map.
+    """
+
+    folder: Path
+    windows: Windows
+    ground: Ground
+
+    def block_path(self, index: Index) -> Path:
+        """File of a block."""
+        return self.folder / self._name("block", index, [self.windows.window(one) for one in self.windows.over(index)])
+
+    def window_path(self, index: Index) -> Path:
+        """File of a window."""
+        return (self.folder / self._name("window", index, [self.windows.window(index)])).with_suffix(".npy")
+
+    def _name(self, kind: str, index: Index, shown: list[Box]) -> str:
+        return f"{kind}-{index[0]}-{index[1]}-{self.ground.state(shown)}.tif"
+
+    @cached_property
+    def done(self) -> frozenset[Index]:
+        """Blocks that were there at first."""
+        return frozenset(index for index in self.windows if is_written(self.block_path(index)))
+
+    @cached_property
+    def waiting(self) -> list[Index]:
+        """Windows that a block still needs, row by row."""
+        return [index for index in self.windows if not self.done.issuperset(self.windows.under(index))]
+
+    def seen_px(self) -> int:
+        """How many pixels of the blocks that were there at first show image."""
+        return sum(read_seen_px(self.block_path(index)) for index in self.done)
+
+    def has_window(self, index: Index) -> bool:
+        """Whether a window's probabilities are there."""
+        return is_written(self.window_path(index))
+
+    def finish(self, index: Index, probability: np.ndarray | None) -> int:
+        """
+        Keep a window, and blend its block.
+
+        Windows come row by row.
+
+        Parameters
+        ----------
+        index
+            Of the window.
+        probability
+            (H, W) float32, NaN where there is no image; None where there is none at all, or the file is there.
+
+        Returns
+        -------
+        seen_px
+            How many pixels of the block show image.
+        """
+        if probability is not None:
+            with whole_file(self.window_path(index)) as part, part.open("wb") as file:
+                np.save(file, probability)
+        count, over = 0, self.windows.over(index)
+        if index not in self.done:
+            paths = {one: self.window_path(one) for one in over}
+            there = {one: np.load(path, mmap_mode="r") for one, path in paths.items() if is_written(path)}
+            if there:
+                count = write_block(
+                    self.block_path(index), self.windows.blend(index, there), self.windows.block(index)[:2]
+                )
+        for one in over:
+            if self.windows.under(one)[-1] == index:
+                self.window_path(one).unlink(missing_ok=True)
+        return count
+
+    def blocks(self) -> list[tuple[Path, Box]]:
+        """Files of the blocks with image, and where they lie on the map."""
+        paths = {index: self.block_path(index) for index in self.windows}
+        return [(path, self.windows.block(index)) for index, path in paths.items() if is_written(path)]
+
+    def remove(self) -> None:
+        """Remove all parts."""
+        shutil.rmtree(self.folder)
