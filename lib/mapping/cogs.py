@@ -31,7 +31,7 @@ LEVELS = 255  # probabilities are written as round(255 p)
 SEEN_TAG = "SEEN_PX"
 
 
-def write_block(path: Path, probability: np.ndarray, place: tuple[int, int]) -> int:
+def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) -> int:
     """
     Write the probability of a block, whole or not at all.
 
@@ -41,7 +41,7 @@ def write_block(path: Path, probability: np.ndarray, place: tuple[int, int]) -> 
         File of two bands: round(255 p), and 255 where there is image.
     probability
         (H, W) float32, NaN where there is no image.
-    place
+    corner
         (x, y) of its upper left corner, pixels from the lower left corner of the map: as viewers expect it.
 
     Returns
@@ -54,7 +54,7 @@ def write_block(path: Path, probability: np.ndarray, place: tuple[int, int]) -> 
     height, width = probability.shape
     count = int(np.count_nonzero(seen))
     profile = {"driver": "GTiff", "count": 2, "dtype": "uint8", "compress": "lzw", "tiled": True}
-    profile["transform"] = rasterio.Affine(1, 0, place[0], 0, -1, place[1])
+    profile["transform"] = rasterio.Affine(1, 0, corner[0], 0, -1, corner[1])
     with (
         whole_file(path) as part,
         rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),

@@ -113,9 +113,9 @@ class Parts:
             paths = {one: self.window_path(one) for one in over}
             there = {one: np.load(path, mmap_mode="r") for one, path in paths.items() if is_written(path)}
             if there:
-                count = write_block(
-                    self.block_path(index), self.windows.blend(index, there), self.windows.block(index)[:2]
-                )
+                left, top, *_ = self.windows.block(index)
+                corner = left, self.windows.height - top
+                count = write_block(self.block_path(index), self.windows.blend(index, there), corner)
         for one in over:
             if self.windows.under(one)[-1] == index:
                 self.window_path(one).unlink(missing_ok=True)
