@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.errors import PPLinkNetError
+from lib.errors import ParameterError, PPLinkNetError
 from lib.limits import TASKS, VIEWS
 from lib.mapping.options import MapOptions
 
@@ -60,9 +60,10 @@ def _map(options: argparse.Namespace, made_by: MapOptions) -> dict:
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        model = load_model(options.checkpoint, device, options.task)
-    except RuntimeError as error:  # of a device that isn't there
-        raise SystemExit(f"error: no device {device!r}: {str(error).splitlines()[0]}") from error
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # as torch says that there is none
+        raise ParameterError(f"no device {device!r} here: {str(error).splitlines()[0]}") from error
+    model = load_model(options.checkpoint, device, options.task)
     return map_rasters(model, options.images, options.out_dir, made_by, lambda line: print(line, flush=True))
 
 

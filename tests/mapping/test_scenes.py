@@ -33,8 +33,8 @@ def test_the_checkpoint_decides_the_gsd_and_it_is_said(tmp_path, scenes, write_s
     (scene,), lines = scenes(fine)
     assert (scene.grid.width, scene.grid.height, scene.grid.gsd_m) == (100, 50, 0.5)
     assert lines == [f"{fine}: 0.25 m a pixel, resampled to 0.5 m, 100 x 50 px"]
-    (scene,), lines = scenes(write_scene(tmp_path / "near.tif", smooth(100, 200), gsd_m=0.505))
-    assert scene.grid.width == 200 and "0.505 m a pixel, kept" in lines[0]
+    (scene,), lines = scenes(write_scene(tmp_path / "near.tif", smooth(100, 200), gsd_m=0.495))
+    assert scene.grid.width == 200 and "0.495 m a pixel, kept" in lines[0]
     (scene,), lines = scenes(fine, gsd_m=None)
     assert scene.grid.width == 200 and "kept" in lines[0]
     both, _ = scenes(fine, tmp_path / "near.tif", gsd_m=None)

@@ -1,0 +1,85 @@
+"""`python -m lib.mapping`."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from lib.mapping.__main__ import main
+from lib.mapping.options import MapOptions
+from lib.networks.checkpoint import CheckpointInfo, save_checkpoint
+from lib.networks.config import ModelConfig
+from lib.networks.models import build_model
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A small network of roads at 0.5 m that nobody trained."""
+    model = ModelConfig(architecture="linknet", context="32", encoder_name="resnet18", encoder_weights=None)
+    info = CheckpointInfo(model, "roads", (0.5, 0.4, 0.5), (0.25, 0.25, 0.25), gsd_m=0.5)
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint") / "best.safetensors", build_model(model), info)
+
+
+def test_command_line(tmp_path, capsys, checkpoint, write_scene, smooth):
+    scene, out = write_scene(tmp_path / "a.tif", smooth(96, 96)), tmp_path / "out"
+    options = ["--window", "64", "--overlap", "16", "--views", "none", "--device", "cpu"]
+    assert main([str(checkpoint), str(scene), str(out), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and f"{scene}: 0.5 m a pixel, kept, 96 x 96 px" in said.out
+    assert said.out.endswith(f"{out} holds 0.0023 km2, threshold 0.5\n")
+    with rasterio.open(out / "probability.tif") as file:
+        assert file.shape == (96, 96)
+
+    bad = tmp_path / "b.tif"
+    bad.write_bytes(b"II*\0")
+    assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {bad}: expected an image")
+    assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options, "--go-on"]) == 0
+    assert f"left out: {bad}: " in capsys.readouterr().err
+    assert list(json.loads((tmp_path / "two/map.json").read_text())["skipped"]) == [str(bad)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--task", "buildings"], "finds roads, buildings were asked for"),
+        (["--window", "100"], "window_px is 100: expected 32 to 8192 and a multiple of 32"),
+        (["--memory", "1"], "give more memory or smaller windows"),
+        (["--area", "none.gpkg"], "none.gpkg"),
+        (["--device", "nonsense"], "no device 'nonsense'"),
+    ],
+)
+def test_errors_are_a_line_or_two(tmp_path, capsys, checkpoint, write_scene, smooth, options, said):
+    scene = write_scene(tmp_path / "a.tif", smooth(64, 64))
+    assert main([str(checkpoint), str(scene), str(tmp_path / "out"), "--device", "cpu", *options]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and said in err and err.count("\n") <= 2 and "Traceback" not in err
+
+
+def test_a_checkpoint_that_is_none(tmp_path, capsys):
+    assert main([str(tmp_path / "none.safetensors"), "a.tif", str(tmp_path / "out")]) == 1
+    assert "No checkpoint at" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for name in (
+        "window",
+        "overlap",
+        "views",
+        "memory",
+        "threshold",
+        "area",
+        "crs",
+        "gsd",
+        "allow-gsd",
+        "bands",
+        "go-on",
+    ):
+        assert f"--{name}" in text
+    assert len(MapOptions.__dataclass_fields__) == 11
+    assert np.all([word in text for word in ("probability.tif", "mask.tif", "map.json", "s3://")])
