@@ -2,7 +2,7 @@
 From a trained network to a map: probabilities of chips and of whole scenes, and the layers made of them.
 
 In: a `TrainedModel` and images or chips. Out: probability maps, and a folder with a map that opens in QGIS and JOSM.
-`predict` imports no OSM or GIS package.
+`predict` imports no OSM or GIS package. `python -m lib.mapping --help` says what the command line takes.
 """
 
 import lazy_loader
@@ -10,6 +10,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "area": ["map_rasters"],
+        "options": ["MapOptions"],
         "predict": ["predict_chips", "predict_image", "read_probability", "write_probability"],
     },
 )

@@ -36,7 +36,7 @@ PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "
 AHEAD = 2  # windows that are read, and that wait to be written, beside those in the network
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
 HOST_BYTES = 60  # a window takes for each pixel while it is read or blended: float32 of three bands, twice, and masks
-VIEW_BYTES = 1000  # a view takes for each pixel in the largest of the networks
+VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
 MOST_VIEWS = 8  # at once; more are no faster
 PATIENCE_S = 10.0  # between lines of progress
 FOR_ADDRESSES = {"GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 1, "GDAL_HTTP_CONNECTTIMEOUT": 20}
@@ -185,9 +185,8 @@ def _noting(parts: Parts) -> Iterator[None]:
     try:
         yield
     except PPLinkNetError as error:
-        error.add_note(
-            f"{len(parts.blocks())} of {len(parts.windows)} windows are kept: the same call goes on from there."
-        )
+        kept = f"{len(parts.blocks())} of {len(parts.windows)} windows are kept: the same call goes on from there"
+        error.add_note(f"{kept}, and with go_on without what can't be read." if isinstance(error, InputError) else kept)
         raise
 
 

@@ -8,8 +8,10 @@ and ceil(w / f) px wide in an overview of factor f, so that its area is off by l
 """
 
 import errno
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,11 +20,12 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from lib.errors import DiskFullError, reading
 from lib.grid import MASK_FOREGROUND, Grid
 from lib.mapping.windows import Box
-from lib.paths import whole_file
+from lib.paths import whole_file, write_whole
 from lib.rasters import CACHE_BYTES, IMAGE
 
 SEEN = 255  # value of a file's mask where there is image
@@ -55,13 +58,11 @@ def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) ->
     count = int(np.count_nonzero(seen))
     profile = {"driver": "GTiff", "count": 2, "dtype": "uint8", "compress": "lzw", "tiled": True}
     profile["transform"] = rasterio.Affine(1, 0, corner[0], 0, -1, corner[1])
-    with (
-        whole_file(path) as part,
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
-        rasterio.open(part, "w", width=width, height=height, **profile) as file,
-    ):
-        file.write(np.stack([levels, seen * np.uint8(SEEN)]))
-        file.update_tags(**{SEEN_TAG: count})
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), MemoryFile() as memory:  # GDAL is silent where a disk is full
+        with memory.open(width=width, height=height, **profile) as file:
+            file.write(np.stack([levels, seen * np.uint8(SEEN)]))
+            file.update_tags(**{SEEN_TAG: count})
+        write_whole(path, bytes(memory.getbuffer()))
     return count
 
 
@@ -116,7 +117,12 @@ def _from(source: ElementTree.Element, path: Path, band: str, width: int, height
 
 
 def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
-    with whole_file(path) as part, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), warnings.catch_warnings():
+    with (
+        whole_file(path) as part,
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        _gdal_errors_raised(path),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a map in pixels has been told of
         with rasterio.open(ElementTree.tostring(vrt, encoding="unicode")) as file:
             rasterio.shutil.copy(
@@ -131,6 +137,28 @@ def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
                 sparse_ok=True,
             )
         _check_whole(part, path)
+
+
+@contextmanager
+def _gdal_errors_raised(path: Path) -> Iterator[None]:
+    """
+    Raise what GDAL merely logs: it closes a file that it could not write to the end as if nothing was wrong.
+
+    `whole_file` makes a DiskFullError of it where the disk is full.
+    """
+    said: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: said.append(record.getMessage())
+    log = logging.getLogger("rasterio._env")
+    propagates, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
+    if said:
+        raise OSError(errno.EIO, f"GDAL could not write it: {said[0]}", str(path))
 
 
 def _check_whole(part: Path, path: Path) -> None:
