@@ -1,9 +1,11 @@
 """Maps of whole scenes: what the windows make, in bounded memory, resumed where it stopped."""
 
+import errno
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.errors import InputError, ParameterError
+from lib.errors import DiskFullError, InputError, ParameterError
 from lib.mapping.area import ahead, map_rasters, views_at_once
 from lib.mapping.options import MapOptions
 from lib.mapping.predict import predict_image
@@ -158,6 +160,26 @@ def test_a_truncated_scene_keeps_what_is_finished(tmp_path, red, write_scene, sm
     map_rasters(rest, [first, second], out, SMALL, lambda line: None)
     assert 0 < rest.network.count < 18
     np.testing.assert_array_equal(levels(out), levels(tmp_path / "whole"))
+
+
+def test_a_full_disk_keeps_what_is_finished(tmp_path, red, write_scene, smooth, monkeypatch):
+    scene, out, model = write_scene(tmp_path / "a.tif", smooth(200, 300)), tmp_path / "out", red()
+    write, written = Path.write_bytes, []
+
+    def full(path, data):
+        written.append(path)
+        if len(written) > 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskFullError, match=r"No space left on the disk of .*parts") as error:
+        map_rasters(model, [scene], out, SMALL, lambda line: None)
+    assert "9 of 24 windows are kept" in error.value.__notes__[0]
+    monkeypatch.undo()
+    rest = red()
+    map_rasters(rest, [scene], out, SMALL, lambda line: None)
+    assert 0 < rest.network.count <= 24 - 9
 
 
 def test_rasters_of_somebody_else_are_left_alone(tmp_path, red, write_scene, smooth):

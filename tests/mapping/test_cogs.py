@@ -1,5 +1,7 @@
 """Rasters of a map, as GDAL and rasterio read them."""
 
+import logging
+
 import cv2
 import numpy as np
 import pyogrio
@@ -9,7 +11,14 @@ from rasterio.enums import MaskFlags
 
 from lib.errors import DiskFullError
 from lib.grid import Grid
-from lib.mapping.cogs import _check_whole, read_seen_px, write_block, write_mask_cog, write_probability_cog
+from lib.mapping.cogs import (
+    _check_whole,
+    _gdal_errors_raised,
+    read_seen_px,
+    write_block,
+    write_mask_cog,
+    write_probability_cog,
+)
 
 SIDE, GRID = 1200, Grid((0.5, 0, 500_000, 0, -0.5, 6_700_000), "EPSG:32635", 1200, 1200)
 
@@ -132,3 +141,8 @@ def test_a_raster_that_ends_too_early_is_a_full_disk(cogs, tmp_path):
     cut.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(DiskFullError, match="No space left on the disk"):
         _check_whole(cut, path)
+
+
+def test_what_gdal_merely_logs_is_raised(tmp_path):
+    with pytest.raises(OSError, match="GDAL could not write it: No space"), _gdal_errors_raised(tmp_path / "a.tif"):
+        logging.getLogger("rasterio._env").error("No space left on device")
