@@ -87,8 +87,8 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     """
     built = np.greater_equal(*with_threshold(mask, gsd_m, options.threshold)).view(np.uint8)
     parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
-    outlines = [polygon for part, x, y in parts for polygon in _outlines(part, x, y)]
-    polygons = [_tidied(outline, gsd_m, options) for outline in outlines]
+    traced = [polygon for part, x, y in parts for polygon in outlines(part, x, y)]
+    polygons = [tidied(outline, gsd_m, options) for outline in traced]
     large = [polygon for polygon in polygons if polygon.area * gsd_m**2 >= options.min_area_m2]
     return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0]))
 
@@ -120,8 +120,12 @@ def _separated(built: np.ndarray, neck_px: float) -> list[tuple[np.ndarray, int,
     return [((label[box] == n).astype(np.uint8), box[1].start, box[0].start) for n, box in boxes if box]
 
 
-def _outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
-    """Polygons along the edges of the pixels, x and y added; patches that touch at a corner are two."""
+def outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
+    """
+    Polygons along the edges of the pixels of a uint8 mask (H, W) of 0 and 1, x and y added.
+
+    Their corners are whole pixels, float64; patches that touch at a corner are two polygons.
+    """
     import shapely
 
     # OpenCV's contours run through pixels' centres. In the doubled image those of a patch's left and upper pixels are
@@ -142,7 +146,7 @@ def _outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
     return polygons
 
 
-def _tidied(outline: shapely.Polygon, gsd_m: float, options: BuildingOptions) -> shapely.Polygon:
+def tidied(outline: shapely.Polygon, gsd_m: float, options: BuildingOptions) -> shapely.Polygon:
     """Outline without small holes, simplified, and with right angles where asked for."""
     import shapely
 

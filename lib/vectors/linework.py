@@ -136,7 +136,7 @@ def _smooth(line: np.ndarray) -> None:
 
 
 @njit(cache=True)
-def _keeps_vertex(line: np.ndarray, tolerance_px: float) -> np.ndarray:
+def keeps_vertex(line: np.ndarray, tolerance_px: float) -> np.ndarray:
     """Douglas and Peucker (1973): the fewest vertices found such that no dropped one lies off by more; (N,) bool."""
     keeps = np.zeros(len(line), np.bool_)
     keeps[0] = keeps[-1] = True
@@ -267,7 +267,7 @@ def shape_lines(
                 line = line[_vertex_at(line, 0, cut_px[k, side]) - 1 :]
                 line[0] = places[k, side]
             line = line[::-1].copy()  # the far end comes first, then the original order again
-        vertices = line[_keeps_vertex(line, tolerance_px)]
+        vertices = line[keeps_vertex(line, tolerance_px)]
         starts[i + 1] = starts[i] + len(vertices)
         shaped[starts[i] : starts[i + 1]] = vertices
     return Polylines(shaped[: starts[-1]], starts), tips, directions

@@ -136,6 +136,16 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     ParameterError
         If gsd_m is not a positive number.
     """
+    return traced_graph(mask, gsd_m, options, max(options.tolerance_m / gsd_m, LEAST_TOLERANCE_PX))
+
+
+def traced_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions, tolerance_px: float) -> RoadGraph:
+    """
+    As `mask_to_graph`, with lines simplified to a tolerance of the caller's, in pixels.
+
+    At 0 a line keeps every pixel's vertex, so that its course here doesn't depend on where it ends: what is traced
+    twice, in two windows of a raster, is traced alike.
+    """
     flags, stride = thinning.padded(*with_threshold(mask, gsd_m, options.threshold))
     height, width = mask.shape
     specks.clean(flags, stride, options.min_blob_m2 / gsd_m**2, options.min_hole_m2 / gsd_m**2)
@@ -167,7 +177,6 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     cut_px = np.where(is_dead_end, np.maximum(widths_px[:, None], node_radii[uv]), is_junction[uv] * node_radii[uv])
     cut_px = np.minimum(cut_px, lengths[:, None] / 3)
     rules = linework.EndRules((width, height), options.border_snap_m / gsd_m, options.end_cap == "round")
-    tolerance_px = max(options.tolerance_m / gsd_m, LEAST_TOLERANCE_PX)
     lines, tips, directions = linework.shape_lines(
         kept, lines, cut_px, is_dead_end, places[uv], skeleton, rules, tolerance_px
     )

@@ -1,0 +1,281 @@
+"""
+From a map's rasters to its layers: map.gpkg, map.osm, and what other formats are asked for.
+
+In: probability.tif and mask.tif of one grid, and map.json, which states the task. Out: roads as a connected network, or
+buildings as regularised polygons, with sizes on the ground and a confidence.
+
+Polygons are made right-angled by `lib.vectors.buildings`, not by the library buildingregulariser; see
+`lib.mapping.layers.trace` for why.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lib.errors import InputError, reading
+from lib.grid import LONLAT, Grid, local_gsd_m, project
+from lib.limits import TASKS, Limits, check_fields, check_value, limited
+from lib.mapping import josm, stitch
+from lib.mapping.formats import IN_DEGREES, WRITERS
+from lib.mapping.geopackage import layer_names, write_geopackage
+from lib.mapping.stitch import Progress, Read, Window
+from lib.mapping.styles import STYLES, confidence_class, counts
+from lib.mask_values import HALF
+from lib.paths import is_written, locked, read_mapping, write_whole
+from lib.vectors.buildings import BuildingOptions
+from lib.vectors.roadgraph import GraphOptions
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+MAP, PROBABILITY, MASK = "map.json", "probability.tif", "mask.tif"  # what is read
+GEOPACKAGE, OSM, SUMMARY = "map.gpkg", "map.osm", "layers.json"  # what is written, the summary last
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """
+    What becomes of a map's rasters.
+
+    Attributes
+    ----------
+    formats
+        Files beside map.gpkg and map.osm: GeoParquet, GeoJSON (RFC 7946, for small areas), FlatGeobuf, SpaceNet's CSV.
+    highway
+        OSM's class of the roads in map.osm; "road" says that nobody has looked yet.
+    source
+        OSM's tag `source` in map.osm.
+    upload
+        Whether JOSM may upload map.osm as it is; otherwise it is for looking and copying from.
+    block_px
+        Side of the blocks that rasters are worked through in: memory grows with its square, the result doesn't change.
+    roads, buildings
+        What is noise, what is a gap, how closely lines and walls follow the mask.
+    """
+
+    formats: tuple[str, ...] = limited((), choices=tuple(WRITERS))
+    highway: str = limited("road", pattern="[a-z][a-z_]{1,40}", form="a value of OSM's key highway")
+    source: str = limited("PP-LinkNet", pattern=r"[^\x00-\x1f\x7f]{1,255}", form="1 to 255 characters on one line")
+    upload: bool = False
+    block_px: int = limited(4096, minimum=256, multiple_of=2)
+    roads: GraphOptions = field(default_factory=GraphOptions)
+    buildings: BuildingOptions = field(default_factory=lambda: BuildingOptions(right_angles=True))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+DEFAULTS = LayerOptions()
+
+
+class _Map(NamedTuple):
+    """A map's rasters, open: their grid, metres a pixel, what is roads or buildings, and readers of their windows."""
+
+    task: str
+    grid: Grid
+    gsd_m: float
+    mask: Read  # bool
+    probability: Read  # uint8, 255 times the probability
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.grid.height, self.grid.width
+
+
+def write_layers(
+    out_dir: Path, options: LayerOptions = DEFAULTS, progress: Progress = lambda done, total: None
+) -> dict[str, Any]:
+    """
+    Write the vector layers of a map's folder; what is there already and was made of the same rasters stays.
+
+    map.gpkg holds `roads` (length_m, width_m, confidence, confidence_class) or `buildings` (area_m2, confidence,
+    confidence_class) in the CRS of the grid. It is made anew only where rasters or tracing options have changed: layers
+    that a comparison or a review has added go then, for they were about another map. map.osm holds the same for JOSM;
+    without a CRS there is none. Each file is whole or not there.
+
+    Parameters
+    ----------
+    out_dir
+        Folder with probability.tif, mask.tif, and map.json: `task`, and `gsd_m` where the rasters have no CRS.
+    options
+        See `LayerOptions`.
+    progress
+        Called with the blocks of the mask that are traced, and how many there are.
+
+    Returns
+    -------
+    summary
+        As in layers.json: `files` (names), `task`, `features`, `classes` (features by class of confidence), `length_km`
+        or `area_m2`, `osm_nodes`, `seconds`, `made_of`.
+
+    Raises
+    ------
+    InputError
+        Names the file, if rasters or map.json are missing, damaged, or of different grids.
+    ParameterError
+        If map.json names no known task.
+    BusyError
+        If another process writes these layers.
+    DiskFullError
+        If there is no room.
+    """
+    started_s = time.monotonic()
+    with locked(out_dir / SUMMARY), _opened(out_dir) as rasters:
+        if rasters.grid.crs is None and (wanted := set(options.formats) & set(IN_DEGREES)):
+            raise InputError(
+                f"{out_dir / MASK} has no CRS, so that there is no {', '.join(sorted(wanted))} of it, which is in "
+                "degrees. Leave that format out, or give the image its place."
+            )
+        traced_of, all_of = _made_of(out_dir, rasters.task, options)
+        former = read_mapping(out_dir / SUMMARY)
+        files = [GEOPACKAGE, *[OSM] * (rasters.grid.crs is not None), *(f"map.{name}" for name in options.formats)]
+        if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in files):
+            return former
+        if _holds(out_dir / GEOPACKAGE, rasters.task) and traced_of.items() <= former.get("made_of", {}).items():
+            layer = _read_layer(out_dir / GEOPACKAGE, rasters.task)
+        else:
+            (out_dir / SUMMARY).unlink(missing_ok=True)  # from here on it would speak of other layers
+            layer = trace(rasters, options, progress)
+            write_geopackage(out_dir / GEOPACKAGE, {rasters.task: layer})
+        summary: dict[str, Any] = {"files": files, "task": rasters.task, "features": len(layer)}
+        summary["classes"] = counts(layer, STYLES[rasters.task])
+        if rasters.task == "roads":
+            summary["length_km"] = round(float(layer["length_m"].sum()) / 1000, 3)
+        else:
+            summary["area_m2"] = round(float(layer["area_m2"].sum()), 1)
+        if rasters.grid.crs is not None:
+            tags = {"highway": options.highway} if rasters.task == "roads" else {"building": "yes"}
+            tags["source"] = options.source
+            summary["osm_nodes"] = josm.write_osm(out_dir / OSM, layer, tags, options.upload)
+        for name in options.formats:
+            WRITERS[name](out_dir / f"map.{name}", layer, rasters.grid)
+        for name in set(former.get("files", ())) - set(files):
+            (out_dir / name).unlink(missing_ok=True)  # of a former map, which nobody asks for now
+        summary |= {"seconds": round(time.monotonic() - started_s, 1), "made_of": traced_of | all_of}
+        write_whole(out_dir / SUMMARY, json.dumps(summary, indent=1) + "\n")
+        return summary
+
+
+def trace(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
+    """
+    The layer of a map's task, in the CRS of its grid.
+
+    TODO figures
+    """
+    return (_roads if rasters.task == "roads" else _buildings)(rasters, options, progress)
+
+
+def _roads(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
+    import geopandas as gpd
+    import shapely
+
+    grid, block_px = rasters.grid, options.block_px
+    graph = stitch.trace_roads(rasters.mask, rasters.shape, rasters.gsd_m, options.roads, block_px, progress)
+    length_m = _ground_lengths_m(graph.lines, rasters)
+    is_line = length_m > 0
+    lines = [line for line, keep in zip(graph.lines, is_line, strict=True) if keep]
+    widths_px = np.where(graph.widths_px > 0, graph.widths_px, np.nan)[is_line].astype(float)
+    confidence = stitch.mean_along(rasters.probability, rasters.shape, lines, block_px) / 255
+    table = {
+        "length_m": length_m[is_line].round(2),
+        "width_m": (widths_px * rasters.gsd_m).round(2),
+        "confidence": confidence.round(4),
+        "confidence_class": confidence_class(confidence.round(4)),
+    }
+    geometry = [shapely.LineString(grid.pixel_to_world(line)) for line in lines]
+    return gpd.GeoDataFrame(table, geometry=geometry, crs=grid.crs)
+
+
+def _buildings(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
+    import geopandas as gpd
+    import shapely
+
+    grid, block_px = rasters.grid, options.block_px
+    shapes = stitch.trace_footprints(rasters.mask, rasters.shape, rasters.gsd_m, options.buildings, block_px, progress)
+    middles = shapely.get_coordinates(shapely.centroid(shapes))
+    gsd_m = rasters.gsd_m if grid.crs is None or not shapes else local_gsd_m(grid, middles)
+    confidence = stitch.mean_within(rasters.probability, rasters.shape, shapes, block_px) / 255
+    table = {
+        "area_m2": (shapely.area(shapes) * gsd_m**2).round(2),
+        "confidence": confidence.round(4),
+        "confidence_class": confidence_class(confidence.round(4)),
+    }
+    geometry = shapely.transform(np.array(shapes, object), grid.pixel_to_world)
+    return gpd.GeoDataFrame(table, geometry=geometry, crs=grid.crs)
+
+
+def _ground_lengths_m(lines: list[np.ndarray], rasters: _Map) -> np.ndarray:
+    """Length of each line (N, 2), px, on the ellipsoid, metres; by the stated GSD where the grid has no CRS."""
+    if not lines:
+        return np.empty(0)
+    xy, owner = np.vstack(lines), np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+    begin = np.flatnonzero(owner[1:] == owner[:-1])
+    if rasters.grid.crs is None:
+        steps_m = np.hypot(*(xy[begin + 1] - xy[begin]).T) * rasters.gsd_m
+    else:
+        import pyproj
+
+        lonlat = project(rasters.grid.pixel_to_world(xy), rasters.grid.crs, LONLAT)
+        steps_m = np.asarray(pyproj.Geod(ellps="WGS84").inv(*lonlat[begin].T, *lonlat[begin + 1].T)[2])
+    return np.bincount(owner[begin], steps_m, len(lines))
+
+
+@contextmanager
+def _opened(out_dir: Path) -> Iterator[_Map]:
+    from rasterio.windows import Window as RasterWindow
+
+    from lib.rasters import opened, read_grid
+
+    facts = read_mapping(out_dir / MAP)
+    if not facts:
+        raise InputError(f"{out_dir / MAP}: expected a map's JSON with its `task`, found none; make the map first.")
+    check_value(f"task of {out_dir / MAP}", facts.get("task"), str, Limits(choices=TASKS))
+    grids = [read_grid(out_dir / name, require_crs=False, by_name=False) for name in (PROBABILITY, MASK)]
+    if grids[0] != grids[1]:
+        raise InputError(f"{out_dir}: expected one grid, got {grids[0]} of {PROBABILITY} and {grids[1]} of {MASK}.")
+    gsd_m = facts.get("gsd_m") if grids[0].crs is None else grids[0].gsd_m
+    if gsd_m is None:
+        raise InputError(f"{out_dir / MAP}: expected `gsd_m`, metres a pixel, for the rasters have no CRS.")
+    with opened(out_dir / PROBABILITY) as probability, opened(out_dir / MASK) as mask:
+
+        def window(place: Window) -> RasterWindow:
+            left, top, right, bottom = place
+            return RasterWindow(left, top, right - left, bottom - top)
+
+        def said(place: Window) -> np.ndarray:
+            return (mask.read(1, window=window(place)) > HALF) & (mask.read_masks(1, window=window(place)) > 0)
+
+        def sure(place: Window) -> np.ndarray:
+            return probability.read(1, window=window(place))
+
+        yield _Map(facts["task"], grids[0], float(gsd_m), said, sure)
+
+
+def _made_of(out_dir: Path, task: str, options: LayerOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What decides the traced layer, and what else decides the files; JSON's own types."""
+    digests = {}
+    for name in (PROBABILITY, MASK):
+        with (out_dir / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    settings = json.loads(json.dumps(asdict(options)))
+    tracing = {name: settings.pop(name) for name in ("roads", "buildings")}
+    settings.pop("block_px")  # the result doesn't depend on it
+    return {"task": task, "rasters": digests, "tracing": tracing[task]}, {"writing": settings}
+
+
+def _holds(path: Path, layer: str) -> bool:
+    return is_written(path) and layer in layer_names(path)
+
+
+def _read_layer(path: Path, layer: str) -> "gpd.GeoDataFrame":
+    import geopandas as gpd
+
+    with reading(path, "a GeoPackage"):
+        return gpd.read_file(path, layer=layer)
