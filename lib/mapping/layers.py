@@ -4,8 +4,10 @@ From a map's rasters to its layers: map.gpkg, map.osm, and what other formats ar
 In: probability.tif and mask.tif of one grid, and map.json, which states the task. Out: roads as a connected network, or
 buildings as regularised polygons, with sizes on the ground and a confidence.
 
-Polygons are made right-angled by `lib.vectors.buildings`, not by the library buildingregulariser; see
-`lib.mapping.layers.trace` for why.
+Houses are made right-angled by `lib.vectors.buildings`, not by the library buildingregulariser (0.2.5). On masks of
+2080 known houses of the sample town at 0.3 m a pixel the two agree with the houses by an IoU of 0.958 and 0.950, with
+the ragged edges of a prediction by 0.924 and 0.886, in 2.0 and 9.4 ms a house on one core; on 131 of Kampala by 0.944
+and 0.933, in 1.4 and 5.7 ms: `python benchmarks/buildings.py`. The library also makes diagonals and circles.
 """
 
 import hashlib
@@ -164,11 +166,7 @@ def write_layers(
 
 
 def trace(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
-    """
-    The layer of a map's task, in the CRS of its grid.
-
-    TODO figures
-    """
+    """The layer of a map's task, in the CRS of its grid."""
     return (_roads if rasters.task == "roads" else _buildings)(rasters, options, progress)
 
 
@@ -181,7 +179,7 @@ def _roads(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.Geo
     length_m = _ground_lengths_m(graph.lines, rasters)
     is_line = length_m > 0
     lines = [line for line, keep in zip(graph.lines, is_line, strict=True) if keep]
-    widths_px = np.where(graph.widths_px > 0, graph.widths_px, np.nan)[is_line].astype(float)
+    widths_px = stitch.widths_along(rasters.mask, rasters.shape, lines, rasters.gsd_m, block_px)
     confidence = stitch.mean_along(rasters.probability, rasters.shape, lines, block_px) / 255
     table = {
         "length_m": length_m[is_line].round(2),

@@ -25,6 +25,10 @@ LEAST_RIM_PX = 64
 SEAM_SHIFT_PX = 0.3141
 SNAP_M = 4.0  # ends at a seam this near are one; they differ by more than rounding only where a patch fills a whole rim
 STEP_PX = 1.0  # at most, between the places where a line's probability is read
+WIDTH_STEP_PX = 4.0  # and between those where its width is measured
+ACROSS_PX = 0.5  # step of a measurement across a road
+REACH_M = 25.0  # to either side; wider is no road
+AT_ONCE = 20_000  # places measured together: 100 px to either side of each take 8 MB
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom, px; right and bottom are not in it
 Read = Callable[[Window], np.ndarray]  # pixels (H, W) of a window of the raster; of a mask bool
@@ -201,42 +205,102 @@ def trace_footprints(
     mended = shapely.union_all(cut)
     whole += [part for part in getattr(mended, "geoms", [mended]) if not part.is_empty]
     # normalized, a ring starts at a true corner: there is none on a seam that simplify would have to keep
-    outlines = [outline.normalize().simplify(0) for outline in whole]
+    outlines = [outline.normalize().simplify(0).normalize() for outline in whole]
     polygons = [buildings.tidied(outline, gsd_m, options) for outline in outlines]
     large = [polygon for polygon in polygons if polygon.area * gsd_m**2 >= options.min_area_m2]
-    return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0]))
+    return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0], *polygon.bounds[2:], polygon.area))
 
 
 def mean_along(read: Read, shape: tuple[int, int], lines: Sequence[np.ndarray], block_px: int) -> np.ndarray:
     """Mean of a raster's pixels along each line (N, 2) x, y, px, by length; (m,) float64, NaN without a length."""
-    places, owner, weight = _samples(lines)
-    column, row = np.clip(places, 0, np.array(shape[::-1]) - 1).astype(np.int32).T
-    total, lengths = np.zeros(len(lines)), np.bincount(owner, weight, len(lines))
-    across = -(-shape[1] // block_px)
-    block = row // block_px * across + column // block_px
-    order = np.argsort(block, kind="stable")
-    numbers, starts = np.unique(block[order], return_index=True)
-    all_blocks = windows(shape, block_px)
-    for number, some in zip(numbers, np.split(order, starts[1:]), strict=True):
-        left, top, *_ = window = all_blocks[number]
-        values = read(window)[row[some] - top, column[some] - left].astype(float)
-        total += np.bincount(owner[some], weight[some] * values, len(lines))
+    places = _places(lines, STEP_PX)
+    total, lengths = (np.zeros(len(lines)) for _ in range(2))
+    for window, some in _by_block(places.xy, shape, block_px):
+        column, row = _pixels(places.xy[some], shape).T
+        values = read(window)[row - window[1], column - window[0]].astype(float)
+        total += np.bincount(places.line[some], places.weight_px[some] * values, len(lines))
+        lengths += np.bincount(places.line[some], places.weight_px[some], len(lines))
     return np.divide(total, lengths, out=np.full(len(lines), np.nan), where=lengths > 0)
 
 
-def _samples(lines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places along lines, (n, 2) x, y, the line that each lies on, and the length that each stands for."""
-    if not len(lines):
-        return np.empty((0, 2)), np.empty(0, np.int64), np.empty(0)
-    xy = np.vstack(lines)
+def widths_along(
+    read: Read, shape: tuple[int, int], lines: Sequence[np.ndarray], gsd_m: float, block_px: int
+) -> np.ndarray:
+    """
+    Width of the mask across each line (N, 2) x, y, px; (m,) float64, px, NaN where the line has no mask under it.
+
+    The median over the line's middle half, for its ends lie in junctions, of how far the mask reaches at right angles
+    to both sides. That doesn't ask the line to lie in the middle, nor the road to be as wide as whole pixels are.
+    """
+    import pandas as pd
+
+    places = _places(lines, WIDTH_STEP_PX)
+    is_middle = np.abs(places.share - 0.5) <= 0.25
+    xy, across, line = places.xy[is_middle], places.across[is_middle], places.line[is_middle]
+    reach_px = int(np.ceil(REACH_M / gsd_m))
+    steps = np.arange(0.5, reach_px / ACROSS_PX) * ACROSS_PX  # the middles of the steps
+    found = np.full(len(xy), np.nan)
+    for (left, top, right, bottom), some in _by_block(xy, shape, block_px):
+        x0, y0 = max(0, left - reach_px), max(0, top - reach_px)
+        mask = np.pad(read((x0, y0, min(shape[1], right + reach_px), min(shape[0], bottom + reach_px))), 1)
+        for part in np.array_split(some, -(-len(some) // AT_ONCE)):
+            sides = []
+            for sign in (-1, 1):
+                # (places, steps) numbers of the pixels that the measurement passes; the margin around is background
+                column, row = (
+                    np.clip(xy[part, axis, None] + sign * steps * across[part, axis, None] - start + 1, 0, size - 1)
+                    for axis, start, size in ((0, x0, mask.shape[1]), (1, y0, mask.shape[0]))
+                )
+                is_road = mask[row.astype(np.int32), column.astype(np.int32)]
+                sides.append(np.where(is_road.all(axis=1), len(steps), is_road.argmin(axis=1)))
+            width = (sides[0] + sides[1]) * ACROSS_PX
+            found[part] = np.where(width > 0, width, np.nan)
+    return pd.Series(found).groupby(line).median().reindex(range(len(lines))).to_numpy()
+
+
+class _Places(NamedTuple):
+    """Places along lines: x, y, px (n, 2); the unit vector across; its line; the length it stands for; its share."""
+
+    xy: np.ndarray
+    across: np.ndarray
+    line: np.ndarray
+    weight_px: np.ndarray
+    share: np.ndarray  # of the line's length, 0 to 1
+
+
+def _places(lines: Sequence[np.ndarray], step_px: float) -> _Places:
+    """Places in the middles of equal steps of at most `step_px` on each segment."""
+    xy = np.vstack([np.empty((0, 2)), *lines])
     line_of = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
     begin = np.flatnonzero(line_of[1:] == line_of[:-1])  # first vertex of each segment
     step = xy[begin + 1] - xy[begin]
     length = np.hypot(*step.T)
-    count = np.maximum(1, np.ceil(length / STEP_PX)).astype(np.int64)
+    begin, step, length = (array[length > 0] for array in (begin, step, length))
+    count = np.ceil(length / step_px).astype(np.int64)
     segment = np.repeat(np.arange(len(begin)), count)
     share = (np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[segment]
-    return xy[begin[segment]] + share[:, None] * step[segment], line_of[begin[segment]], (length / count)[segment]
+    line, weight = line_of[begin[segment]], (length / count)[segment]
+    whole = np.bincount(line, weight, len(lines))
+    along = np.cumsum(weight) - 0.5 * weight - (np.cumsum(whole) - whole)[line]
+    across = (np.column_stack([-step[:, 1], step[:, 0]]) / length[:, None])[segment]
+    return _Places(xy[begin[segment]] + share[:, None] * step[segment], across, line, weight, along / whole[line])
+
+
+def _pixels(xy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Columns and rows (n, 2) of the pixels that places lie in; those on the raster's far edge belong to its last."""
+    return np.clip(xy, 0, np.array(shape[::-1]) - 1).astype(np.int32)
+
+
+def _by_block(xy: np.ndarray, shape: tuple[int, int], block_px: int) -> Iterator[tuple[Window, np.ndarray]]:
+    """Blocks in which some of the places lie, and the numbers of those."""
+    column, row = (_pixels(xy, shape) // block_px).T
+    block = row * -(-shape[1] // block_px) + column
+    order = np.argsort(block, kind="stable")
+    blocks = windows(shape, block_px)
+    bounds = np.searchsorted(block[order], np.arange(len(blocks) + 1))
+    for window, a, b in zip(blocks, bounds[:-1], bounds[1:], strict=True):
+        if a < b:
+            yield window, order[a:b]
 
 
 def mean_within(read: Read, shape: tuple[int, int], polygons: Sequence["shapely.Polygon"], block_px: int) -> np.ndarray:

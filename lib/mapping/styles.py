@@ -17,7 +17,7 @@ LEAST_CONFIDENCE = {"sure": 0.9, "likely": 0.7, "doubtful": 0.0}  # least confid
 QGIS_VERSION = "3.22.0"  # of the form; later ones read it
 CASING_MM = 0.5  # more than the line itself, both sides together
 
-# Okabe and Ito, "Color Universal Design" (2008)
+# Okabe and Ito, "Color Universal Design" (2008); the grey is darker, for theirs is their green without green cones
 BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#0072B2",
     "#56B4E9",
@@ -25,7 +25,7 @@ BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#009E73",
     "#D55E00",
     "#CC79A7",
-    "#999999",
+    "#4D4D4D",
 )
 
 
