@@ -86,7 +86,7 @@ def trace_roads(
         x, y = max(0, left - rim_px), max(0, top - rim_px)
         mask = read((x, y, min(shape[1], right + rim_px), min(shape[0], bottom + rim_px)))
         if mask.any():
-            graph = traced_graph(mask, gsd_m, options, tolerance_px=0.0)
+            graph = traced_graph(mask, gsd_m, options, simplified=False)
             parts.append(_inside(graph, (x, y), _seams((left, top, right, bottom), shape)))
         progress(done, len(blocks))
     edges = _joined(parts, SNAP_M / gsd_m)

@@ -136,15 +136,15 @@ def mask_to_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions = DEFAUL
     ParameterError
         If gsd_m is not a positive number.
     """
-    return traced_graph(mask, gsd_m, options, max(options.tolerance_m / gsd_m, LEAST_TOLERANCE_PX))
+    return traced_graph(mask, gsd_m, options, simplified=True)
 
 
-def traced_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions, tolerance_px: float) -> RoadGraph:
+def traced_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions, simplified: bool) -> RoadGraph:
     """
-    As `mask_to_graph`, with lines simplified to a tolerance of the caller's, in pixels.
+    As `mask_to_graph`, which simplifies lines, or with a vertex a pixel.
 
-    At 0 a line keeps every pixel's vertex, so that its course here doesn't depend on where it ends: what is traced
-    twice, in two windows of a raster, is traced alike.
+    Then a line's course here doesn't depend on where it ends: what is traced twice, in two windows of a raster, is
+    traced alike.
     """
     flags, stride = thinning.padded(*with_threshold(mask, gsd_m, options.threshold))
     height, width = mask.shape
@@ -177,6 +177,7 @@ def traced_graph(mask: np.ndarray, gsd_m: float, options: GraphOptions, toleranc
     cut_px = np.where(is_dead_end, np.maximum(widths_px[:, None], node_radii[uv]), is_junction[uv] * node_radii[uv])
     cut_px = np.minimum(cut_px, lengths[:, None] / 3)
     rules = linework.EndRules((width, height), options.border_snap_m / gsd_m, options.end_cap == "round")
+    tolerance_px = max(options.tolerance_m / gsd_m, LEAST_TOLERANCE_PX) if simplified else 0.0
     lines, tips, directions = linework.shape_lines(
         kept, lines, cut_px, is_dead_end, places[uv], skeleton, rules, tolerance_px
     )
