@@ -11,7 +11,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "area": ["map_rasters"],
+        "geopackage": ["add_layers"],
+        "layers": ["LayerOptions", "write_layers"],
         "options": ["MapOptions"],
+        "overview": ["Overview", "read_overview"],
         "predict": ["predict_chips", "predict_image", "read_probability", "write_probability"],
     },
 )

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "charts": ["plot_scoreboard", "precision_recall", "training_curves"],
         "figures": ["best_and_worst", "label_overlay", "overlay_grid"],
+        "map_result": ["result_figure", "result_map"],
         "splits": ["split_map"],
     },
 )

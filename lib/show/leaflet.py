@@ -133,26 +133,41 @@ class Corners(MacroElement):
 
 
 class Vectors(folium.map.Layer):
-    """GeoJSON in one style with a tooltip a feature: its property `tip`, HTML that is escaped already."""
+    """
+    GeoJSON in one style with a tooltip a feature: its property `tip`, HTML that is escaped already.
+
+    With a casing, all is drawn in that style first: a light edge keeps lines readable over imagery.
+    """
 
     _template = Template(
         "{% macro script(this, kwargs) %}"
-        "var {{ this.get_name() }} = L.geoJSON({{ this.data|tojson }}, {"
+        "{% if this.casing %}var {{ this.get_name() }}_data = {{ this.data|tojson }};{% endif %}"
+        "var {{ this.get_name() }} = {% if this.casing %}L.layerGroup([L.geoJSON({{ this.get_name() }}_data, {"
+        "style: {{ this.casing|tojson }}, interactive: false}), {% endif %}"
+        "L.geoJSON({% if this.casing %}{{ this.get_name() }}_data{% else %}{{ this.data|tojson }}{% endif %}, {"
         "style: {{ this.style|tojson }},"
         "pointToLayer: function (f, at) { return L.circleMarker(at, {radius: 4}); },"
         "attribution: {{ this.attribution|tojson }},"
         "onEachFeature: function (f, layer) {"
-        "if (f.properties.tip) { layer.bindTooltip(f.properties.tip, {sticky: true}); } } });"
+        "if (f.properties.tip) { layer.bindTooltip(f.properties.tip, {sticky: true}); } } })"
+        "{% if this.casing %}]){% endif %};"
         "{% endmacro %}"
     )
 
     def __init__(
-        self, data: dict[str, Any], style: dict[str, Any], attribution: str | None, name: str, show: bool = True
+        self,
+        data: dict[str, Any],
+        style: dict[str, Any],
+        attribution: str | None,
+        name: str,
+        show: bool = True,
+        casing: dict[str, Any] | None = None,
     ):
         super().__init__(name=name, overlay=True, show=show)
         self._name = "Vectors"
         self.data = data
         self.style = style
+        self.casing = casing
         self.attribution = attribution
 
 

@@ -26,9 +26,11 @@ OVERLAY_SIDE_PX = 2048  # larger rasters are reduced: a map is for looking, and 
 EDGE_POINTS = 9  # a side, when a grid's outline is carried into web mercator, where it may bend
 IMAGE_QUALITY = 82
 LINE_PX = 2.5  # width of a line on the screen
+CASING = {"color": "#FFFFFF", "weight": LINE_PX + 2.5, "opacity": 0.7, "fill": False}
 # opacity of an area, 0 to 255; outlines cover
 MASK_OPACITY = 128
 ERROR_OPACITY = 190
+PROBABILITY_OPACITY = 230  # of certainty
 IGNORE_OPACITY = 140
 
 
@@ -77,6 +79,15 @@ def add_mask(scene: Map, mask: np.ndarray, name: str, color: str, *, show: bool 
     _add_pixels(scene, pixels, layer_name(name, color), show, OSM_LINK if from_osm else None)
 
 
+def add_probability(scene: Map, probability: np.ndarray, name: str, color: str, *, show: bool = True) -> None:
+    """Add probabilities, float (H, W), 0 to 1, on the map's grid: the surer, the more opaque."""
+    _check_shape(scene.grid, probability)
+    pixels = np.empty((*probability.shape, 4), np.uint8)
+    pixels[..., :3] = rgb(color)
+    pixels[..., 3] = np.rint(PROBABILITY_OPACITY * probability.clip(0, 1))
+    _add_pixels(scene, pixels, layer_name(name, color), show)
+
+
 def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray) -> None:
     """Add one layer of found, false and missed pixels of two masks on the map's grid; its name is the legend."""
     for mask in (truth, prediction):
@@ -98,6 +109,7 @@ def add_vectors(
     color: str = LABEL,
     columns: Sequence[str] = (),
     from_osm: bool = True,
+    cased: bool = False,
 ) -> None:
     """
     Add roads or buildings with a tooltip of the given columns, where present; values are escaped.
@@ -116,6 +128,8 @@ def add_vectors(
         Shown in the tooltip, in this order.
     from_osm
         Attribute the layer to the OpenStreetMap contributors.
+    cased
+        Draw a light edge around lines, for dark colours over dark imagery.
     """
     import shapely
 
@@ -132,7 +146,8 @@ def add_vectors(
     ]
     style = {"color": color, "weight": LINE_PX, "opacity": 0.95, "fillOpacity": 0.25}
     data = {"type": "FeatureCollection", "features": collection}
-    scene.add_child(Vectors(data, style, OSM_LINK if from_osm else None, layer_name(name, color)))
+    credit, casing = OSM_LINK if from_osm else None, CASING if cased else None
+    scene.add_child(Vectors(data, style, credit, layer_name(name, color), casing=casing))
 
 
 def add_lines(

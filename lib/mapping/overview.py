@@ -1,0 +1,108 @@
+"""A map's folder reduced to what fits a page: imagery, probability and layers on one small grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib.errors import InputError, reading
+from lib.grid import Grid
+from lib.mapping.geopackage import layer_names
+from lib.mapping.layers import GEOPACKAGE, PROBABILITY
+from lib.mapping.styles import STYLES
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+SIDE_PX = 1600  # of the longer side, at most
+
+
+@dataclass(frozen=True)
+class Overview:
+    """
+    A map on one page.
+
+    Attributes
+    ----------
+    grid
+        Of the pictures: the map's ground in larger pixels.
+    image
+        (H, W, 3) uint8 RGB; white where there is no image.
+    probability
+        (H, W) float32, 0 to 1; NaN where nothing was seen.
+    layers
+        The map's layers by name, in the order of its GeoPackage, each with its place on the ground.
+    """
+
+    grid: Grid
+    image: np.ndarray
+    probability: np.ndarray
+    layers: dict[str, "gpd.GeoDataFrame"]
+
+
+def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX) -> Overview:
+    """
+    Read a map's folder, and the images that it was made of, at most `side_px` pixels wide and high.
+
+    Later images lie over earlier ones. Without a CRS there is one image, and its pixels are the map's.
+
+    Raises
+    ------
+    InputError
+        Names the file if one of them can't be read, or lies elsewhere: it has a CRS and the map has none, or the other
+        way round.
+    """
+    import geopandas as gpd
+
+    from lib.rasters import opened, read_grid
+
+    whole = read_grid(out_dir / PROBABILITY, require_crs=False, by_name=False)
+    scale = min(1.0, side_px / max(whole.width, whole.height))
+    grid = whole.resampled(*(max(1, round(length * scale)) for length in (whole.width, whole.height)))
+    with opened(out_dir / PROBABILITY) as file:
+        shape = (grid.height, grid.width)
+        probability = file.read(1, out_shape=shape).astype(np.float32) / 255
+        probability[file.read_masks(1, out_shape=shape) == 0] = np.nan
+    image = np.full((*shape, 3), 255, np.uint8)
+    for path in images:
+        _lay(image, path, grid)
+    with reading(out_dir / GEOPACKAGE, "a GeoPackage"):
+        names = [name for name in layer_names(out_dir / GEOPACKAGE) if name in STYLES]
+        layers = {name: gpd.read_file(out_dir / GEOPACKAGE, layer=name) for name in names}
+    return Overview(grid, image, probability, layers)
+
+
+def _lay(canvas: np.ndarray, path: Path, grid: Grid) -> None:
+    """Lay an image file over the canvas (H, W, 3) of a grid, in place, where it has image."""
+    from rasterio.transform import Affine
+    from rasterio.warp import Resampling, reproject
+
+    from lib.chips.imagery import read_pixels
+    from lib.rasters import read_grid
+
+    own = read_grid(path, require_crs=False)
+    if (own.crs is None) != (grid.crs is None):
+        lacks = "the image has no CRS, the map has one" if own.crs is None else "the image has a CRS, the map has none"
+        raise InputError(f"{path}: expected an image that the map was made of, but {lacks}.")
+    # first to about the grid's resolution, in its own frame, then to the grid
+    scale = max(grid.width / own.width, grid.height / own.height) if own.crs is None else own.gsd_m / grid.gsd_m
+    small = own.resampled(*(max(1, round(length * min(1.0, scale))) for length in (own.width, own.height)))
+    pixels, seen = read_pixels(path, (0, 0, own.width, own.height), (small.height, small.width))
+    source = np.moveaxis(np.dstack([pixels, np.where(seen, 255, 0).astype(np.uint8)]), 2, 0)
+    if own.crs is None:
+        small = Grid(grid.resampled(small.width, small.height).transform, None, small.width, small.height)
+    placed = np.zeros((4, grid.height, grid.width), np.uint8)  # bands first, as rasterio has them
+    place = "EPSG:3857"  # without a CRS: any one, as both have the same
+    reproject(
+        np.ascontiguousarray(source),
+        placed,
+        src_transform=Affine(*small.transform),
+        src_crs=small.crs or place,
+        dst_transform=Affine(*grid.transform),
+        dst_crs=grid.crs or place,
+        resampling=Resampling.bilinear,
+    )
+    covers = placed[3] > 127
+    canvas[covers] = np.moveaxis(placed[:3], 0, 2)[covers]
