@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.errors import BusyError, ParameterError, reading
+from lib.errors import BusyError, InputError, ParameterError, reading
 from lib.mapping.styles import STYLES, Style, qml
 from lib.paths import is_written, locked, room_for
 
@@ -91,20 +91,13 @@ def _check(layers: Mapping[str, "gpd.GeoDataFrame"]) -> None:
 
 def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"], keep: bool) -> Path:
     """Write the layers beside the file, into a copy of it where it is kept, then put that in its place."""
-    log = path.with_name(f"{path.name}-wal")
-    if is_written(log):
-        # SQLite would take the log for one of the new file
-        raise BusyError(
-            f"{path} is open in another program, such as QGIS, which keeps changes in {log.name}. Close the map there, "
-            "then run again."
-        )
+    if is_written(path):
+        _settle(path, must_be_one=keep)
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a killed writer: the lock says that there is no other
         shutil.rmtree(left)
     with room_for(path), tempfile.TemporaryDirectory("tmp", f".{path.name}.", path.parent) as folder:
         part = Path(folder).joinpath(path.name)
         if keep and is_written(path):
-            with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(path)) as was:
-                was.execute("SELECT count(*) FROM gpkg_contents").fetchone()
             shutil.copyfile(path, part)
         for name, frame in layers.items():
             _write_layer(part, name, frame)
@@ -113,6 +106,29 @@ def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"], keep: bool) 
                 _write_style(file, name, STYLES[name])
         part.replace(path)
     return path
+
+
+def _settle(path: Path, must_be_one: bool) -> None:
+    """
+    Bring what killed writers left in SQLite's journals into the file: beside a new one they would be taken for its own.
+
+    Raises
+    ------
+    BusyError
+        If another program has the file open and logs its changes beside it.
+    """
+    try:
+        # the last one to close a file takes its log away
+        with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(path)) as file:
+            file.execute("SELECT count(*) FROM gpkg_contents").fetchone()
+    except InputError:
+        if must_be_one:
+            raise
+    if path.with_name(f"{path.name}-wal").exists():
+        raise BusyError(
+            f"{path} is open in another program, such as QGIS, which keeps changes beside it. Close the map there, "
+            "then run again."
+        )
 
 
 def _write_layer(path: Path, name: str, frame: "gpd.GeoDataFrame") -> None:

@@ -56,6 +56,8 @@ class LayerOptions:
         OSM's tag `source` in map.osm.
     upload
         Whether JOSM may upload map.osm as it is; otherwise it is for looking and copying from.
+    gsd_m
+        Metres a pixel of an image without a place, where map.json's options don't state it.
     block_px
         Side of the blocks that rasters are worked through in: memory grows with its square, the result doesn't change.
     roads, buildings
@@ -66,6 +68,7 @@ class LayerOptions:
     highway: str = limited("road", pattern="[a-z][a-z_]{1,40}", form="a value of OSM's key highway")
     source: str = limited("PP-LinkNet", pattern=r"[^\x00-\x1f\x7f]{1,255}", form="1 to 255 characters on one line")
     upload: bool = False
+    gsd_m: float | None = limited(None, above=0, maximum=100)
     block_px: int = limited(4096, minimum=256, multiple_of=2)
     roads: GraphOptions = field(default_factory=GraphOptions)
     buildings: BuildingOptions = field(default_factory=lambda: BuildingOptions(right_angles=True))
@@ -105,7 +108,7 @@ def write_layers(
     Parameters
     ----------
     out_dir
-        Folder with probability.tif, mask.tif, and map.json: `task`, and `gsd_m` where the rasters have no CRS.
+        Folder with probability.tif, mask.tif, and map.json, which states the task and the `options`.
     options
         See `LayerOptions`.
     progress
@@ -120,7 +123,8 @@ def write_layers(
     Raises
     ------
     InputError
-        Names the file, if rasters or map.json are missing, damaged, or of different grids.
+        Names the file, if rasters or map.json are missing, damaged, or of different grids; or if nobody says how large
+        the pixels of an image without a place are.
     ParameterError
         If map.json names no known task.
     BusyError
@@ -129,7 +133,7 @@ def write_layers(
         If there is no room.
     """
     started_s = time.monotonic()
-    with locked(out_dir / SUMMARY), _opened(out_dir) as rasters:
+    with locked(out_dir / SUMMARY), _opened(out_dir, options) as rasters:
         if rasters.grid.crs is None and (wanted := set(options.formats) & set(IN_DEGREES)):
             raise InputError(
                 f"{out_dir / MASK} has no CRS, so that there is no {', '.join(sorted(wanted))} of it, which is in "
@@ -226,7 +230,7 @@ def _ground_lengths_m(lines: list[np.ndarray], rasters: _Map) -> np.ndarray:
 
 
 @contextmanager
-def _opened(out_dir: Path) -> Iterator[_Map]:
+def _opened(out_dir: Path, options: LayerOptions) -> Iterator[_Map]:
     from rasterio.windows import Window as RasterWindow
 
     from lib.rasters import opened, read_grid
@@ -238,9 +242,11 @@ def _opened(out_dir: Path) -> Iterator[_Map]:
     grids = [read_grid(out_dir / name, require_crs=False, by_name=False) for name in (PROBABILITY, MASK)]
     if grids[0] != grids[1]:
         raise InputError(f"{out_dir}: expected one grid, got {grids[0]} of {PROBABILITY} and {grids[1]} of {MASK}.")
-    gsd_m = facts.get("gsd_m") if grids[0].crs is None else grids[0].gsd_m
+    gsd_m = _unplaced_gsd_m(grids[0], facts, options) if grids[0].crs is None else grids[0].gsd_m
     if gsd_m is None:
-        raise InputError(f"{out_dir / MAP}: expected `gsd_m`, metres a pixel, for the rasters have no CRS.")
+        raise InputError(
+            f"{out_dir / MASK} has no CRS, so that the size of its pixels is unknown: give gsd_m, metres a pixel."
+        )
     with opened(out_dir / PROBABILITY) as probability, opened(out_dir / MASK) as mask:
 
         def window(place: Window) -> RasterWindow:
@@ -256,6 +262,14 @@ def _opened(out_dir: Path) -> Iterator[_Map]:
         yield _Map(facts["task"], grids[0], float(gsd_m), said, sure)
 
 
+def _unplaced_gsd_m(grid: Grid, facts: dict[str, Any], options: LayerOptions) -> float | None:
+    """Metres a pixel of a grid without CRS, whose unit is a pixel of the image; None where nobody has said."""
+    stated = facts.get("options")
+    image_m = options.gsd_m or (stated.get("gsd_m") if isinstance(stated, dict) else None)
+    a, b, _, d, e, _ = grid.transform
+    return None if image_m is None else image_m * abs(a * e - b * d) ** 0.5
+
+
 def _made_of(out_dir: Path, task: str, options: LayerOptions) -> tuple[dict[str, Any], dict[str, Any]]:
     """What decides the traced layer, and what else decides the files; JSON's own types."""
     digests = {}
@@ -264,8 +278,9 @@ def _made_of(out_dir: Path, task: str, options: LayerOptions) -> tuple[dict[str,
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     settings = json.loads(json.dumps(asdict(options)))
     tracing = {name: settings.pop(name) for name in ("roads", "buildings")}
+    stated = {"gsd_m": settings.pop("gsd_m")}
     settings.pop("block_px")  # the result doesn't depend on it
-    return {"task": task, "rasters": digests, "tracing": tracing[task]}, {"writing": settings}
+    return {"task": task, "rasters": digests, "tracing": tracing[task] | stated}, {"writing": settings}
 
 
 def _holds(path: Path, layer: str) -> bool:

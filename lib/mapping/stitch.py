@@ -29,6 +29,7 @@ WIDTH_STEP_PX = 4.0  # and between those where its width is measured
 ACROSS_PX = 0.5  # step of a measurement across a road
 REACH_M = 25.0  # to either side; wider is no road
 AT_ONCE = 20_000  # places measured together: 100 px to either side of each take 8 MB
+LINES_AT_ONCE = 5000  # whose places are kept: some 100 MB; lines come block by block, so that few are read again
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom, px; right and bottom are not in it
 Read = Callable[[Window], np.ndarray]  # pixels (H, W) of a window of the raster; of a mask bool
@@ -213,6 +214,9 @@ def trace_footprints(
 
 def mean_along(read: Read, shape: tuple[int, int], lines: Sequence[np.ndarray], block_px: int) -> np.ndarray:
     """Mean of a raster's pixels along each line (N, 2) x, y, px, by length; (m,) float64, NaN without a length."""
+    if len(lines) > LINES_AT_ONCE:
+        parts = range(0, len(lines), LINES_AT_ONCE)
+        return np.concatenate([mean_along(read, shape, lines[k : k + LINES_AT_ONCE], block_px) for k in parts])
     places = _places(lines, STEP_PX)
     total, lengths = (np.zeros(len(lines)) for _ in range(2))
     for window, some in _by_block(places.xy, shape, block_px):
@@ -234,6 +238,9 @@ def widths_along(
     """
     import pandas as pd
 
+    if len(lines) > LINES_AT_ONCE:
+        parts = range(0, len(lines), LINES_AT_ONCE)
+        return np.concatenate([widths_along(read, shape, lines[k : k + LINES_AT_ONCE], gsd_m, block_px) for k in parts])
     places = _places(lines, WIDTH_STEP_PX)
     is_middle = np.abs(places.share - 0.5) <= 0.25
     xy, across, line = places.xy[is_middle], places.across[is_middle], places.line[is_middle]

@@ -1,6 +1,7 @@
 """A map's GeoPackage: layers with their default styles, all of them or none."""
 
 import contextlib
+import shutil
 import sqlite3
 
 import geopandas as gpd
@@ -98,6 +99,29 @@ def test_a_file_with_changes_of_another_program_is_left_alone(tmp_path):
     assert [(row[2], row[5] == "mine") for row in styles(path)] == [("buildings", False), ("roads", True)]
 
 
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_what_a_killed_program_left_in_the_journal_is_not_lost_nor_taken_for_the_new_files(tmp_path, mode):
+    path, killed = tmp_path / "map.gpkg", tmp_path / "killed" / "map.gpkg"
+    killed.parent.mkdir()
+    write_geopackage(path, {"roads": frame("roads")})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"PRAGMA journal_mode = {mode}")
+        other.execute("PRAGMA cache_spill = 1")
+        other.execute("PRAGMA cache_size = 1")
+        other.execute("BEGIN")
+        other.execute("UPDATE layer_styles SET styleQML = hex(randomblob(200000))")
+        if mode == "WAL":
+            other.execute("UPDATE layer_styles SET styleQML = 'mine'")
+            other.execute("COMMIT")
+        for part in tmp_path.glob("map.gpkg*"):
+            shutil.copy(part, killed.parent)
+    assert len(list(killed.parent.iterdir())) > 2  # the file, its lock, and a journal
+    add_layers(killed, {"buildings": frame("buildings")})
+    kept = "mine" if mode == "WAL" else qml(STYLES["roads"])
+    assert [row[5] for row in styles(killed)] == [qml(STYLES["buildings"]), kept]
+    assert sorted(p.name for p in killed.parent.iterdir()) == ["map.gpkg", "map.gpkg.lock"]
+
+
 def test_what_is_no_layer_of_a_map_is_refused(tmp_path):
     path = tmp_path / "map.gpkg"
     with pytest.raises(ParameterError, match="'rivers', which has no style"):
@@ -108,3 +132,5 @@ def test_what_is_no_layer_of_a_map_is_refused(tmp_path):
     path.write_text("no database at all, but long enough to be taken for one" * 20)
     with pytest.raises(InputError, match="expected a GeoPackage"):
         add_layers(path, {"roads": frame("roads")})
+    write_geopackage(path, {"roads": frame("roads")})  # all of it is made anew
+    assert layer_names(path) == ["roads"]

@@ -36,7 +36,7 @@ GRIDS = {
 EVERYTHING = LayerOptions(formats=("parquet", "geojson", "fgb", "csv"), block_px=256)
 
 
-def write_map(folder: Path, grid: Grid, task: str = "roads", certainty: float = 0.8, **facts) -> Path:
+def write_map(folder: Path, grid: Grid, task: str = "roads", certainty: float = 0.8) -> Path:
     """A folder as the prediction leaves it: two roads that cross, or a house; half as certain in the right half."""
     roads = graph_to_mask([LONG, CROSSING], (SIDE, SIDE), WIDTH_PX)
     houses = np.zeros((SIDE, SIDE), np.uint8)
@@ -51,7 +51,7 @@ def write_map(folder: Path, grid: Grid, task: str = "roads", certainty: float = 
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(folder / name, "w", **profile) as file:
             file.write(pixels, 1)
             file.write_mask(np.full((SIDE, SIDE), 255, np.uint8))
-    (folder / layers.MAP).write_text(json.dumps({"task": task, "threshold": 0.5, "gsd_m": 0.5, **facts}))
+    (folder / layers.MAP).write_text(json.dumps({"task": task, "threshold": 0.5, "options": {"gsd_m": 0.5}}))
     return folder
 
 
@@ -60,7 +60,7 @@ def ground_m(grid: Grid, line: np.ndarray) -> float:
     return pyproj.Geod(ellps="WGS84").line_length(*lonlat.T)
 
 
-@pytest.mark.filterwarnings("ignore:The given matrix is equal to Affine.identity")
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("name", GRIDS)
 def test_roads_have_their_place_length_width_and_confidence_in_any_crs(name, tmp_path):
     grid, folder = GRIDS[name], write_map(tmp_path / "kampala", GRIDS[name])
@@ -169,7 +169,7 @@ def test_what_was_not_seen_is_no_road(tmp_path):
     assert len(gpd.read_file(folder / "map.gpkg", layer="roads")) == 1
 
 
-@pytest.mark.filterwarnings("ignore:The given matrix is equal to Affine.identity")
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_folder_that_is_no_map_is_named(tmp_path):
     with pytest.raises(InputError, match=r"map\.json: expected a map's JSON"):
         write_layers(tmp_path)
@@ -185,8 +185,9 @@ def test_a_folder_that_is_no_map_is_named(tmp_path):
     with pytest.raises(InputError, match="no CRS, so that there is no geojson of it"):
         write_layers(folder, LayerOptions(formats=("geojson",)))
     (folder / "map.json").write_text('{"task": "roads"}')
-    with pytest.raises(InputError, match="expected `gsd_m`"):
+    with pytest.raises(InputError, match="give gsd_m, metres a pixel"):
         write_layers(folder)
+    assert write_layers(folder, LayerOptions(gsd_m=0.5))["length_km"] == pytest.approx(0.27, abs=3e-3)
     write_map(folder, GRIDS["utm"])
     (write_map(tmp_path / "d", GRIDS["web mercator"]) / "mask.tif").replace(folder / "mask.tif")
     with pytest.raises(InputError, match="expected one grid"):

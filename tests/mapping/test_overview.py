@@ -50,7 +50,7 @@ def check(image: np.ndarray) -> None:
         assert np.argmax(image[y, x]) == band and image[y, x].max() > 150, (x, y)
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning", "ignore:The given matrix is equal")
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("grid", [UTM, PIXELS], ids=["utm", "pixels"])
 def test_an_overview_is_small_and_all_on_one_grid(grid, tmp_path):
     make(tmp_path, grid)
@@ -87,7 +87,7 @@ def test_images_of_another_frame_come_to_the_maps_and_leave_the_rest_white(tmp_p
     assert np.argmax(image[150, 60]) == 0 and (image[150, 150] == 255).all()
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning", "ignore:The given matrix is equal")
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_an_image_that_has_no_place_in_the_map_is_named(tmp_path):
     make(tmp_path, UTM)
     write(tmp_path / "scene.tif", PIXELS, scene())

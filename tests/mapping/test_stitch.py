@@ -128,7 +128,8 @@ def test_footprints_are_those_of_the_whole_raster_for_any_block(seed, block_px, 
     assert sum(shape.area for shape in exact) == mask.sum()
 
 
-def test_means_along_lines_and_within_polygons_are_exact_for_any_block():
+def test_means_along_lines_and_within_polygons_are_exact_for_any_block(monkeypatch):
+    monkeypatch.setattr(stitch, "LINES_AT_ONCE", 1)
     pixels = np.arange(60 * 80, dtype=np.uint16).reshape(60, 80)
     across = np.array([[10.0, 5.5], [70.0, 5.5]])  # through the middles of row 5
     down = np.array([[20.5, 10.0], [20.5, 50.0]])
