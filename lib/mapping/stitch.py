@@ -162,7 +162,8 @@ def _joined(parts: Sequence[_Pieces], snap_px: float) -> list[repair.Edge]:
     lines = [line for part in parts for line in part.lines]
     widths_px = np.concatenate([part.widths_px for part in parts])
     owner = np.repeat(np.arange(len(parts)), [len(part.lines) for part in parts])
-    line, side = np.nonzero(np.concatenate([part.at_seam for part in parts]))
+    at_seam = np.concatenate([part.at_seam for part in parts])
+    line, side = np.nonzero(at_seam)
     ends = np.array([lines[k][-s] for k, s in zip(line, side, strict=True)]).reshape(-1, 2)  # -0 is the first
     stands_for = np.arange(first[-1])
     if len(ends):
@@ -177,7 +178,13 @@ def _joined(parts: Sequence[_Pieces], snap_px: float) -> list[repair.Edge]:
                 stands_for[uv[line[other], side[other]]] = uv[line[one], side[one]]
                 middle = (ends[one] + ends[other]) / 2
                 lines[line[one]][-side[one]] = lines[line[other]][-side[other]] = middle
-    return repair.as_edges(stands_for[uv], lines, widths_px)
+    edges = repair.as_edges(stands_for[uv], lines, widths_px)
+    # a road that ends within a pixel of a seam may end on either side of it: what only one block has of it is no road
+    is_loose = np.bincount(stands_for[uv].ravel(), minlength=first[-1])[stands_for[uv]] == 1
+    is_crumb = is_loose.all(axis=1) & at_seam.any(axis=1)
+    return [
+        edge for edge, small in zip(edges, is_crumb, strict=True) if not small or repair.length(edge.line) > snap_px
+    ]
 
 
 def trace_footprints(

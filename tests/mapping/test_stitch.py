@@ -77,6 +77,13 @@ def test_a_road_goes_on_over_seams_and_corners(name):
     assert drawn_length_px(found) == pytest.approx(drawn_length_px(whole), abs=1.0)
 
 
+def test_a_road_that_ends_near_a_seam_leaves_no_crumb_behind_it():
+    for end in np.arange(190, 212, 1.3):
+        found = trace(draw([[(20, 300), (end, 310)]]), 200)
+        assert topology(found) == (1, 0, 2), end
+        assert found.nodes[:, 0].max() == pytest.approx(end, abs=1.5)
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
