@@ -5,7 +5,7 @@ FILE holds the outlines of known houses (any vector file). They are drawn into m
 and with the rounded corners and ragged edges of a prediction, and each method makes polygons of the same outlines of
 pixels. Printed: mean IoU with the house, mean distance of the worst corner (Hausdorff), mean error of the direction,
 corners a house, how many polygons are invalid, and the median time a house of REPEATS runs. Only houses whose patch is
-theirs alone are measured.
+theirs alone are measured. The library is no part of the installation: `uv pip install buildingregulariser`.
 """
 
 import argparse
