@@ -14,7 +14,18 @@ from typing import Any, TypeVar
 import yaml
 
 from lib.errors import ParameterError, say_in_words
-from lib.limits import LARGEST_SEED, REACH_M, TASKS, VIEWS, as_float, check_fields, check_names, check_value, limited
+from lib.limits import (
+    LARGEST_SEED,
+    REACH_M,
+    TASKS,
+    VIEWS,
+    as_float,
+    check_fields,
+    check_names,
+    check_value,
+    limited,
+    settings_from,
+)
 from lib.paths import ROOT, resolve
 
 NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate")
@@ -31,7 +42,7 @@ class NotebookSettings:
     dx_m: float = limited(0.0, minimum=-REACH_M, maximum=REACH_M)
     dy_m: float = limited(0.0, minimum=-REACH_M, maximum=REACH_M)
     scheduler: str = limited("", pattern=r"|(\w+://)?[^\s/]+:\d+", form="'' or an address such as 'tls://host:8786'")
-    start_from: str = limited("stage1", choices=("stage1", "stage1b"))
+    start_from: str = limited("stage1", choices=("stage1", "stage1b", ""))
     test_label: str = limited("clean", choices=("osm", "clean"))
     tta: str = limited("none", choices=VIEWS)
     examples: int = limited(4, minimum=1, maximum=100)
@@ -147,6 +158,13 @@ def _check_ranges(values: dict[str, Any]) -> None:
         train_config(values)
         if "architecture" in values:
             _made_of(values | {"encoder_weights": values["encoder_weights"] or None}, ModelConfig)
+        if "network" in values:
+            settings_from(ModelConfig, values["network"], "the network")
+            if values["network"] and values["start_from"]:
+                raise ParameterError(
+                    f"network is {values['network']!r}, but stage 1's is taken (start_from {values['start_from']!r}): "
+                    'give one of them; start_from: "" trains stage 2 alone'
+                )
 
 
 def _made_of(values: dict[str, Any], kind: type[Settings]) -> Settings:

@@ -79,6 +79,7 @@ from lib.osm import chosen_lanes
 from lib.paths import ROOT, resolve
 from lib.sample import make_sample
 from lib.show import label_overlay, label_figures, overlay_grid, reports, split_map, widgets
+from lib.show.canvas import TRUTH
 from lib.trust import alignment, fit_lane_widths, noise_study, quality
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -161,19 +162,22 @@ manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
 
 # %%
 placed = (manifest["footprint"] != "").any()
-split_map(manifest) if placed else print("no georeference: whole scenes were dealt out by lot")
+split_map(manifest) if placed else print("no georeference: split by whole scenes, or by strips of one or two")
 
 # %% [markdown]
-# ## The pseudo-labels
-# What stage 1 will be told is truth. Look for streets that the mask misses, and for those that it draws too wide.
+# ## The labels
+# What stage 1 will be told is truth: look for streets that the mask misses, and for those that it draws too wide. An
+# area without OpenStreetMap has its clean masks here, and no stage 1.
 
 # %%
-noisy = manifest[(manifest.label == "osm") & (manifest.split == "train")]
-shown = noisy.sample(min(8, len(noisy)), random_state=seed)
+label = "osm" if (manifest.label == "osm").any() else "clean"
+style = {} if label == "osm" else {"label": "clean mask", "color": TRUTH}
+learnt = manifest[(manifest.label == label) & (manifest.split == "train")]
+shown = learnt.sample(min(8, len(learnt)), random_state=seed)
 images, masks = [read_image(p) for p in shown.image], [read_mask(p) for p in shown["mask"]]
-display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m)))
+display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m), **style))
 chip = shown.iloc[0]
-label_overlay(read_image(chip["image"]), read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"])
+label_overlay(read_image(chip["image"]), read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"], **style)
 
 # %% [markdown]
 # ## How noisy is OpenStreetMap?
@@ -210,7 +214,8 @@ labels = quality.chip_table(manifest, scenes, layers, task, lanes, measured, shi
 dropped = quality.drop_chips(manifest_path, labels, drop)
 manifest = load_manifest(chip_dir)
 measures = labels[list(quality.MEASURES)].dropna(axis=1, how="all")
-display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
+if measures.size:
+    display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
 dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} training chips are used")
 
 # %%
@@ -220,7 +225,7 @@ overlay_grid(
     [read_mask(p) for p in doubtful["mask"]],
     gsd_m=list(doubtful.gsd_m),
     titles=list(doubtful.title),
-)
+) if len(doubtful) else print("no OSM labels to doubt")
 
 # %% [markdown]
 # ## How wide do the clean masks say the roads are?
@@ -254,8 +259,9 @@ record = {
 reports.write_metrics("01_rasterize_osm", area, work_dir, record, parameters)
 
 # %% [markdown]
-# **Next:** `02_train_stage1` learns from these masks. In JupyterLab, the sliders below change lane widths, classes and
-# offset over one scene; "save profile" writes them into `params/<area>/01_rasterize_osm.yaml`.
+# **Next:** `02_train_stage1` learns from these masks; where all of them are clean, `03_train_stage2` does, alone. In
+# JupyterLab, the sliders below change lane widths, classes and offset over one scene; "save profile" writes them into
+# `params/<area>/01_rasterize_osm.yaml`.
 
 # %% tags=["interactive"]
 if widgets.is_interactive() and task == "roads" and drawn_scenes:

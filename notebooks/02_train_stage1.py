@@ -59,7 +59,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
-from lib.training import beside_the_papers, fit, train_config
+from lib.training import beside_the_papers, fit, refuse_shared_ground, train_config
 from lib.trust import relabel
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -67,11 +67,13 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # %% [markdown]
 # ## What it learns from
 # Each training chip carries the mask that OpenStreetMap gives: cheap, plentiful, and wrong in places. Validation chips
-# lie elsewhere on the map; they are noisy too, and only choose the epoch.
+# lie elsewhere on the map; they are noisy too, and only choose the epoch. Training on ground of a test chip is refused.
+# An area without OpenStreetMap has no stage 1: notebook 3 starts from nothing with `start_from: ""`.
 
 # %%
 chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
 manifest = load_manifest(chips_dir)
+refuse_shared_ground(manifest)
 train, val = select(manifest, "osm", "train"), select(manifest, "osm", "val")
 print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
 

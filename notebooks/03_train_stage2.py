@@ -17,8 +17,9 @@
 # *What do a handful of masks drawn with care add, and what are they worth without stage 1?*
 #
 # **In:** stage 1's checkpoint (notebook 2; run by itself where it is missing) and the chips labelled `clean`. **Out:**
-# checkpoints and histories in `runs/<area>/two_stage` and, for comparison, `runs/<area>/scratch`. **Takes** about two
-# minutes on two CPU cores with the values below.
+# checkpoints and histories in `runs/<area>/two_stage` and, for comparison, `runs/<area>/scratch`; with
+# `start_from: ""`, for an area without OpenStreetMap, the latter alone. **Takes** about two minutes on two CPU cores
+# with the values below.
 #
 # *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
@@ -26,7 +27,8 @@
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
 task: str = "roads"  # "roads" or "buildings"
-start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2
+start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2; "": none, stage 2 alone
+network: dict = {}  # of stage 2 alone, by lib.networks.ModelConfig: {encoder_name: resnet34, encoder_weights: imagenet}
 epochs: int = 10
 batch_size: int = 4
 crop_px: int = 192  # side of a training crop, a multiple of 32
@@ -53,33 +55,32 @@ from dataclasses import replace
 import pandas as pd
 
 from lib.chips import load_manifest, read_image, read_mask, select
-from lib.networks import load_model, read_info
+from lib.networks import ModelConfig, load_model, read_info
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
 from lib.show.canvas import TRUTH
-from lib.training import beside_the_papers, fit, train_config, warn_of_overlap
+from lib.training import beside_the_papers, fit, refuse_overlap, refuse_shared_ground, train_config
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %% [markdown]
 # ## Where it starts
 # All weights of stage 1 go on learning unless `freeze_encoder` is set. Architecture, task and bands must be those of
-# the checkpoint; a test chip that it was trained on would flatter every score, so that is looked for here.
+# the checkpoint; a test chip that it was trained on would flatter every score, so that is refused here. Without stage
+# 1 it starts from `network`.
 
 # %%
-stage1 = reports.run_dir(area, start_from, work_dir) / "best.safetensors"
-reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
-info = read_info(stage1)
-manifest = load_manifest(reports.chip_dir(area, work_dir))
-warn_of_overlap(manifest[manifest["split"] == "test"], info, "test")
-pd.Series(
-    {
-        "architecture": info.model.architecture,
-        "encoder": info.model.encoder_name,
-        "task": info.task,
-        "GSD, m": info.gsd_m,
-    }
-)
+chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
+manifest = load_manifest(chips_dir)
+refuse_shared_ground(manifest)
+stage1 = reports.run_dir(area, start_from, work_dir) / "best.safetensors" if start_from else None
+if stage1:
+    reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
+    info = read_info(stage1)
+    refuse_overlap(manifest[manifest["split"] == "test"], info, "test")
+model = info.model if stage1 else ModelConfig(**network)
+start = {"architecture": model.architecture, "encoder": model.encoder_name, "from": start_from or "nothing"}
+pd.Series(start | ({"task": info.task, "GSD, m": info.gsd_m} if stage1 else {}))
 
 # %% [markdown]
 # ## The clean chips
@@ -106,31 +107,38 @@ config = train_config(parameters)
 beside_the_papers(config)
 
 # %%
-two_stage = fit(train, val, reports.run_dir(area, "two_stage", work_dir), config, info.model, task, init_from=stage1)
+runs = {}
+if stage1:
+    folder = reports.run_dir(area, "two_stage", work_dir)
+    runs["two_stage"] = fit(train, val, folder, config, model, task, init_from=stage1)
+
 
 # %%
-training_curves(two_stage.history, best_epoch=two_stage.best_epoch, title=f"{area}: stage 1, then stage 2")
+def curves(name):
+    title = f"{area}: {'stage 1, then stage 2' if name == 'two_stage' else 'stage 2 alone'}"
+    return training_curves(runs[name].history, best_epoch=runs[name].best_epoch, title=title)
+
+
+curves("two_stage") if stage1 else print("no stage 1 to go on from")
 
 # %% [markdown]
 # ## Stage 2 alone
 # The same network, chips, crops and epochs, from random weights: what the clean masks are worth by themselves.
 
 # %%
-runs = {"two_stage": two_stage}
-if compare_scratch:
+if compare_scratch or not stage1:
     alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing to keep in random weights
-    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), alone, info.model, task)
+    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), alone, model, task)
 
 # %%
-last = list(runs)[-1]
-training_curves(runs[last].history, best_epoch=runs[last].best_epoch, title=f"{area}: {last.replace('_', '-')}")
+curves("scratch") if "scratch" in runs else print("not compared: compare_scratch is off")
 
 # %% [markdown]
 # ## What it sees now
-# The clean validation chips, by the network that went through both stages.
+# The clean validation chips, by the network that went through both stages, or through stage 2 alone.
 
 # %%
-trained = load_model(two_stage.checkpoint)
+trained = load_model(next(iter(runs.values())).checkpoint)
 best_and_worst([predicted_case(trained, chip) for chip in val.head(8).itertuples()], count=4)
 
 # %% [markdown]
@@ -153,4 +161,4 @@ reports.write_metrics("03_train_stage2", area, work_dir, record, parameters)
 pd.DataFrame({name: record[name] for name in runs})
 
 # %% [markdown]
-# **Next:** `04_evaluate` scores both, and stage 1 alone, on ground that none of them has seen.
+# **Next:** `04_evaluate` scores them, and stage 1 alone, on ground that none of them has seen.

@@ -46,7 +46,7 @@ from lib.mapping import predict_chips, read_probability
 from lib.networks import load_model
 from lib.scores import evaluate, threshold_sweep
 from lib.show import best_and_worst, plot_scoreboard, precision_recall, reports, split_map, storyboard, widgets
-from lib.training import warn_of_overlap
+from lib.training import refuse_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
@@ -56,16 +56,18 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %%
 runs = {"stage 2 alone": "scratch", "stage 1 alone": "stage1", "stage 1, then 2": "two_stage"}
-reports.require(reports.run_dir(area, "two_stage", work_dir) / "done.json", "03_train_stage2", area, work_dir)
+done = {name: reports.run_dir(area, name, work_dir) / "done.json" for name in ("two_stage", "scratch")}
+if not done["scratch"].exists():  # stage 2 alone leaves only that; it comes after both stages where there are two
+    reports.require(done["two_stage"], "03_train_stage2", area, work_dir)
 manifest = load_manifest(reports.chip_dir(area, work_dir))
 test = select(manifest, test_label, "test")
 placed = (manifest["footprint"] != "").any()
-split_map(manifest) if placed else print("no georeference: whole scenes were dealt out by lot")
+split_map(manifest) if placed else print("no georeference: split by whole scenes, or by strips of one or two")
 
 # %% [markdown]
 # ## Probabilities
-# Each network looks at each test chip once; a second run of this cell reads what is there. If one was trained on ground
-# of a test chip, a warning says so.
+# Each network looks at each test chip once; a second run of this cell reads what is there. One that was trained on
+# ground of a test chip is refused.
 
 # %%
 models, probabilities = {}, {}
@@ -73,7 +75,7 @@ for name, folder in runs.items():
     checkpoint = reports.run_dir(area, folder, work_dir) / "best.safetensors"
     if checkpoint.exists():
         models[name] = load_model(checkpoint, task=task)
-        warn_of_overlap(test, models[name].info, "test")
+        refuse_overlap(test, models[name].info, "test")
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta)
 print(f"{len(test)} test chips, runs: {', '.join(models)}")
 

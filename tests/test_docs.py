@@ -6,10 +6,12 @@ from dataclasses import fields
 import pytest
 
 from lib.chips.options import ChipOptions, SourceOptions
+from lib.chips.splits import split_by_hash
 from lib.limits import limits_of
 from lib.osm.lanes import LaneProfile
 from lib.parameters import NotebookSettings, declared
 from lib.paths import ROOT
+from lib.show.reports import PROTOCOL
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
@@ -70,3 +72,11 @@ def test_own_imagery_says_the_ranges_that_the_errors_say():
     ranges = {name: str(known) for name, known in limits.items() if known.choices is None and not known.pattern}
     own = [name for name in ranges if name in declared("01_rasterize_osm") and name != "seed"]
     assert len(own) >= 11 and {name: rows[name] for name in own} == {name: ranges[name] for name in own}
+
+
+def test_the_protocol_is_the_version_that_reports_name():
+    text = (ROOT / "docs/protocol.md").read_text()
+    assert text.startswith(f"# Protocol, version {PROTOCOL}\n")
+    for name, fraction in re.findall(r"`([^`]+)` (0\.\d{6})", text):
+        ends = [f"{split_by_hash([name], 0.0, share)[0]}" for share in (float(fraction), float(fraction) + 1e-6)]
+        assert ends == ["train", "test"], name

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,8 +22,16 @@ from lib.chips.jobs import run_jobs
 from lib.chips.manifest import PATHS, write_manifest
 from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene, chosen_area, usable
-from lib.chips.splits import split_by_place, split_by_scene
-from lib.errors import InputError, or_skip
+from lib.chips.splits import (
+    blocks_of,
+    published_split,
+    read_splits,
+    split_by_hash,
+    split_by_place,
+    split_by_scene,
+    without_shared_ground,
+)
+from lib.errors import InputError, PPLinkNetWarning, or_skip
 from lib.grid import Grid
 from lib.limits import REACH_M
 from lib.masks.offset import shift
@@ -30,11 +39,12 @@ from lib.masks.rasterize import Window
 from lib.osm.files import near_windows
 from lib.osm.lanes import LaneProfile, profile_options
 from lib.osm.layers import OsmLayers, area_of_interest
-from lib.paths import locked, write_whole
+from lib.paths import locked, resolve, write_whole
 
+FEWEST_SCENES = 3  # without georeference: fewer can't be dealt out to three splits
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
 SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
-CHOOSING = {"images", "area"}  # and these keys of a source, which chips there are
+CHOOSING = {"images", "area", "split"}  # and these keys of a source, which chips there are
 
 
 def build_chips(
@@ -172,13 +182,17 @@ def _plan(
     for scene in scenes:
         if (other := scene_of.setdefault(scene.name, scene)) is not scene:
             raise InputError(f"{scene.path} and {other.path} have one name, and so would their chips; rename one")
-    plan = []
+    frames, plan = [], []
     for source in {id(s.source): s.source for s in scenes}.values():
         own = [s for s in scenes if s.source is source]
         windows = [(s.name, *w) for s in own for w in chip_windows(s.grid, options.chip_px, chosen_area(s))]
         if not windows:
             raise InputError(f"no chip of {source['images']!r} lies in its area {source.get('area')}")
-        frame = _choose(_split(windows, scene_of, options), source, options)
+        frames.append((source, _split(windows, scene_of, options)))
+    _part_ground([frame for source, frame in frames if source.get("split") == "hash"], scene_of)
+    for source, split in frames:
+        _warn_of_empty(split, source, options)
+        frame = _choose(split, source, options)
         for name, rows in frame.groupby("scene", sort=False):
             plan.append((scene_of[name], [_chip(row, recipes[name]) for row in rows.itertuples()]))
     return plan
@@ -193,20 +207,76 @@ def _chip(row: Any, recipe: dict[str, Any]) -> Chip:
 
 
 def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
-    """One row a chip with its split; by place where all scenes share a CRS, by scene where none has one."""
+    """
+    One row a chip with its split, by the key `split` of its source.
+
+    "place": by place where all scenes share a CRS, by scene where none has one; each of fewer than FEWEST_SCENES
+    without one by place in itself.
+    """
     frame = pd.DataFrame(windows, columns=["scene", "col", "row", "width", "height"])
-    systems = {scene_of[name].grid.crs for name in frame["scene"].unique()}
-    if systems == {None}:
-        split_of = split_by_scene(list(frame["scene"]), options.val_share, options.test_share, options.seed)
+    scenes = [scene_of[name] for name in frame["scene"].unique()]
+    by, shares = scenes[0].source.get("split", "place"), (options.val_share, options.test_share)
+    systems = {scene.grid.crs for scene in scenes}
+    if by == "named":
+        split_of = {scene.name: published_split(scene.parts["split"], scene.path) for scene in scenes}
         frame["split"] = frame["scene"].map(split_of)
+    elif by.endswith(".csv"):
+        own = scenes[0].data_dir / by
+        listed = read_splits(own if own.is_file() else resolve(by))
+        frame["split"] = frame["scene"].map({scene.name: listed.get(scene.id, "") for scene in scenes})
+    elif by == "hash":
+        ids = {scene.name: scene.id for scene in scenes if scene.grid.crs is None}
+        frame["name"] = frame["scene"].map(ids)
+        placed = frame["name"].isna()
+        frame.loc[placed, "name"] = blocks_of(_footprints(frame[placed], scene_of))
+        frame["split"] = split_by_hash(list(frame["name"]), *shares)
+    elif systems == {None} and len(scenes) < FEWEST_SCENES:  # too few to deal out: strips of each
+        for _, own in frame.groupby("scene"):
+            near = own[["col", "row"]].to_numpy()
+            bounds = np.column_stack([near, near + own[["width", "height"]].to_numpy()]).astype(float)
+            frame.loc[own.index, "split"] = split_by_place(bounds, *shares)
+    elif systems == {None}:
+        frame["split"] = frame["scene"].map(split_by_scene(list(frame["scene"]), *shares, options.seed))
     elif len(systems) == 1:
         bounds = np.array([scene_of[name].grid.window(*window).bounds for name, *window in windows])
-        frame["split"] = split_by_place(bounds, options.val_share, options.test_share)
+        frame["split"] = split_by_place(bounds, *shares)
     else:
         raise InputError(
             f"the scenes of one source must share one CRS, got {sorted(map(str, systems))}; use two sources"
         )
     return frame
+
+
+def _footprints(frame: pd.DataFrame, scene_of: Mapping[str, Scene]) -> np.ndarray:
+    """Outlines of chips in longitude and latitude, (n,) polygons."""
+    rows = frame[["scene", "col", "row", "width", "height"]].itertuples(index=False)
+    wkt = [scene_of[name].grid.window(*window).footprint_wkt() for name, *window in rows]
+    return shapely.from_wkt(np.array(wkt, object))
+
+
+def _part_ground(frames: list[pd.DataFrame], scene_of: Mapping[str, Scene]) -> None:
+    """Take chips that are split by hash out of a split where they hold ground of a higher one, in place."""
+    placed = [own[[scene_of[name].grid.crs is not None for name in own["scene"]]] for own in frames]
+    if any(map(len, placed)):
+        chips = pd.concat(placed)
+        apart = without_shared_ground(_footprints(chips, scene_of), chips["split"].to_numpy())
+        for frame, own in zip(frames, placed, strict=True):
+            frame.loc[own.index, "split"], apart = apart[: len(own)], apart[len(own) :]
+
+
+def _warn_of_empty(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions) -> None:
+    """Warn where a split that was asked for got no chip: there are too few to share out."""
+    shares = {"train": 1.0, "val": options.val_share, "test": options.test_share}
+    asked = shares if source.get("split", "place") in ("place", "hash") else {}  # else somebody has chosen
+    empty = [name for name, share in asked.items() if share > 0 and name not in set(frame["split"])]
+    if empty:
+        warnings.warn(
+            f"No chip of {source['images']!r} is left for {' and '.join(empty)}: {frame['scene'].nunique()} scenes "
+            f"give {len(frame)} chips of {options.chip_px} px, too few to share out. Choose a smaller "
+            "chip_px, add scenes, or set val_share and test_share to 0 if other sources validate and test.",
+            PPLinkNetWarning,
+            stacklevel=2,
+        )
 
 
 def _choose(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window as FileWindow
 from scipy import sparse
 
+from lib.chips.naming import as_glob
 from lib.chips.options import foreground_values
 from lib.chips.sources import Scene, source_name
 from lib.errors import InputError, reading
@@ -127,7 +128,7 @@ def _meaning(scene: Scene, label: str, path: Path, found: Found) -> MaskValues:
 
 def _others(scene: Scene, label: str, found: Found) -> Iterator[Found]:
     """Other masks of the same source and kind; a file that can't be read is named when its own turn comes."""
-    pattern = glob.escape(scene.source[label]).replace("{stem}", "*")
+    pattern = as_glob(glob.escape(scene.source[label]))
     names = sorted(glob.glob(pattern, root_dir=scene.data_dir))  # noqa: PTH207  Path.glob takes no absolute pattern
     for name in names[:: ceil(len(names) / MASKS_COMPARED) or 1]:
         with contextlib.suppress(InputError):

@@ -7,11 +7,14 @@ from pathlib import PurePath
 from typing import Any
 
 from lib.chips.manifest import MOST_WEIGHT
+from lib.chips.naming import STEM, parts_of
 from lib.errors import InputError, ParameterError
 from lib.grid import parse_crs
 from lib.limits import LARGEST_SEED, TASKS, check_fields, limited, settings_from
 from lib.osm.lanes import CLASS_NAMES
 from lib.osm.overpass import overpass_options
+
+SPLITTERS = ("place", "hash", "named")  # what decides which chips of a source train, validate and test
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class SourceOptions:
     foreground: float | str | Sequence[Any] | None = None
     crs: str | int | None = None
     bands: Sequence[int] | None = limited(None, minimum=1)
+    split: str = limited("place", choices=SPLITTERS, pattern=r".+\.csv", form="a .csv file of id and split")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -111,6 +115,19 @@ class SourceOptions:
             foreground_values(self.foreground)
         if ".." in PurePath(self.images).parts:
             raise ParameterError(f"images is {self.images!r}: expected a pattern within data_dir; set data_dir higher")
+        known = parts_of(self.images) | {STEM}
+        for key, label in (("osm", self.osm), ("clean", self.clean)):
+            if unknown := sorted(parts_of(label or "") - known):
+                names = ", ".join(f"{{{name}}}" for name in sorted(known))
+                raise ParameterError(
+                    f"{key} is {label!r}, but {{{unknown[0]}}} is no part of images {self.images!r}; it knows {names}"
+                )
+        if self.split == "named" and "split" not in parts_of(self.images):
+            raise ParameterError(f"split is 'named', but images {self.images!r} has no part {{split}}")
+        if STEM in parts_of(self.images):
+            raise ParameterError(
+                f"images is {self.images!r}: {{stem}} is what every image has; use * or another name, such as {{id}}"
+            )
         if self.area is not None and not isinstance(self.area, str):
             left, bottom, right, top = self.area if len(self.area) == 4 else (math.nan,) * 4
             if not (-180 <= left < right <= 180 and -90 <= bottom < top <= 90):

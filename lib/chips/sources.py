@@ -5,10 +5,11 @@ A source is a mapping with the keys
 
 images
     Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a map tile's name, or
-    no georeference at all.
+    no georeference at all. Parts of it may have names, such as `{id}` in "train/{id}_sat.jpg" (`lib.chips.naming`).
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
-    .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix.
+    .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix, `{id}` for
+    what the part `{id}` of `images` is in the scene's name.
 area
     Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
     ...) in the data folder. Missing: all that the images show.
@@ -27,6 +28,9 @@ foreground
     "#rrggbb", or a list.
 nodata
     "white" or "black": large areas of that colour are not image; large transparent areas never are.
+split
+    What decides which chips train, validate and test: "place" (strips of the ground, or scenes drawn by lot), "hash"
+    (`lib.chips.splits.split_by_hash`), "named" (the part `{split}` of `images`), or a .csv file of id and split.
 empty
     true: that all masks of this source are empty is meant, and no error.
 
@@ -43,6 +47,7 @@ from typing import Any
 import shapely
 
 from lib.chips.manifest import LABELS
+from lib.chips.naming import as_glob, fill, match
 from lib.chips.options import check_source
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import Grid, oblongness, utm_code
@@ -110,6 +115,16 @@ class Scene:
         return round(self.grid.width * max(zooms)), round(self.grid.height * max(zooms))
 
     @property
+    def parts(self) -> dict[str, str]:
+        """Text of each part of the source's pattern in the name of this scene's file, `stem` among them."""
+        return match(self.source["images"], self.path.relative_to(self.data_dir).as_posix()) or {}
+
+    @property
+    def id(self) -> str:
+        """What images and labels share: the part `{id}`, else the scene's name."""
+        return self.parts.get("id", self.name)
+
+    @property
     def bands(self) -> tuple[int, ...]:
         """Bands that the scene's source names; () where it leaves that to the file."""
         return tuple(self.source.get("bands", ()))
@@ -126,8 +141,8 @@ class Scene:
 
 
 def source_name(scene: Scene, label: str) -> str:
-    """Name of the scene's vectors or mask of one label source, with `{stem}` filled in."""
-    return scene.source[label].replace("{stem}", scene.path.stem)
+    """Name of the scene's vectors or mask of one label source, with its named parts filled in."""
+    return fill(scene.source[label], scene.parts)
 
 
 def find_scenes(
@@ -155,7 +170,8 @@ def find_scenes(
         If the source has unknown keys, values that can't be meant, or no label source.
     """
     check_source(source)
-    paths = sorted(p for p in data_dir.glob(source["images"]) if not p.name.startswith("."))  # parts, macOS's "._"
+    found = (p for p in data_dir.glob(as_glob(source["images"])) if not p.name.startswith("."))  # parts, macOS's "._"
+    paths = sorted(p for p in found if match(source["images"], p.relative_to(data_dir).as_posix()) is not None)
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
     alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png

@@ -28,6 +28,7 @@ from lib.paths import ROOT, locked, resolve, write_whole
 from lib.show.charts import score_text
 from lib.show.widgets import HEADLESS_VARIABLE
 
+PROTOCOL = 1  # version of docs/protocol.md by which splits are drawn and scores are made
 PATIENCE_S = 60  # how long a notebook waits for another that writes its numbers
 OSM_LICENCE = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
 # addresses that nbconvert would write into a page
@@ -58,6 +59,12 @@ def run_record() -> dict[str, Any]:
     )
 
 
+def notebooks_of(area: str) -> list[str]:
+    """The notebooks that an area's report is made by, in order; without stage 1 where it has none."""
+    alone = load(area, "03_train_stage2")["start_from"] == ""
+    return [name for name in NOTEBOOKS if not (alone and name == "02_train_stage1")]
+
+
 def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, Any], parameters: dict[str, Any]) -> Path:
     """
     Put one notebook's numbers into the area's metrics.json, beside those of the other notebooks.
@@ -72,7 +79,7 @@ def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, An
     BusyError
         If another process holds the file for longer than PATIENCE_S.
     """
-    own = {"metrics": metrics, "parameters": parameters, "provenance": run_record()}
+    own = {"metrics": metrics, "parameters": parameters, "protocol": PROTOCOL, "provenance": run_record()}
     path = report_dir(area, work_dir) / "metrics.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path, PATIENCE_S):
@@ -208,6 +215,7 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
         notebooks=[(n, title_of(folder / f"{n}.ipynb")) for n in NOTEBOOKS if (folder / f"{n}.html").is_file()],
         has_map=(folder / "map.html").is_file(),
         provenance=evaluation["provenance"],
+        protocol=evaluation.get("protocol", "not stated"),
         attribution=OSM_LICENCE,
     )
     return write_whole(folder / "index.html", page)
@@ -220,14 +228,14 @@ def title_of(notebook: Path) -> str:
 
 
 def main() -> None:
-    """Run the four notebooks of an area and render its report."""
+    """Run the notebooks of an area and render its report."""
     parser = argparse.ArgumentParser(description="Execute the notebooks of a study area and render reports/<area>/.")
     parser.add_argument("area", help="a folder of params/, e.g. demo")
     parser.add_argument("--data-dir", help="where the area's data lie, instead of params/<area>'s data_dir")
     parser.add_argument("--work-dir", default=".", help="where data/, runs/ and reports/ are written")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    for notebook in NOTEBOOKS:
+    for notebook in notebooks_of(arguments.area):
         own = {"data_dir": arguments.data_dir} if arguments.data_dir and notebook == NOTEBOOKS[0] else {}
         run_notebook(notebook, arguments.area, own, arguments.work_dir)
     index = render_index(arguments.area, arguments.work_dir)

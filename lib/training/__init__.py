@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "losses": ["create_loss", "focal_loss"],
-        "overlap": ["warn_of_overlap"],
+        "overlap": ["refuse_overlap", "refuse_shared_ground", "warn_of_overlap"],
         "recipe": ["TrainConfig", "beside_the_papers", "train_config"],
         "trainer": ["FitResult", "fit"],
     },

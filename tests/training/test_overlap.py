@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from lib.chips.manifest import write_png
-from lib.errors import CheckpointError, PPLinkNetWarning
+from lib.errors import CheckpointError, InputError, PPLinkNetWarning
 from lib.networks.checkpoint import CheckpointInfo, read_info
 from lib.networks.models import ModelConfig
-from lib.training.overlap import overlapping, seen_by, warn_of_overlap
+from lib.training.overlap import overlapping, refuse_overlap, refuse_shared_ground, seen_by, warn_of_overlap
 from lib.training.recipe import TrainConfig
 from lib.training.trainer import fit
 
@@ -46,6 +46,19 @@ def test_ground_that_is_shared_and_ground_that_touches(tmp_path):
     assert list(overlapping(test, seen)) == [False, True, False, False, True]
     with pytest.warns(PPLinkNetWarning, match=r"2 of 5 test chips overlap.*c1, c4.*will flatter"):
         warn_of_overlap(test, seen, "test")
+    with pytest.raises(InputError, match=r"2 of 5 test chips overlap.*c1, c4.*would be none"):
+        refuse_overlap(test, seen, "test")
+    refuse_overlap(test.drop([1, 4]), seen, "test")
+
+
+@pytest.mark.parametrize(("place", "is_shared"), [((0.5, 0.5), True), ((1, 0), False), (None, False)])
+def test_ground_of_two_sources_that_trains_and_tests(tmp_path, place, is_shared):
+    manifest = chips_at(tmp_path, [(0, 0), (5, 5), place]).assign(split=["train", "val", "test"], dropped="")
+    if not is_shared:
+        return refuse_shared_ground(manifest)
+    with pytest.raises(InputError, match=r"1 of 1 test chips .* in c0 and others \(c2\)"):
+        refuse_shared_ground(manifest)
+    return refuse_shared_ground(manifest.assign(dropped=["road_m < 50", "", ""]))
 
 
 def test_images_without_georeference_are_known_by_their_content(tmp_path):
