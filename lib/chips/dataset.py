@@ -225,11 +225,10 @@ def _split(windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOpt
         listed = read_splits(own if own.is_file() else resolve(by))
         frame["split"] = frame["scene"].map({scene.name: listed.get(scene.id, "") for scene in scenes})
     elif by == "hash":
-        ids = {scene.name: scene.id for scene in scenes if scene.grid.crs is None}
-        frame["name"] = frame["scene"].map(ids)
-        placed = frame["name"].isna()
-        frame.loc[placed, "name"] = blocks_of(_footprints(frame[placed], scene_of))
-        frame["split"] = split_by_hash(list(frame["name"]), *shares)
+        placed = np.array([scene_of[name].grid.crs is not None for name in frame["scene"]])
+        names = np.array([scene_of[name].id for name in frame["scene"]], object)
+        names[placed] = blocks_of(_footprints(frame[placed], scene_of))
+        frame["split"] = split_by_hash(list(names), *shares)
     elif systems == {None} and len(scenes) < FEWEST_SCENES:  # too few to deal out: strips of each
         for _, own in frame.groupby("scene"):
             near = own[["col", "row"]].to_numpy()

@@ -306,6 +306,7 @@ def score_buildings(
     proposed: Mapping[str, Sequence[shapely.Polygon]],
     city_of: Callable[[str], str] = lambda image: "",
     iou_threshold: float = IOU_THRESHOLD,
+    confidence: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
     """
     SpaceNet's F1 an image, a city, and in total.
@@ -317,8 +318,8 @@ def score_buildings(
         truth does not know are all false: neither is left out.
     city_of
         City of an image's name.
-    iou_threshold
-        As in `building_f1`.
+    iou_threshold, confidence
+        As in `building_f1`; confidence by image.
 
     Returns
     -------
@@ -329,7 +330,8 @@ def score_buildings(
     """
     rows = []
     for image in dict.fromkeys([*truth, *proposed]):
-        score = building_f1(truth.get(image, []), proposed.get(image, []), iou_threshold)
+        sure = None if confidence is None else confidence.get(image, [])
+        score = building_f1(truth.get(image, []), proposed.get(image, []), iou_threshold, sure)
         rows.append({"image": image, "city": city_of(image), "tp": score.tp, "fp": score.fp, "fn": score.fn})
     if not rows:
         raise InputError("No image to score: truth and proposals are both empty.")

@@ -1,0 +1,109 @@
+"""Read and write buildings in pixels: the challenges' CSV, and vector files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import shapely
+
+from lib.errors import InputError, reading
+from lib.grid import crs_text, parse_crs, project
+from lib.paths import write_whole
+
+if TYPE_CHECKING:
+    from lib.grid import Grid
+
+Buildings = dict[str, list[shapely.Polygon]]  # polygons by image, in pixels, x right, y down
+IMAGE_COLUMN, WKT_COLUMNS, CONFIDENCE = "imageid", ("polygonwkt_pix", "wkt_pix"), "confidence"
+POLYGONS = ("Polygon", "MultiPolygon")
+
+
+def read_building_csv(path: str | Path) -> tuple[Buildings, dict[str, list[float]] | None]:
+    """
+    Buildings of every image of a CSV of the challenges: ImageId, BuildingId, PolygonWKT_Pix (or WKT_Pix), Confidence.
+
+    An image whose only polygon is EMPTY has none. Other columns, and the order of columns, do not matter.
+
+    Returns
+    -------
+    buildings
+        Heights left out; multi-polygons taken apart.
+    confidence
+        By image, one a polygon; None where the file has no such column.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or a row holds no polygon; names the row.
+    """
+    with reading(path, "a CSV file of buildings"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    wkt = next((name for name in WKT_COLUMNS if name in table), None)
+    if IMAGE_COLUMN not in table or wkt is None:
+        raise InputError(
+            f"{path}: expected the columns ImageId and PolygonWKT_Pix or WKT_Pix, got {list(table.columns)}"
+        )
+    shapes = shapely.from_wkt(table[wkt].to_numpy(object), on_invalid="ignore")
+    is_other = shapely.is_missing(shapes) | ~(np.isin(shapely.get_type_id(shapes), (3, 6)) | shapely.is_empty(shapes))
+    if is_other.any():
+        row = int(is_other.argmax())
+        raise InputError(f"{path}, row {row + 2}: expected a POLYGON in pixels, got {table[wkt].iloc[row][:60]!r}")
+    given = CONFIDENCE in table
+    try:
+        said = table[CONFIDENCE].astype(float) if given else pd.Series(1.0, table.index)
+    except ValueError as error:
+        raise InputError(f"{path}: expected numbers as Confidence: {error}") from error
+    buildings: Buildings = {}
+    confidence: dict[str, list[float]] = {}
+    for image, shape, sure in zip(table[IMAGE_COLUMN].str.strip(), shapely.force_2d(shapes), said, strict=True):
+        parts = [part for part in shapely.get_parts(shape) if not part.is_empty]
+        buildings.setdefault(image, []).extend(parts)
+        confidence.setdefault(image, []).extend([sure] * len(parts))
+    return buildings, confidence if given else None
+
+
+def write_building_csv(path: str | Path, buildings: Buildings) -> None:
+    """Write buildings as ImageId,BuildingId,PolygonWKT_Pix, whole or not at all; -1 and EMPTY for an image without."""
+    rows = []
+    for image, polygons in buildings.items():
+        rows += [(image, number, shapely.to_wkt(polygon)) for number, polygon in enumerate(polygons)]
+        rows += [] if polygons else [(image, -1, "POLYGON EMPTY")]
+    table = pd.DataFrame(rows, columns=["ImageId", "BuildingId", "PolygonWKT_Pix"])
+    write_whole(Path(path), table.to_csv(index=False))
+
+
+def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[shapely.Polygon]:
+    """
+    Buildings of a vector file of one layer, in the pixels of a grid; without one its coordinates are pixels already.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, holds other geometries than polygons, or has a CRS and there is no grid to bring it to.
+    """
+    import geopandas as gpd
+
+    path = Path(path)
+    with reading(path, "a readable vector file of buildings"):
+        frame = gpd.read_parquet(path) if path.suffix.lower() == ".parquet" else gpd.read_file(path)
+    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    if other := sorted(set(frame.geom_type) - set(POLYGONS)):
+        raise InputError(f"{path}: expected polygons, found {', '.join(other)}; keep only the buildings")
+    shapes = shapely.force_2d(frame.explode(index_parts=False).geometry.to_numpy())
+    crs = None if frame.crs is None else crs_text(frame.crs)
+    claims = path.suffix.lower() in (".geojson", ".json") and crs is not None and parse_crs(crs).is_geographic
+    if grid is None:
+        if crs is not None and not claims and len(shapes):  # GeoJSON always claims degrees, of pixels too
+            raise InputError(f"{path}: expected pixels, found coordinates of {parse_crs(crs).name}; give --grid IMAGE")
+        if claims and len(shapes) and np.ptp(shapely.total_bounds(shapes).reshape(2, 2), axis=0).max() < 1:
+            raise InputError(f"{path}: expected pixels, found what looks like degrees; give --grid IMAGE")
+        return list(shapes)
+
+    def in_pixels(xy: np.ndarray) -> np.ndarray:
+        return np.asarray(grid.world_to_pixel(project(xy, crs, grid.crs) if crs and grid.crs else xy))
+
+    return list(shapely.transform(shapes, in_pixels))

@@ -1,0 +1,79 @@
+"""Buildings scored from files: the challenges' CSV, vector files, and files that are neither."""
+
+import geopandas as gpd
+import pytest
+import shapely
+
+from lib.scores.__main__ import main
+
+HOUSE, BARN = shapely.box(10, 10, 20, 20), shapely.box(40, 10, 60, 20)
+
+
+def csv(path, rows, columns="ImageId,BuildingId,PolygonWKT_Pix"):
+    lines = [columns] + [f'{image},{n},"{wkt}"{more}' for n, (image, wkt, more) in enumerate(rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def truth(tmp_path):
+    rows = [
+        ("AOI_2_Vegas_img1", HOUSE.wkt, ""),
+        ("AOI_2_Vegas_img1", BARN.wkt, ""),
+        ("AOI_3_Paris_img2", "POLYGON EMPTY", ""),
+    ]
+    return csv(tmp_path / "truth.csv", rows)
+
+
+def test_a_csv_against_itself_is_perfect_and_empty_images_count(truth, capsys):
+    assert main([truth, truth]) == 0
+    out, said = capsys.readouterr()
+    assert out.splitlines() == [
+        "image,tp,fp,fn,precision,recall,f1",
+        "AOI_2_Vegas_img1,2,0,0,1.000000000000,1.000000000000,1.000000000000",
+        "AOI_3_Paris_img2,0,0,0,1.000000000000,1.000000000000,1.000000000000",
+    ]
+    assert "2 images, IoU of at least 0.5: precision 1.000000" in said and "AOI_3_Paris" in said
+
+
+def test_the_confident_proposal_takes_the_house_though_it_stands_last(tmp_path, truth, capsys):
+    """Both overlap the house by more than half; the sure one (IoU 0.9) comes first, so that the other is false."""
+    shrunk, wide = shapely.box(10, 10, 19, 20), shapely.box(10, 10, 20, 16)
+    rows = [("AOI_2_Vegas_img1", wide.wkt, ",0.2"), ("AOI_2_Vegas_img1", shrunk.wkt, ",0.9")]
+    columns = "ImageId,BuildingId,WKT_Pix,Confidence"
+    assert main([truth, csv(tmp_path / "proposal.csv", rows, columns)]) == 0
+    assert "AOI_2_Vegas_img1,1,1,1,0.5" in capsys.readouterr().out
+    assert main([truth, str(tmp_path / "proposal.csv"), "--iou", "0.95"]) == 0
+    assert "AOI_2_Vegas_img1,0,2,2" in capsys.readouterr().out
+
+
+def test_vector_files_in_pixels_and_a_table_of_one_image(tmp_path, capsys):
+    gpd.GeoDataFrame(geometry=[HOUSE, BARN]).to_file(tmp_path / "truth.gpkg")
+    rows = [("img1", HOUSE.wkt, "")]
+    assert main([str(tmp_path / "truth.gpkg"), csv(tmp_path / "p.csv", rows)]) == 0
+    assert "img1,1,0,1,1.000000000000,0.500000000000,0.666666666667" in capsys.readouterr().out
+    assert main([csv(tmp_path / "p.csv", rows), str(tmp_path / "truth.gpkg")]) == 0
+    assert "img1,1,1,0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ImageId,PolygonWKT_Geo\na,POLYGON EMPTY\n", "expected the columns ImageId and PolygonWKT_Pix"),
+        ('ImageId,PolygonWKT_Pix\na,"POLYGON EMPTY"\na,"LINESTRING (0 0, 1 1)"\n', r"row 3: expected a POLYGON"),
+        ("ImageId,PolygonWKT_Pix\na,POLYGON ((0 0\n", "row 2: expected a POLYGON"),
+        ("ImageId,PolygonWKT_Pix,Confidence\na,POLYGON EMPTY,high\n", "expected numbers as Confidence"),
+    ],
+)
+def test_what_is_no_table_of_buildings_is_refused(text, message, tmp_path, truth, capsys):
+    (tmp_path / "bad.csv").write_text(text)
+    assert main([truth, str(tmp_path / "bad.csv")]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_degrees_without_a_grid_are_refused(tmp_path, capsys):
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(24, 60, 24.001, 60.001)], crs="EPSG:4326")
+    for name in ("b.geojson", "b.gpkg"):
+        frame.to_file(tmp_path / name)
+        assert main([str(tmp_path / name), str(tmp_path / name)]) == 1
+        assert "give --grid IMAGE" in capsys.readouterr().err
