@@ -90,8 +90,9 @@ WRONG = {
     "03_train_stage2": [
         *EVERY,
         *TRAINING,
-        *(("start_from", value) for value in ("stage2", "", "../stage1", "/tmp")),
+        *(("start_from", value) for value in ("stage2", "../stage1", "/tmp")),
         *(("encoder_lr_factor", value) for value in (-0.1, math.nan, math.inf)),
+        *(("network", {name: "resnet18"}) for name in ("encoder_name", "encoder", "context")),  # first: beside stage 1
     ],
     "04_evaluate": [
         *EVERY,

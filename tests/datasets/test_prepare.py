@@ -14,7 +14,10 @@ from lib.datasets.catalogue import DATA_SETS
 from lib.datasets.prepare import prepare_city
 from lib.errors import InputError
 from lib.osm import lane_profile
+from lib.paths import ROOT
+from lib.rasters import read_grid
 from lib.scores.__main__ import main as score_buildings
+from lib.vectors import read_challenge_csv, read_vector
 from tests.datasets.conftest import NAME, at, geojson, geotiff, tarball, vegas_roads
 
 ROADS, BUILDINGS = DATA_SETS["spacenet-roads"], DATA_SETS["spacenet-buildings"]
@@ -162,3 +165,24 @@ def test_rio_comes_in_two_archives_of_8_bits(prepare):
     with rasterio.open(folder / "images" / "AOI_1_RIO_img1.tif") as file:
         assert (file.read().reshape(3, -1) == _pixels(images["3band/3band_AOI_1_RIO_img1.tif"])).all()
     assert json.loads((folder / "city.json").read_text())["terms"].startswith("SpaceNet, CC BY-SA")
+
+
+def test_a_real_chip_comes_through(prepare):
+    real = ROOT.parent / "shared" / "data" / "spacenet3-vegas-roads"
+    if not real.is_dir():
+        pytest.skip(f"{real} is not here")
+    roads = next(real.rglob("AOI_2_Vegas_img0.geojson"))
+    files = {
+        f"AOI_2_Vegas/PS-RGB/{NAME}_PS-RGB_img0.tif": next(real.rglob("*_img0.tif")).read_bytes(),
+        f"AOI_2_Vegas/geojson_roads/{NAME}_geojson_roads_img0.geojson": roads.read_bytes(),
+    }
+    record, folder = prepare(files)
+    assert (record["images"], record["roads"]) == (1, 38)
+    grid = read_grid(folder / "images" / "AOI_2_Vegas_img0.tif")
+    # the survey as the challenge's reader brings it to pixels, and as prepared: the same roads
+    truth = read_challenge_csv(folder / "truth.csv")["AOI_2_Vegas_img0"]
+    surveyed = read_vector(roads, grid)
+    own, drawn = (shapely.union_all([shapely.LineString(line) for line in side]) for side in (surveyed, truth))
+    assert own.hausdorff_distance(drawn) < 0.02
+    lanes = gpd.read_file(folder / "roads.gpkg")["lane_number"]
+    assert sorted(lanes) == sorted(gpd.read_file(roads)["lane_number"])
