@@ -60,7 +60,7 @@ def prepare_city(data_set: DataSet, city: str, archives: Iterable[Path], folder:
         grids = {name: read_grid(path) for name, path in images.items()}
         found = {name: read_label(path, data_set.task) for name, path in labels.items() if name in images}
         for table in tables if set(images) - set(found) else []:
-            found = {_norm(n): own for n, own in _of_table(table, grids, data_set.task).items()} | found
+            found = _of_table(table, grids, data_set.task) | found  # GeoJSON first: it has the lanes
         if not found:
             raise InputError(f"{archives[0]}: none of its {len(images)} images has labels in {data_set.labels[0]}")
         stretch = measure([images[name] for name in sorted(images)])
@@ -105,10 +105,6 @@ def _of_table(table: Path, grids: dict[str, Any], task: str) -> dict[str, gpd.Ge
     except InputError as error:
         print(f"{table.name} is left out: {error}", flush=True)
         return {}
-
-
-def _norm(name: str) -> str:
-    return image_id(name, "a CSV")
 
 
 def _write(job: tuple[Path, Path, Stretch]) -> Path:

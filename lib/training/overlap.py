@@ -136,7 +136,7 @@ def refuse_shared_ground(manifest: pd.DataFrame) -> None:
         raise InputError(
             f"{len(names)} of {len(test)} test chips show ground that trains or validates in {other['chip']} and "
             f"others ({_first(names)}): scores on them would be none. Put the images of both sources into one, give "
-            "one an `area`, or set `split: blocks` in both."
+            "one an `area`, or set `split: hash` in both."
         )
 
 

@@ -124,6 +124,15 @@ def test_what_is_broken_in_a_city_is_named(prepare, files, message):
         prepare(spoilt(files=files))
 
 
+def test_an_image_without_geojson_takes_its_roads_from_the_challenges_csv(prepare):
+    line = b'ImageId,WKT_Pix\nAOI_2_Vegas_img1,LINESTRING EMPTY\nAOI_2_Vegas_img4,"LINESTRING (5 5, 5 60, 60 60)"\n'
+    record, folder = prepare(spoilt(files={f"AOI_2_Vegas/{NAME}_road_labels.csv": line}))
+    assert (record["labelled"], record["empty"], record["roads"]) == (4, 1, 4) and not (folder / "unlabelled").exists()
+    roads = gpd.read_file(folder / "roads.gpkg")
+    own = roads[roads["image"] == "AOI_2_Vegas_img4"].geometry.iloc[0]
+    assert np.allclose(own.coords, [at(4, 5, 5), at(4, 5, 60), at(4, 60, 60)], atol=1e-9)
+
+
 def test_an_image_of_no_data_among_others_is_no_fault(prepare):
     assert prepare(spoilt(files={IMAGE.format(2): geotiff(2, empty=True)}))[0]["images"] == 4
 
