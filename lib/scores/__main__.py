@@ -30,12 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sides = [Path(options.truth), Path(options.proposal)]
         tables = [path.suffix.lower() == ".csv" for path in sides]
         (truth, _), (proposed, sure) = (
-            read_building_csv(path) if table else ({"": read_building_vectors(path, grid)}, None)
+            read_building_csv(path) if table else (read_building_vectors(path, grid), None)
             for path, table in zip(sides, tables, strict=True)
         )
-        if tables[0] != tables[1]:  # a vector file is of one image: the table has to be, too
-            truth, proposed = _named_alike(truth, proposed, *sides)
-            sure = sure and {name: sure[name] for name in proposed if name in sure}
+        image = _image(truth, proposed, *sides)  # of a side that is a vector file
+        truth, proposed = (side if isinstance(side, dict) else {image: side} for side in (truth, proposed))
         images, cities, total = score_buildings(truth, proposed, _city_of, options.iou, sure)
     except (InputError, ParameterError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,15 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _named_alike(truth: Buildings, proposed: Buildings, *paths: Path) -> tuple[Buildings, Buildings]:
-    """Both sides under the name of the one image that the CSV of them has."""
-    table, other = (truth, proposed) if "" in proposed else (proposed, truth)
-    if len(table) > 1:
+def _image(truth: Buildings | list, proposed: Buildings | list, truth_path: Path, proposal_path: Path) -> str:
+    """Image that a vector file is of: the CSV's only one beside it, or the one called like it, as `lib.apls` has it."""
+    if isinstance(truth, dict) and isinstance(proposed, dict):
+        return ""
+    table, vector = (truth, proposal_path) if isinstance(truth, dict) else (proposed, truth_path)
+    if not isinstance(table, dict):
+        return proposal_path.stem
+    if len(table) != 1 and vector.stem not in table:
         raise InputError(
-            f"{paths[0]} and {paths[1]}: expected one image beside a vector file, got {len(table)} in the CSV"
+            f"{vector} holds one image, called {vector.stem}; the CSV beside it holds {len(table)} others: "
+            "call the file like its image"
         )
-    name = next(iter(table), "")
-    return ({name: truth[""]}, proposed) if other is truth else (truth, {name: proposed[""]})
+    return next(iter(table)) if len(table) == 1 else vector.stem
 
 
 def _city_of(image: str) -> str:

@@ -4,6 +4,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from lib.paths import ROOT
 from lib.scores.__main__ import main
 
 HOUSE, BARN = shapely.box(10, 10, 20, 20), shapely.box(40, 10, 60, 20)
@@ -54,6 +55,24 @@ def test_vector_files_in_pixels_and_a_table_of_one_image(tmp_path, capsys):
     assert "img1,1,0,1,1.000000000000,0.500000000000,0.666666666667" in capsys.readouterr().out
     assert main([csv(tmp_path / "p.csv", rows), str(tmp_path / "truth.gpkg")]) == 0
     assert "img1,1,1,0" in capsys.readouterr().out
+
+
+def test_a_vector_file_among_many_images_goes_by_its_name(tmp_path, truth, capsys):
+    for name in ("AOI_2_Vegas_img1", "elsewhere"):
+        gpd.GeoDataFrame(geometry=[HOUSE]).to_file(tmp_path / f"{name}.gpkg")
+    assert main([truth, str(tmp_path / "AOI_2_Vegas_img1.gpkg")]) == 0
+    assert "AOI_2_Vegas_img1,1,0,1" in capsys.readouterr().out
+    assert main([truth, str(tmp_path / "elsewhere.gpkg")]) == 1
+    assert "call the file like its image" in capsys.readouterr().err
+
+
+def test_real_footprints_against_themselves(capsys):
+    real = ROOT.parent / "shared" / "data" / "spacenet-solaris-samples"
+    if not real.is_dir():
+        pytest.skip(f"{real} is not here")
+    files = [str(real / "geotiff_labels.geojson")] * 2
+    assert main([*files, "--grid", str(real / "sample_geotiff.tif")]) == 0
+    assert "geotiff_labels,43,0,0,1.000" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
