@@ -16,7 +16,7 @@ from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 # What a colour means is the same in every figure, map and widget.
 LABEL = "#FFD21F"  # OSM vectors and the pseudo-labels made from them
 TRUTH = "#19C8C8"  # clean, hand-made or surveyed
-PREDICTION = "#E45BD0"  # what the network says
+PREDICTION = "#C2189B"  # what the network says: darker than the truth, too
 # Errors differ in lightness as well as in hue, so that they also part for a colour-blind reader and in print.
 TP = "#5FD38D"  # found: the palest, for it asks for nothing
 FP = "#F2541B"  # false alarm
@@ -147,7 +147,7 @@ def error_rgb(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
 
 
 def encode_image(pixels: np.ndarray, suffix: str = ".jpg", quality: int = JPEG_QUALITY) -> bytes:
-    """Bytes of a .jpg, .webp (quality 0 to 100) or .png file, from uint8 RGB (H, W, 3) or RGBA (H, W, 4)."""
+    """Bytes of a .jpg, .webp (quality 0 to 100, above: lossless) or .png, from uint8 RGB (H, W, 3) or RGBA."""
     options = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],

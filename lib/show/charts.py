@@ -31,9 +31,9 @@ def need(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
         )
 
 
-def score_text(value: float, sign: str = "") -> str:
-    """A score for people, with "+" as `sign` a difference; a dash where it is not defined."""
-    return format(value, f"{sign}.3f") if np.isfinite(value) else "–"
+def score_text(value: float | None, sign: str = "") -> str:
+    """A score for people, with "+" as `sign` a difference; a dash where it is not defined: null in JSON."""
+    return format(value, f"{sign}.3f") if value is not None and np.isfinite(value) else "–"
 
 
 def _calm(ax: Axes, x: str = "", y: str = "", title: str = "", grid: str = "y") -> None:

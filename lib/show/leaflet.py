@@ -21,25 +21,47 @@ import numpy as np
 from branca.element import Element
 from folium.elements import MacroElement
 from folium.template import Template
+from folium.utilities import JsCode
 
 from lib.errors import InputError
 from lib.grid import Grid
 from lib.paths import write_whole
-from lib.show.canvas import INK, rgb, short
+from lib.show.canvas import INK, SLATE, rgb, short
 
 OSM_LINK = '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap contributors</a>'
 LEAFLET_ATTRIBUTION = '<a href="https://leafletjs.com">Leaflet</a>'
 TEXT_LENGTH = 120  # characters of a name or value; a tag may hold a novel
 
 _VENDOR = Path(__file__).parent / "vendor" / "leaflet"
+_VIEW = Path(__file__).parent / "templates" / "map.js"
+NARROW_PX = 600  # a window no wider than this opens with the legend folded
+_MARKED = {"area": "", "line": "height:4px;vertical-align:3px", "dashed": "height:0;vertical-align:4px"}  # swatches
 _PAGE_STYLE = f"""
 .leaflet-container {{ background: #f4f6f7; font: 12px/1.4 system-ui, sans-serif; color: {INK}; }}
-.leaflet-control-layers {{ border: 0 !important; border-radius: 6px;
-                           box-shadow: 0 1px 5px rgba(0, 0, 0, .25); }}
+.leaflet-control-layers, .view {{ border: 0 !important; border-radius: 6px; background: #fff;
+                                  box-shadow: 0 1px 5px rgba(0, 0, 0, .25); }}
 .leaflet-tooltip {{ max-width: 22em; white-space: normal; }}
 .leaflet-tooltip b {{ font-weight: 600; }}
-.swatch {{ display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 3px;
-           vertical-align: -1px; }}
+.leaflet-control-layers label {{ max-width: 16rem; }}
+.swatch {{ display: inline-block; width: 14px; height: 11px; border-radius: 2px; margin-right: 4px;
+           vertical-align: -1px; outline: 1px solid {SLATE}; }}
+.swatch.line, .swatch.dashed {{ width: 22px; }}
+.swatch.dashed {{ outline: 0; border-radius: 0; border-top: 4px dashed; }}
+.view {{ padding: 6px 10px; max-width: 15rem; }} .view strong, .view label {{ display: block; }}
+.view input[type=range] {{ width: 7rem; vertical-align: middle; }}
+.edge {{ position: absolute; z-index: 700; top: 0; bottom: 0; width: 3px; margin-left: -1.5px; background: #fff;
+         box-shadow: 0 0 3px {INK}; pointer-events: none; }}
+.place {{ position: absolute; z-index: 701; top: 50%; left: 0; width: 100%; height: 34px; margin: -17px 0 0;
+          appearance: none; background: none; pointer-events: none; }}
+.place::-webkit-slider-thumb {{ appearance: none; width: 34px; height: 34px; border-radius: 50%; background: #fff;
+                                border: 2px solid {INK}; cursor: ew-resize; pointer-events: auto; }}
+.place::-moz-range-thumb {{ box-sizing: border-box; width: 34px; height: 34px; border-radius: 50%; background: #fff;
+                            border: 2px solid {INK}; cursor: ew-resize; pointer-events: auto; }}
+@media (prefers-color-scheme: dark) {{
+  .leaflet-container {{ background: #14191d; }}
+  .leaflet-control-layers, .view {{ background: #1e262c !important; color: #e3e8ec !important; }}
+  .leaflet-control-layers-toggle {{ filter: invert(1); }}
+}}
 """
 _REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
 _REMOTE_STYLE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\s\"')]+)", re.IGNORECASE)
@@ -81,21 +103,23 @@ class Map(folium.Map):
     """
     A folium map whose page carries its own Leaflet and nothing that needs jQuery, Bootstrap or icon fonts.
 
-    `grid` is where its rasters and pixel lines lie; without a CRS the map is in pixels (Leaflet's CRS.Simple).
+    `grid` is where its rasters and pixel lines lie; without a CRS the map is in pixels (Leaflet's CRS.Simple). `title`
+    is shown as it is written.
     """
 
     default_js = []
     default_css = []
 
-    def __init__(self, grid: Grid, **options: Any):
+    def __init__(self, grid: Grid, title: str = "", **options: Any):
         self.grid = grid
+        self.title = short(title, TEXT_LENGTH)
         super().__init__(font_size="12px", **options)
         self._name, self._id = "Map", "of_scene"
         # folium hands zoom limits to tiles only; a chip in pixels also needs levels below 0
         self.options |= {"minZoom": -6, "maxZoom": 6} if self.is_simple else {"minZoom": 2, "maxZoom": 24}
         header = self.get_root().header
         header.add_child(Element(f"<style>{_style_sheet()}{_PAGE_STYLE}</style>"), name="leaflet_css")
-        header.add_child(Element(f"<script>{_script()}</script>"), name="leaflet_js")
+        header.add_child(Element(f"<script>{_script()}{_VIEW.read_text()}</script>"), name="leaflet_js")
         self.add_child(Corners())
 
     def add_child(self, child: Element, name: str | None = None, index: int | None = None) -> Element:
@@ -119,7 +143,7 @@ class Map(folium.Map):
 
 
 class Corners(MacroElement):
-    """Credit for Leaflet in one corner of the map, in words; a metric scale bar in another, where it has metres."""
+    """In the map's corners: title, opacity and swipe; Leaflet's credit, in words; a scale bar, where it has metres."""
 
     text = LEAFLET_ATTRIBUTION
     _template = Template(
@@ -128,6 +152,7 @@ class Corners(MacroElement):
         "{% if not this._parent.is_simple %}"
         "L.control.scale({imperial: false}).addTo({{ this._parent.get_name() }});"
         "{% endif %}"
+        "sceneView({{ this._parent.get_name() }}, {{ this._parent.title|tojson }});"
         "{% endmacro %}"
     )
 
@@ -222,9 +247,11 @@ def as_html(text: object) -> str:
     return html.escape(short(str(text), TEXT_LENGTH))
 
 
-def layer_name(name: str, color: str) -> str:
-    """Name for the layer control, as HTML, with a swatch of its colour, #RRGGBB: the control is the legend."""
-    return '<span class="swatch" style="background:rgb({},{},{})"></span>'.format(*rgb(color)) + as_html(name)
+def layer_name(name: str, color: str, mark: str = "area") -> str:
+    """Name for the layer control, as HTML, with a swatch: the control is the legend. A mark: area, line or dashed."""
+    shown = "rgb({},{},{})".format(*rgb(color))
+    style = f"border-color:{shown}" if mark == "dashed" else f"background:{shown}"
+    return f'<span class="swatch {mark}" style="{style};{_MARKED[mark]}"></span>{as_html(name)}'
 
 
 def tooltip(properties: Mapping[str, object], columns: Sequence[str]) -> str:
@@ -250,8 +277,11 @@ def map_page(scene: Map) -> str:
     root = scene.get_root()
     root.script._children.clear()  # folium would append a second rendering to the first
     scene._children.pop("control", None)
-    scene.add_child(folium.LayerControl(collapsed=False), name="control")  # last, for it names what came before
+    folded = JsCode(f"window.innerWidth <= {NARROW_PX}")
+    scene.add_child(folium.LayerControl(collapsed=folded), name="control")  # last, for it names what came before
     page = root.render()
+    title = f"<title>{html.escape(scene.title or 'Map')}</title>"
+    page = page.replace("<html>", '<html lang="en">', 1).replace("<head>", f"<head>{title}", 1)
     fetched = fetched_addresses(page)
     if fetched:
         raise InputError(
@@ -261,11 +291,12 @@ def map_page(scene: Map) -> str:
     return page
 
 
-def map_html(scene: Map, *, height_px: int = 560, title: str = "map") -> str:
+def map_html(scene: Map, *, height_px: int = 560, title: str = "") -> str:
     """The map as an iframe that holds its whole page: for a notebook's cell, kept by the export to HTML."""
     page = html.escape(map_page(scene))
     style = f"width:100%;height:{int(height_px)}px;border:1px solid #dde3e7;border-radius:6px"
-    return f'<iframe title="{html.escape(title)}" srcdoc="{page}" style="{style}"></iframe>'
+    said = html.escape(title or scene.title or "map")
+    return f'<iframe title="{said}" srcdoc="{page}" style="{style}"></iframe>'
 
 
 def save_map(scene: Map, path: str | Path) -> Path:

@@ -5,7 +5,6 @@ Run records and pages: notebooks executed through papermill, their HTML, metrics
 """
 
 import argparse
-import html
 import json
 import logging
 import math
@@ -18,21 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from lib.errors import InputError, run
 from lib.networks.checkpoint import provenance
+from lib.networks.devices import device_name
 from lib.parameters import NOTEBOOKS, area_name, check, load
 from lib.paths import ROOT, locked, resolve, write_whole
-from lib.show.charts import score_text
+from lib.show.front import EVALUATION, front_page
+from lib.show.pages import OSM_LICENCE, notebook_page
 from lib.show.widgets import HEADLESS_VARIABLE
 
 PROTOCOL = 1  # version of docs/protocol.md by which splits are drawn and scores are made
 PATIENCE_S = 60  # how long a notebook waits for another that writes its numbers
-OSM_LICENCE = "© OpenStreetMap contributors, ODbL 1.0 (openstreetmap.org/copyright)"
-# addresses that nbconvert would write into a page
-REMOTE_SCRIPTS = ("require_js_url", "mathjax_url", "jquery_url", "mermaid_js_url", "jupyter_widgets_base_url")
+RUN_FOLDERS = {"stage 2 alone": "scratch", "stage 1 alone": "stage1", "stage 1, then 2": "two_stage"}
 
 
 def report_dir(area: str, work_dir: str | Path = ".") -> Path:
@@ -51,8 +49,9 @@ def run_dir(area: str, run: str, work_dir: str | Path = ".") -> Path:
 
 
 def run_record() -> dict[str, Any]:
-    """What a result needs to be run again: revision of the code, versions of Python and packages, machine, time."""
+    """What a result needs to be run again: revision of the code, versions of Python and packages, device, time."""
     return provenance(
+        device=device_name(),
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,13 +143,13 @@ def run_notebook(
     ParameterError
         If a parameter is unknown or of another type; nothing is executed then.
     papermill.PapermillExecutionError
-        If a cell fails; the notebook as far as it came is kept beside the others.
+        If a cell fails; the notebook as far as it came is kept beside the others, and its page says where.
     """
     import papermill  # a second to import: only those who run notebooks pay it
     from traitlets.config import Config
 
     own = {"area": area, "work_dir": str(work_dir)} | (parameters or {})
-    check(notebook, load(area, notebook) | own)
+    settled = check(notebook, load(area, notebook) | own)
     out = report_dir(area, work_dir) / f"{notebook}.ipynb"
     out.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -160,18 +159,22 @@ def run_notebook(
     with tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
         # sockets in a folder of the user's own, rather than ports that anyone on the machine may listen to
         local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
-        papermill.execute_notebook(
-            _no_pattern(ROOT / "notebooks" / f"{notebook}.ipynb"),
-            _no_pattern(out),
-            parameters=own,
-            cwd=ROOT / "notebooks",
-            kernel_name="python3",
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            config=Config({"KernelManager": local}),
-        )
-    render_html(out)
+        try:
+            papermill.execute_notebook(
+                _no_pattern(ROOT / "notebooks" / f"{notebook}.ipynb"),
+                _no_pattern(out),
+                parameters=own,
+                cwd=ROOT / "notebooks",
+                kernel_name="python3",
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                config=Config({"KernelManager": local}),
+            )
+        finally:  # where a cell fails, too: the pages say which
+            if out.is_file():
+                render_html(out, settled)
+                render_index(area, work_dir)
     print(f"== {notebook} done in {time.perf_counter() - start:.0f} s", flush=True)
     return out
 
@@ -181,54 +184,30 @@ def _no_pattern(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def render_html(notebook: Path) -> Path:
-    """HTML of an executed notebook that opens with the network off: nothing from elsewhere, no widget state."""
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    page = nbformat.read(notebook, as_version=4)
-    page.metadata.pop("widgets", None)
-    options = {"exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
-    template = (Path(__file__).parent / "templates" / "notebook.html.j2").read_text()
-    exporter = HTMLExporter(raw_template=template, **options, **dict.fromkeys(REMOTE_SCRIPTS, ""))
-    body, _ = exporter.from_notebook_node(page)
-    return write_whole(notebook.with_suffix(".html"), body)
+def render_html(notebook: Path, settled: dict[str, Any] | None = None) -> Path:
+    """Page of an executed notebook beside it, see `lib.show.pages.notebook_page`."""
+    return write_whole(notebook.with_suffix(".html"), notebook_page(notebook, settled))
 
 
 def render_index(area: str, work_dir: str | Path = ".") -> Path:
     """
-    Front page of an area's report: the scoreboard, its pictures, the notebooks, and how to run it again.
+    Front page of an area's report, as far as it has come, see `lib.show.front.front_page`.
 
-    The page is templates/index.html; the scoreboard is also written as scoreboard.txt, for a terminal.
+    The scoreboard is also written as scoreboard.txt, for a terminal.
     """
     folder = report_dir(area, work_dir)
-    evaluation = _metrics(folder / "metrics.json")["04_evaluate"]
-    board = pd.DataFrame(evaluation["metrics"]["scoreboard"])
-    table = board.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")
-    write_whole(folder / "scoreboard.txt", f"{area}: test chips, {OSM_LICENCE}\n{table}\n")
-    templates = jinja2.Environment(loader=jinja2.PackageLoader("lib.show"), autoescape=True)
-    templates.filters["score"] = score_text
-    page = templates.get_template("index.html").render(
-        **evaluation["metrics"],
-        area=evaluation["parameters"]["area"],
-        board=board,
-        notebooks=[(n, title_of(folder / f"{n}.ipynb")) for n in NOTEBOOKS if (folder / f"{n}.html").is_file()],
-        has_map=(folder / "map.html").is_file(),
-        provenance=evaluation["provenance"],
-        protocol=evaluation.get("protocol", "not stated"),
-        attribution=OSM_LICENCE,
-    )
-    return write_whole(folder / "index.html", page)
+    metrics = _metrics(folder / "metrics.json")
+    if EVALUATION in metrics:
+        board = pd.DataFrame(metrics[EVALUATION]["metrics"]["scoreboard"])
+        table = board.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")
+        write_whole(folder / "scoreboard.txt", f"{area}: test chips, {OSM_LICENCE}\n{table}\n")
+    return write_whole(folder / "index.html", front_page(folder, area, metrics, chip_dir(area, work_dir)))
 
 
-def title_of(notebook: Path) -> str:
-    """First heading of a notebook."""
-    first = json.loads(notebook.read_text())["cells"][0]["source"]
-    return html.unescape("".join(first).splitlines()[0].lstrip("# "))
+def main() -> int:
+    """Run the four notebooks of an area and render its report; 1 where a cell fails."""
+    from papermill import PapermillExecutionError
 
-
-def main() -> None:
-    """Run the notebooks of an area and render its report."""
     parser = argparse.ArgumentParser(description="Execute the notebooks of a study area and render reports/<area>/.")
     parser.add_argument("area", help="a folder of params/, e.g. demo")
     parser.add_argument("--data-dir", help="where the area's data lie, instead of params/<area>'s data_dir")
@@ -237,9 +216,16 @@ def main() -> None:
     start = time.perf_counter()
     for notebook in notebooks_of(arguments.area):
         own = {"data_dir": arguments.data_dir} if arguments.data_dir and notebook == NOTEBOOKS[0] else {}
-        run_notebook(notebook, arguments.area, own, arguments.work_dir)
-    index = render_index(arguments.area, arguments.work_dir)
+        try:
+            run_notebook(notebook, arguments.area, own, arguments.work_dir)
+        except PapermillExecutionError as error:
+            page = report_dir(arguments.area, arguments.work_dir) / f"{notebook}.html"
+            said = f"error: {notebook} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}"
+            print(f"{said}\n{page} shows where", file=sys.stderr)
+            return 1
+    index = report_dir(arguments.area, arguments.work_dir) / "index.html"
     print(f"report in {time.perf_counter() - start:.0f} s: {index}\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -19,12 +19,14 @@ from lib.networks.checkpoint import TrainedModel
 from lib.paths import resolve
 from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
 from lib.show import webmap
-from lib.show.canvas import FN, INK, LABEL, PREDICTION, TRUTH
+from lib.show.canvas import LABEL, PREDICTION, TRUTH
 from lib.show.charts import score_text
 from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
 from lib.show.leaflet import Map, save_map
 from lib.show.sheet import Sheet, save_figure
 
+GRAPH = "#FFFFFF"
+ROUTE = "#7A1FA2"
 ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
 
 
@@ -115,15 +117,16 @@ def evaluation_map(ground: Ground, task: str, sources: Mapping[str, Any], routes
     used = [scene.source for scene in scenes] or sources.get("sources", [])
     from_osm = "osm" in ground.labels or any(map(_drawn_from_osm, used))
     truth = ("truth, from OpenStreetMap", LABEL) if from_osm else ("truth", TRUTH)
-    drawn = webmap.scene_map(ground.image, ground.grid)
-    webmap.add_mask(drawn, ground.prediction, "prediction", PREDICTION, show=False)
+    title = ": ".join(filter(None, (sources.get("area"), f"{task} on test chips")))
+    drawn = webmap.scene_map(ground.image, ground.grid, title=title)
+    webmap.add_mask(drawn, ground.prediction, "prediction", PREDICTION)
     webmap.add_mask(drawn, ground.truth, *truth, show=False, from_osm=from_osm)
     webmap.add_errors(drawn, ground.truth, ground.prediction)
     if scenes:
         _add_osm(drawn, ground.grid, task, [scene for scene in scenes if "osm" in scene.source])
     if task == "roads":
         lines = road_graph(ground.prediction, ground.gsd_m).lines
-        webmap.add_lines(drawn, lines, "road graph of the prediction", color=FN, show=False)
+        webmap.add_lines(drawn, lines, "road graph of the prediction", color=GRAPH, show=False)
     if routes is not None:
         for direction, own in routes.groupby("direction", sort=False):
             made_up = direction == MADE_UP
@@ -132,7 +135,7 @@ def evaluation_map(ground: Ground, task: str, sources: Mapping[str, Any], routes
                 f"{row.Index}: {row.reason}; {_metres(row.truth_m)} in truth, {_metres(row.proposal_m)} in the proposal"
                 for row in own.itertuples()
             ]
-            style = {"color": INK, "weight_px": 4, "dashed": made_up}
+            style = {"color": ROUTE, "weight_px": 4, "dashed": made_up}
             webmap.add_lines(drawn, list(own["line"]), name, tips=tips, show=False, **style)
     return drawn
 
@@ -163,7 +166,7 @@ def _add_osm(drawn: Map, grid: Grid, task: str, scenes: list[Scene]) -> None:
     vectors = [part for part in vectors if len(part)]
     if vectors:
         columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
-        webmap.add_vectors(drawn, pd.concat(vectors), "OpenStreetMap", columns=columns)
+        webmap.add_vectors(drawn, pd.concat(vectors), "OpenStreetMap", columns=columns, show=False)
 
 
 def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Map, folder: Path) -> dict[str, str]:

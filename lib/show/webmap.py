@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 OVERLAY_SIDE_PX = 2048  # larger rasters are reduced: a map is for looking, and its page stays small
 EDGE_POINTS = 9  # a side, when a grid's outline is carried into web mercator, where it may bend
-IMAGE_QUALITY = 82
+IMAGE_QUALITIES = (82, 70, 58, 46)  # of the image: the best that stays below IMAGE_BYTES, or the last
+IMAGE_BYTES = 700_000
+LOSSLESS = 101  # WebP's quality above 100
 LINE_PX = 2.5  # width of a line on the screen
 CASING = {"color": "#FFFFFF", "weight": LINE_PX + 2.5, "opacity": 0.7, "fill": False}
 # opacity of an area, 0 to 255; outlines cover
@@ -34,7 +36,9 @@ PROBABILITY_OPACITY = 230  # of certainty
 IGNORE_OPACITY = 140
 
 
-def scene_map(image: np.ndarray, grid: Grid, *, tiles: str | None = None, attribution: str = "") -> Map:
+def scene_map(
+    image: np.ndarray, grid: Grid, *, title: str = "", tiles: str | None = None, attribution: str = ""
+) -> Map:
     """
     A map fitted to one image, which is its first layer.
 
@@ -44,6 +48,8 @@ def scene_map(image: np.ndarray, grid: Grid, *, tiles: str | None = None, attrib
         uint8 (H, W, 3) RGB on `grid`.
     grid
         Where the image lies. Without a CRS the map is in pixels.
+    title
+        Of the page, also shown on the map; escaped.
     tiles
         Background tiles as folium names them, fetched from the network when the map is opened; None: none,
         and the map opens offline. They need a grid with a CRS.
@@ -55,11 +61,11 @@ def scene_map(image: np.ndarray, grid: Grid, *, tiles: str | None = None, attrib
     if grid.crs is None and tiles is not None:
         raise ParameterError("Expected tiles=None for a grid without CRS; got tiles. Give the image a CRS first.")
     crs = "EPSG3857" if grid.crs else "Simple"
-    scene = Map(grid, location=[0, 0], tiles=tiles, crs=crs, zoom_snap=0.25)
+    scene = Map(grid, title, location=[0, 0], tiles=tiles, crs=crs, zoom_snap=0.25)
     pixels, bounds = _placed(np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]), grid, smooth=True)
-    url = data_address(encode_image(pixels, ".webp", IMAGE_QUALITY), "image/webp")
     credit = html.escape(attribution) or None
-    scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=credit, name="image"))
+    below = {"pane": "tilePane", "name": "image", "alt": "the image"}  # under all that can be swiped aside
+    scene.add_child(ImageOverlay(_photo_address(pixels), bounds, pixelated=False, attribution=credit, **below))
     scene.fit_bounds(bounds)
     return scene
 
@@ -88,8 +94,8 @@ def add_probability(scene: Map, probability: np.ndarray, name: str, color: str, 
     _add_pixels(scene, pixels, layer_name(name, color), show)
 
 
-def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray) -> None:
-    """Add one layer of found, false and missed pixels of two masks on the map's grid; its name is the legend."""
+def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray, *, show: bool = False) -> None:
+    """Add a layer of found, false and missed pixels of two masks on the map's grid, off at first; its name says all."""
     for mask in (truth, prediction):
         _check_shape(scene.grid, mask)
     areas = confusion(truth, prediction)
@@ -98,7 +104,7 @@ def add_errors(scene: Map, truth: np.ndarray, prediction: np.ndarray) -> None:
         pixels[areas[key] > 0] = (*rgb(color), ERROR_OPACITY)
     names = {"tp": "found", "fp": "false", "fn": "missed"}
     legend = " ".join(layer_name(text, ERRORS[key]) for key, text in names.items())
-    _add_pixels(scene, pixels, f"errors: {legend}")
+    _add_pixels(scene, pixels, f"errors: {legend}", show)
 
 
 def add_vectors(
@@ -110,6 +116,7 @@ def add_vectors(
     columns: Sequence[str] = (),
     from_osm: bool = True,
     cased: bool = False,
+    show: bool = True,
 ) -> None:
     """
     Add roads or buildings with a tooltip of the given columns, where present; values are escaped.
@@ -130,6 +137,8 @@ def add_vectors(
         Attribute the layer to the OpenStreetMap contributors.
     cased
         Draw a light edge around lines, for dark colours over dark imagery.
+    show
+        Whether it is on at first.
     """
     import shapely
 
@@ -146,8 +155,10 @@ def add_vectors(
     ]
     style = {"color": color, "weight": LINE_PX, "opacity": 0.95, "fillOpacity": 0.25}
     data = {"type": "FeatureCollection", "features": collection}
-    credit, casing = OSM_LINK if from_osm else None, CASING if cased else None
-    scene.add_child(Vectors(data, style, credit, layer_name(name, color), casing=casing))
+    are_lines = all(one["geometry"]["type"].endswith("LineString") for one in collection)
+    label = layer_name(name, color, "line" if are_lines else "area")
+    casing = CASING if cased else None
+    scene.add_child(Vectors(data, style, OSM_LINK if from_osm else None, label, show, casing))
 
 
 def add_lines(
@@ -173,7 +184,7 @@ def add_lines(
     if dashed:
         style["dashArray"] = "6 5"
     data = {"type": "FeatureCollection", "features": collection}
-    scene.add_child(Vectors(data, style, None, layer_name(name, color), show))
+    scene.add_child(Vectors(data, style, None, layer_name(name, color, "dashed" if dashed else "line"), show))
 
 
 def _check_shape(grid: Grid, pixels: np.ndarray) -> None:
@@ -194,8 +205,17 @@ def _feature(scene: Map, geometry: dict[str, Any], tip: str) -> dict[str, Any]:
 def _add_pixels(scene: Map, pixels: np.ndarray, name: str, show: bool = True, attribution: str | None = None) -> None:
     """Add RGBA pixels on the map's grid as a layer; the name is HTML, escaped already."""
     placed, bounds = _placed(pixels, scene.grid, smooth=False)
-    url = data_address(encode_image(placed, ".png"), "image/png")
+    url = data_address(encode_image(placed, ".webp", LOSSLESS), "image/webp")
     scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=attribution, name=name, show=show))
+
+
+def _photo_address(pixels: np.ndarray) -> str:
+    """RGBA pixels as an address that holds them, of a quality that leaves a page small enough to send."""
+    for quality in IMAGE_QUALITIES:
+        content = encode_image(pixels, ".webp", quality)
+        if len(content) <= IMAGE_BYTES:
+            break
+    return data_address(content, "image/webp")
 
 
 def _on_map(scene: Map, xy_px: np.ndarray) -> np.ndarray:

@@ -1,6 +1,16 @@
-"""An image, masks over it, a map of it, and what a figure says."""
+"""An image, masks over it, a map of it, what a figure says, and a browser that opens pages."""
 
-from collections.abc import Callable
+import base64
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +82,122 @@ def text(request) -> str:
 @pytest.fixture
 def all_texts() -> list[str]:
     return list(TEXTS.values())
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+PATIENCE_S = 60
+# 1 where the page is wider than the window: what a reader would have to push aside; and what makes it so
+TOO_WIDE = """(() => {
+    const width = document.documentElement.clientWidth, page = document.scrollingElement;
+    if (page.scrollWidth <= width) return [];
+    return [...document.querySelectorAll("body *")]
+        .filter(e => e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 120));
+})()"""
+
+
+class Browser:
+    """A headless Chromium that is spoken to over a pair of pipes (--remote-debugging-pipe): no port, no package."""
+
+    def __init__(self, profile: Path):
+        theirs_in, self.to_browser = os.pipe()
+        self.from_browser, theirs_out = os.pipe()
+        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
+        command = [CHROMIUM, "--headless", "--no-sandbox", *QUIET, "--disable-component-update"]
+        self.process = subprocess.Popen(
+            [*command, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: [os.dup2(end, number) for end, number in zip(high, (3, 4), strict=True)],
+            pass_fds=(3, 4),
+        )
+        for end in (theirs_in, theirs_out, *high):
+            os.close(end)
+        self.number, self.rest, self.events = 0, b"", []
+        (target,) = (t for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        attached = self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self.session = {"sessionId": attached["sessionId"]}
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+
+    def _message(self) -> dict[str, Any]:
+        """The next message of the browser."""
+        while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.from_browser], [], [], PATIENCE_S)
+            part = os.read(self.from_browser, 1 << 20) if ready else b""
+            assert part, "the browser says no more"
+            self.rest += part
+        said, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(said)
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """The answer to one call of the DevTools protocol; what else happens meanwhile is kept in `events`."""
+        self.number += 1
+        call = {"id": self.number, "method": method, "params": params} | getattr(self, "session", {})
+        os.write(self.to_browser, json.dumps(call).encode() + b"\0")
+        while (message := self._message()).get("id") != self.number:
+            self.events.append(message)
+        assert "error" not in message, message
+        return message["result"]
+
+    def open(self, page: Path, width: int = 1400, dark: bool = False, height: int = 900) -> None:
+        """Open a page in a window so many CSS pixels wide, and wait until it is drawn."""
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setEmulatedMedia", media="", features=[scheme])
+        self.ask("Page.navigate", url="about:blank")
+        self.events.clear()
+        self.ask("Page.navigate", url=page.as_uri())
+        until = time.monotonic() + PATIENCE_S
+        while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
+            assert time.monotonic() < until, f"{page} does not load"
+            self.events.append(self._message())
+        self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def value(self, script: str) -> Any:
+        """What a script of the page's returns, awaited."""
+        options = {"returnByValue": True, "awaitPromise": True}
+        result = self.ask("Runtime.evaluate", expression=script, **options)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    @property
+    def complaints(self) -> list[str]:
+        """Errors and warnings in the console, and addresses on other hosts that were asked for, since `open`."""
+        self.value("1")
+        found = []
+        for event in self.events:
+            name, params = event.get("method"), event.get("params", {})
+            if name == "Runtime.exceptionThrown" or (
+                name == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning")
+            ):
+                found.append(json.dumps(params)[:500])
+            if name == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+                found.append(params["entry"]["text"])
+            if name == "Network.requestWillBeSent":
+                address = params["request"]["url"]
+                if not address.startswith(("file:", "data:", "about:", "blob:")):
+                    found.append(f"fetched {address[:200]}")
+        return found
+
+    def picture(self, path: Path, whole: bool = True) -> Path:
+        """The page as PNG."""
+        shot = self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(shot["data"]))
+        return path
+
+    def close(self) -> None:
+        self.ask("Browser.close")
+        os.close(self.to_browser)
+        os.close(self.from_browser)
+        self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    """A real browser, or a skip that says so."""
+    if CHROMIUM is None:
+        pytest.skip("no browser here: install Chromium or Chrome, as chromium, chromium-browser or google-chrome")
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()

@@ -11,7 +11,7 @@ import pytest
 
 from lib.errors import InputError
 from lib.paths import ROOT
-from lib.show import reports
+from lib.show import pages, reports
 from lib.show.leaflet import fetched_addresses
 
 EVALUATION = {
@@ -37,7 +37,7 @@ def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
 
 WRITE = """
 import sys
-from lib.show import reports
+from lib.show import pages, reports
 for number in range(20):
     reports.write_metrics(f"n{sys.argv[1]}_{number}", "demo", sys.argv[2], {"n": number}, {})
 """
@@ -66,7 +66,7 @@ def test_notebook_page_fetches_nothing_and_drops_widget_state(tmp_path):
     nbformat.write(page, path)
     html = reports.render_html(path).read_text()
     assert "Title" in html and fetched_addresses(html) == [] and "widget-state" not in html
-    assert reports.title_of(path) == "Title $x^2$"
+    assert pages.title_of(path) == "Title $x^2$"
 
 
 def test_index_shows_scores_and_escapes_what_strangers_wrote(tmp_path):

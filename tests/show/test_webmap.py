@@ -242,7 +242,7 @@ def test_a_browser_draws_the_map(tmp_path, name, grids):
         check=True,
     )
     drawn = re.sub(r"<(script|style)>.*?</\1>", "", ran.stdout, flags=re.DOTALL)
-    assert len(re.findall(r'<img class="leaflet-image-layer', drawn)) == 3  # image, mask, errors
+    assert len(re.findall(r'<img class="leaflet-image-layer', drawn)) == 2  # image, mask; errors are off
     assert len(re.findall(r'<path class="leaflet-interactive"', drawn)) == 3  # road, polygon, lost route
-    assert len(re.findall(r'type="checkbox"', drawn)) == 5
+    assert len(re.findall(r'type="checkbox"', drawn)) == 6  # five layers, and the swipe
     assert "OSM &lt;roads&gt;" in drawn and "OpenStreetMap contributors" in drawn
