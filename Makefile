@@ -7,13 +7,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 
-.PHONY: help demo test setup lab report results findings lint sync lock clean
+.PHONY: help demo test test-browser setup lab report compare results findings lint sync lock clean
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: reports/demo/index.html  ## the four notebooks on the embedded sample, rendered into reports/demo
 	@cat reports/demo/scoreboard.txt
@@ -26,6 +26,15 @@ reports/%/index.html: $(READY) $(SOURCES) $$(wildcard params/$$*/*.yaml)
 
 test: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-browser: $(READY)  ## only the tests that open pages in a browser
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	{ echo "Chromium or Google Chrome is needed, from your system's packages: apt install chromium"; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/show
+
+compare: $(READY)  ## two reports side by side: make compare A=demo B=my-town (areas, or folders of reports)
+	@test -n "$(A)" -a -n "$(B)" || { echo 'say which: make compare A=demo B=my-town'; exit 1; }
+	$(BIN)/python -m lib.show.compare "$(A)" "$(B)"
 
 setup: $(READY)  ## only the environment, in .venv
 

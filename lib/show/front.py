@@ -106,7 +106,12 @@ def _parameters(notebook: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a recorded parameter: name, value, changed or not from what the notebook declares."""
     defaults = {name: default for name, (_, default) in declared(notebook).items()} if notebook in NOTEBOOKS else {}
     return [
-        {"name": name, "value": value_text(value), "note": "", "changed": name not in defaults or defaults[name] != value}
+        {
+            "name": name,
+            "value": value_text(value),
+            "note": "",
+            "changed": name not in defaults or defaults[name] != value,
+        }
         for name, value in values.items()
     ]
 

@@ -201,3 +201,38 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
+
+
+LEAST_CONTRAST = """(() => {
+    const parts = text => text.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+        .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const behind = e => { for (; e; e = e.parentElement) {
+        const c = parts(getComputedStyle(e).backgroundColor);
+        if (c.length < 4 || c[3] > 0) return c;
+    } return [255, 255, 255]; };
+    document.querySelectorAll("details").forEach(part => { part.open = true; });
+    let least = 21;
+    for (const e of document.querySelectorAll("body *")) {
+        if (![...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) || !e.getClientRects().length) continue;
+        const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+        least = Math.min(least, (a + .05) / (b + .05));
+    }
+    return least;
+})()"""
+
+
+@pytest.fixture
+def within(browser) -> Callable[[Path, int, bool], None]:
+    """Checks of a page in a window: nothing sideways, fetched from elsewhere or complained of; text is legible."""
+
+    def check(path: Path, width: int, dark: bool) -> None:
+        browser.open(path, width, dark)
+        assert browser.value(TOO_WIDE) == [] and browser.complaints == []
+        assert browser.value(LEAST_CONTRAST) >= 4.5  # WCAG 2.2, 1.4.3
+        paper = browser.value("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") != dark
+        assert browser.value("[...document.images].every(i => i.alt && i.naturalWidth)")
+
+    return check

@@ -1,0 +1,195 @@
+"""
+Two areas, or one area from two work folders, side by side: `python -m lib.show.compare A B`, into reports/compare/.
+
+What differs between their parameters, their scores with intervals, and, where they share test chips, the gain of B over
+A on just these, with pictures. A side is the name of an area, or the folder of a report (WORK_DIR/reports/AREA).
+"""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.chips.manifest import load_manifest, select
+from lib.errors import InputError, run
+from lib.mapping.predict import predict_chips
+from lib.networks.checkpoint import load_model
+from lib.paths import is_written, read_mapping, write_whole
+from lib.scores.evaluate import Case, read_case, score_chips, statistics
+from lib.scores.metrics import paired_difference
+from lib.show.figures import error_panels
+from lib.show.front import EVALUATION, MEANINGS, verdict
+from lib.show.pages import OSM_LICENCE, picture, templates, value_text
+from lib.show.reports import RUN_FOLDERS, chip_dir, report_dir, run_dir
+
+CHIPS_SHOWN = 6  # of those that both share: where they differ the most
+NOT_COMPARED = {"area", "work_dir"}  # parameters that name a side
+
+
+@dataclass(frozen=True)
+class Side:
+    """
+    One of the two: its report, and what lies beside it.
+
+    Attributes
+    ----------
+    name
+        As the call names it.
+    area, work_dir
+        Where its chips and runs are.
+    record
+        What its metrics.json holds.
+    """
+
+    name: str
+    area: str
+    work_dir: Path
+    record: dict[str, Any]
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """Metrics of its evaluation."""
+        return self.record[EVALUATION]["metrics"]
+
+
+def side(name: str) -> Side:
+    """
+    The side that a call names.
+
+    Raises
+    ------
+    InputError
+        If there is no report of that name, or it has not come to its evaluation.
+    """
+    folder = Path(name).resolve() if is_written(Path(name) / "metrics.json") else report_dir(name)
+    record = read_mapping(folder / "metrics.json")
+    if EVALUATION not in record:
+        raise InputError(
+            f"{name}: expected an area with a report, or a report's folder; {folder}/metrics.json holds no evaluation. "
+            f"`make report AREA={folder.name}` makes one."
+        )
+    return Side(name, folder.name, folder.parents[1], record)
+
+
+def differing(a: Side, b: Side) -> list[tuple[str, str, str, str]]:
+    """Parameters that are not the same in both: (notebook, name, value in a, value in b); "–" where there is none."""
+    rows = []
+    for notebook in dict.fromkeys([*a.record, *b.record]):
+        one, other = (s.record.get(notebook, {}).get("parameters", {}) for s in (a, b))
+        for name in dict.fromkeys([*one, *other]):
+            texts = [value_text(values[name]) if name in values else "–" for values in (one, other)]
+            if texts[0] != texts[1] and name not in NOT_COMPARED:
+                rows.append((notebook, name, *texts))
+    return rows
+
+
+def scores(a: Side, b: Side) -> list[dict[str, Any]]:
+    """One row a run and metric that either has: run, metric, and each one's value, low and high, or None."""
+    found = [{(row["run"], row["metric"]): row for row in s.evaluation["intervals"]} for s in (a, b)]
+    return [
+        {"run": run, "metric": metric, "sides": [rows.get((run, metric)) for rows in found]}
+        for run, metric in dict.fromkeys([*found[0], *found[1]])
+    ]
+
+
+def shared_chips(a: Side, b: Side) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """
+    Test chips that both have, row by row: one name, one size and one truth, byte for byte; None where there is none.
+
+    That is also None where chips or checkpoints of one are no longer there.
+    """
+    tables = []
+    for one in (a, b):
+        label = one.record[EVALUATION]["parameters"]["test_label"]
+        chips = chip_dir(one.area, one.work_dir)
+        if not (is_written(chips / "manifest.csv") and is_written(_checkpoint(one))):
+            return None
+        tables.append(select(load_manifest(chips), label, "test").set_index("chip", drop=False))
+    names = [
+        name
+        for name in tables[0].index.intersection(tables[1].index)
+        if Path(tables[0]["mask"][name]).read_bytes() == Path(tables[1]["mask"][name]).read_bytes()
+    ]
+    own = [table.loc[names].reset_index(drop=True) for table in tables]
+    return (own[0], own[1]) if names and _task(a) == _task(b) else None
+
+
+def _task(one: Side) -> str:
+    return one.record[EVALUATION]["parameters"]["task"]
+
+
+def _checkpoint(one: Side) -> Path:
+    """Checkpoint of a side's best run."""
+    best = one.evaluation["best_run"]
+    return run_dir(one.area, RUN_FOLDERS.get(best, best), one.work_dir) / "best.safetensors"
+
+
+def gains(a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[list[dict[str, Any]], list[list[Case]]]:
+    """
+    How much higher b's best run scores than a's on the chips that both have, and the chips where that differs the most.
+
+    Returns
+    -------
+    rows
+        One a metric: metric, value, low, high, verdict.
+    pairs
+        Up to CHIPS_SHOWN pairs of cases, a's and b's.
+    """
+    tables, cases = [], []
+    for one, table in zip((a, b), chips, strict=True):
+        model = load_model(_checkpoint(one), task=_task(one))
+        found = predict_chips(model, table, _checkpoint(one).parent / "test", tta=one.evaluation.get("tta", "none"))
+        tables.append(score_chips(table, found, model.info.threshold, _task(one)))
+        cases.append([read_case(c, found[c.Index], model.info.threshold) for c in table.itertuples()])
+    rows = []
+    for metric, statistic in statistics(_task(a)).items():
+        gain = paired_difference(*tables, statistic)
+        rows.append({"metric": metric, **asdict(gain), "verdict": verdict(gain.low, gain.high)})
+    pairs = sorted(zip(*cases, strict=True), key=lambda pair: -abs(pair[1].score - pair[0].score))
+    return rows, pairs[:CHIPS_SHOWN]
+
+
+def comparison_page(a: Side, b: Side) -> str:
+    """HTML of both side by side, whole in one file."""
+    chips = shared_chips(a, b)
+    rows, pairs = gains(a, b, chips) if chips else ([], [])
+    pictures = []
+    for one, other in pairs:
+        titles = [f"{s.name}: IoU {case.score:.2f}" for s, case in zip((a, b), (one, other), strict=True)]
+        sheet = error_panels(one.image, one.truth, [one.prediction, other.prediction], titles, gsd_m=one.gsd_m)
+        said = f"{one.name}: {titles[0]}; {titles[1]}"
+        pictures.append((said, picture(sheet.encoded()[1], said)))
+    return templates.get_template("compare.html").render(
+        a=a,
+        b=b,
+        evaluations=[s.record[EVALUATION] for s in (a, b)],
+        differing=differing(a, b),
+        scores=scores(a, b),
+        gains=rows,
+        chips=len(chips[0]) if chips else 0,
+        pictures=pictures,
+        meanings=[(row["metric"], MEANINGS[row["metric"]]) for row in rows],
+        attribution=OSM_LICENCE,
+    )
+
+
+def main() -> None:
+    """Write the page of two sides, and say where it is."""
+    parser = argparse.ArgumentParser(description="Compare the reports of two areas, or of two work folders.")
+    parser.add_argument("a", help="an area with a report, e.g. demo, or a report's folder")
+    parser.add_argument("b", help="the other one; gains are b's over a's")
+    arguments = parser.parse_args()
+    a, b = side(arguments.a), side(arguments.b)
+    out = report_dir("compare") / f"{_file_name(a)}--{_file_name(b)}.html"
+    print(write_whole(out, comparison_page(a, b)))
+
+
+def _file_name(one: Side) -> str:
+    """A side's name for a file: its area, after that of its work folder where the call names a folder."""
+    return one.area if one.name == one.area else f"{one.work_dir.name}_{one.area}"
+
+
+if __name__ == "__main__":
+    run(main)
