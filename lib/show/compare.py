@@ -63,7 +63,7 @@ def side(name: str) -> Side:
     InputError
         If there is no report of that name, or it has not come to its evaluation.
     """
-    folder = Path(name).resolve() if is_written(Path(name) / "metrics.json") else report_dir(name)
+    folder = Path(name).resolve() if len(Path(name).parts) > 1 else report_dir(name)
     record = read_mapping(folder / "metrics.json")
     if EVALUATION not in record:
         raise InputError(

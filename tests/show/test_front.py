@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -110,6 +109,8 @@ def test_one_run_looks_right_too(within, report):
 
 
 def test_numbers_of_a_page_are_those_of_its_record(report):
-    tables = pd.read_html(report(placed=True))
-    scores = next(table for table in tables if "score" in table and "a" in table).set_index("score")
-    assert scores.loc["IoU, pooled", "b"] == "0.400" and scores.loc["APLS", "a"] == "–"
+    page = report(placed=True).read_text()
+    assert "<tr><td>IoU, pooled</td><td>0.400</td><td>0.400</td></tr>" in page
+    assert (
+        "<tr><td>APLS</td><td>–</td><td>–</td></tr>" in page and "<tr><th>score</th><th>a</th><th>b</th></tr>" in page
+    )
