@@ -49,6 +49,11 @@ class Side:
     record: dict[str, Any]
 
     @property
+    def title(self) -> str:
+        """Its area, and the work folder where the call names a folder: what a reader elsewhere can make sense of."""
+        return self.area if self.name == self.area else f"{self.area} in {self.work_dir.name}"
+
+    @property
     def evaluation(self) -> dict[str, Any]:
         """Metrics of its evaluation."""
         return self.record[EVALUATION]["metrics"]
@@ -157,7 +162,8 @@ def comparison_page(a: Side, b: Side) -> str:
     rows, pairs = gains(a, b, chips) if chips else ([], [])
     pictures = []
     for one, other in pairs:
-        titles = [f"{s.name}: IoU {case.score:.2f}" for s, case in zip((a, b), (one, other), strict=True)]
+        sides = (("A", a, one), ("B", b, other))
+        titles = [f"{letter}, {s.title}: IoU {case.score:.2f}" for letter, s, case in sides]
         sheet = error_panels(one.image, one.truth, [one.prediction, other.prediction], titles, gsd_m=one.gsd_m)
         said = f"{one.name}: {titles[0]}; {titles[1]}"
         pictures.append((said, picture(sheet.encoded()[1], said)))
@@ -182,13 +188,8 @@ def main() -> None:
     parser.add_argument("b", help="the other one; gains are b's over a's")
     arguments = parser.parse_args()
     a, b = side(arguments.a), side(arguments.b)
-    out = report_dir("compare") / f"{_file_name(a)}--{_file_name(b)}.html"
+    out = report_dir("compare") / f"{a.title}, {b.title}.html"
     print(write_whole(out, comparison_page(a, b)))
-
-
-def _file_name(one: Side) -> str:
-    """A side's name for a file: its area, after that of its work folder where the call names a folder."""
-    return one.area if one.name == one.area else f"{one.work_dir.name}_{one.area}"
 
 
 if __name__ == "__main__":

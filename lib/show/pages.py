@@ -220,7 +220,7 @@ def _output(output: Any, above: str) -> dict[str, Any] | None:
         if kind in data:
             return picture(base64.b64decode(data[kind]), output.metadata.get(kind, {}).get("alt") or above)
     if "text/html" in data:
-        return {"kind": "html", "text": Markup(data["text/html"])}
+        return {"kind": "html", "text": Markup(data["text/html"]), "has_inf": "<td>inf</td>" in data["text/html"]}
     if "text/markdown" in data:
         return {"kind": "html", "text": _markdown(data["text/markdown"])}
     return {"kind": "text", "text": Markup(ansi2html(data["text/plain"]))} if "text/plain" in data else None

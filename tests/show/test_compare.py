@@ -110,7 +110,7 @@ def test_the_command_names_its_file_by_both(sides, predicted, monkeypatch, tmp_p
     compare.main()
     out = capsys.readouterr().out.strip()
     name = sides[0].parents[1].name
-    assert out.endswith(f"compare/{name}_a--{name}_b.html")
+    assert out.endswith(f"compare/a in {name}, b in {name}.html")
     values = re.findall(
         r"<br><span class=\"quiet\">([\d.]+) to ([\d.]+)</span>",
         (tmp_path / "compare").glob("*").__next__().read_text(),

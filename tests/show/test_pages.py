@@ -36,7 +36,11 @@ def written(cells: list, folder: Path) -> Path:
 @pytest.fixture
 def notebook(tmp_path) -> Path:
     """What papermill leaves of a notebook with two pictures, a wide table, printed lines, a widget and an error."""
-    table = "<table class='dataframe'><tr>" + "".join(f"<td>column_{n}</td>" for n in range(60)) + "</tr></table>"
+    table = (
+        "<table class='dataframe'><tr><td>inf</td>"
+        + "".join(f"<td>column_{n}</td>" for n in range(60))
+        + "</tr></table>"
+    )
     cells = [
         new_markdown_cell("<span>An Exception</span>", metadata={"tags": ["papermill-error-cell-tag"]}),
         new_markdown_cell("# 2. A title\n*A question?*"),
@@ -85,6 +89,7 @@ def test_contents_lead_to_the_headings_and_code_is_folded(notebook):
     assert page.count("<li>") == 2 and page.count('<details class="code">') == 4 and "<details open" not in page[-900:]
     assert '<html lang="en">' in page and "<title>2. A title: a</title>" in page and 'href="index.html"' in page
     assert "line 0\nline 1\nline 2</pre>" in page and "widget" not in page
+    assert page.count("inf: without end") == 1
 
 
 def test_a_failing_cell_is_named_and_linked(notebook):
