@@ -56,7 +56,8 @@ def test_demo_report_is_whole(demo):
     for row in board:
         assert 0 <= row["IoU, pooled"] <= 1 and 0 <= row["APLS"] <= 1
     assert "OpenStreetMap" in (demo / "index.html").read_text()
-    assert (demo / "map.html").is_file() and len(list((demo / "figures").iterdir())) == 5
+    assert (demo / "map.html").is_file()
+    assert len(list((demo / "figures").iterdir())) == 6  # where it was, and five of what came out
 
 
 @pytest.mark.slow
@@ -70,7 +71,7 @@ def test_demo_notebooks_carry_figures_and_no_errors_or_warnings(demo):
 @pytest.mark.slow
 def test_demo_pages_open_with_the_network_off(demo):
     for page in demo.glob("*.html"):
-        assert fetched_addresses(page.read_text()) == [], page.name
+        assert fetched_addresses(page.read_text()) == [] and page.stat().st_size < 2_000_000, page.name
 
 
 @pytest.mark.slow
