@@ -27,7 +27,13 @@ from benchmarks.experiments import BUDGETS, Row, make_bench, train
 from lib.chips.imagery import read_scene
 from lib.chips.manifest import grid_of, load_manifest, read_image, read_mask, select, windows_of
 from lib.chips.sources import Scene, find_scenes
-from lib.conflation.calibration import (
+from lib.conflation.ground import ground_of_arrays
+from lib.conflation.trials import SHARE, building_trials, precision_recall, road_trials
+from lib.errors import InputError
+from lib.grid import Grid
+from lib.mapping.predict import predict_image
+from lib.masks.rasterize import rasterize_roads
+from lib.networks.calibration import (
     Curve,
     count_levels,
     expected_calibration_error,
@@ -36,12 +42,6 @@ from lib.conflation.calibration import (
     reliability,
     write_curves,
 )
-from lib.conflation.ground import ground_of_arrays
-from lib.conflation.trials import SHARE, building_trials, precision_recall, road_trials
-from lib.errors import InputError
-from lib.grid import Grid
-from lib.mapping.predict import predict_image
-from lib.masks.rasterize import rasterize_roads
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.osm.layers import read_osm
 from lib.paths import ROOT, write_whole

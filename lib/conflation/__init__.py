@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "buildings": ["BuildingRules", "compare_buildings"],
-        "calibration": ["Curve", "read_curves", "write_curves"],
         "clean_labels": ["export_reviewed"],
         "ground": ["Ground", "ground_of_arrays", "ground_of_map"],
         "maproulette": ["write_challenge"],

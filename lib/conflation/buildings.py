@@ -12,12 +12,12 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lib.conflation.calibration import Curve
 from lib.conflation.ground import Ground
 from lib.conflation.reasons import guess_reasons, points_on
 from lib.conflation.roads import OPEN, measured_offset, moved, texts
 from lib.limits import check_fields, limited
 from lib.masks.offset import Offset
+from lib.networks.calibration import Curve
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def compare_buildings(
         When two footprints are one building.
     curve
         Turns the mean probability within a candidate into the share of such candidates that are right; see
-        `lib.conflation.calibration`. None: confidence is that mean.
+        `lib.networks.calibration`. None: confidence is that mean.
     offset
         Of OSM, where it is known; None: it is measured.
 

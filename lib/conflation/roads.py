@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.conflation.calibration import Curve
 from lib.conflation.ground import Ground
 from lib.conflation.reasons import guess_reasons
 from lib.conflation.stations import Stations, as_array, beside, smoothed, stations, stretches
@@ -21,6 +20,7 @@ from lib.grid import MASK_FOREGROUND
 from lib.limits import check_fields, limited
 from lib.masks.offset import LEAST_CONFIDENCE, Offset, estimate_offset
 from lib.masks.rasterize import rasterize_buildings, rasterize_roads
+from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile, highway_classes, is_drawn, road_widths_m
 from lib.osm.tags import tag_text
 from lib.trust.alignment import SIDE_PX
@@ -122,7 +122,7 @@ def compare_roads(
         When two lines are one road.
     curve
         Turns the mean probability along a candidate into the share of such candidates' length that is right; see
-        `lib.conflation.calibration`. None: confidence is that mean.
+        `lib.networks.calibration`. None: confidence is that mean.
     profile
         What of OSM is a road: tunnels and what is not built yet count as not there, other ways as `path_reach_m` says.
     offset

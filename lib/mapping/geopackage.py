@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.errors import BusyError, InputError, ParameterError, reading
+from lib.errors import BusyError, ParameterError, reading
 from lib.mapping.styles import STYLES, Style, qml
 from lib.paths import is_written, locked, room_for
 
@@ -67,15 +67,7 @@ def add_layers(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"]) -> Path:
     _check(layers)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path, PATIENCE_S):
-        return _replaced(path, layers, keep=True)
-
-
-def write_geopackage(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"]) -> Path:
-    """Write a GeoPackage of these layers and no others, as `add_layers` does."""
-    _check(layers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path, PATIENCE_S):
-        return _replaced(path, layers, keep=False)
+        return _replaced(path, layers)
 
 
 def _check(layers: Mapping[str, "gpd.GeoDataFrame"]) -> None:
@@ -89,15 +81,15 @@ def _check(layers: Mapping[str, "gpd.GeoDataFrame"]) -> None:
             )
 
 
-def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"], keep: bool) -> Path:
-    """Write the layers beside the file, into a copy of it where it is kept, then put that in its place."""
+def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"]) -> Path:
+    """Write the layers into a copy of the file, then put that in its place."""
     if is_written(path):
-        _settle(path, must_be_one=keep)
+        _settle(path)
     for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a killed writer: the lock says that there is no other
         shutil.rmtree(left)
     with room_for(path), tempfile.TemporaryDirectory("tmp", f".{path.name}.", path.parent) as folder:
         part = Path(folder).joinpath(path.name)
-        if keep and is_written(path):
+        if is_written(path):
             shutil.copyfile(path, part)
         for name, frame in layers.items():
             _write_layer(part, name, frame)
@@ -108,22 +100,20 @@ def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"], keep: bool) 
     return path
 
 
-def _settle(path: Path, must_be_one: bool) -> None:
+def _settle(path: Path) -> None:
     """
     Bring what killed writers left in SQLite's journals into the file: beside a new one they would be taken for its own.
 
     Raises
     ------
+    InputError
+        If the file is no GeoPackage.
     BusyError
         If another program has the file open and logs its changes beside it.
     """
-    try:
-        # the last one to close a file takes its log away
-        with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(path)) as file:
-            file.execute("SELECT count(*) FROM gpkg_contents").fetchone()
-    except InputError:
-        if must_be_one:
-            raise
+    # the last one to close a file takes its log away
+    with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("SELECT count(*) FROM gpkg_contents").fetchone()
     if path.with_name(f"{path.name}-wal").exists():
         raise BusyError(
             f"{path} is open in another program, such as QGIS, which keeps changes beside it. Close the map there, "

@@ -13,7 +13,7 @@ and 0.933, in 1.4 and 5.7 ms: `python benchmarks/buildings.py`. The library also
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from lib.grid import LONLAT, Grid, local_gsd_m, project
 from lib.limits import TASKS, Limits, check_fields, check_value, limited
 from lib.mapping import josm, stitch
 from lib.mapping.formats import IN_DEGREES, WRITERS
-from lib.mapping.geopackage import layer_names, write_geopackage
+from lib.mapping.geopackage import add_layers, layer_names
 from lib.mapping.stitch import Progress, Read, Window
 from lib.mapping.styles import STYLES, confidence_class, counts
 from lib.mask_values import HALF
@@ -36,6 +36,8 @@ from lib.vectors.roadgraph import GraphOptions
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+Curve = Callable[[np.ndarray], np.ndarray]  # probabilities to how often they are right
 
 MAP, PROBABILITY, MASK = "map.json", "probability.tif", "mask.tif"  # what is read
 GEOPACKAGE, OSM, SUMMARY = "map.gpkg", "map.osm", "layers.json"  # what is written, the summary last
@@ -87,7 +89,7 @@ class _Map(NamedTuple):
     grid: Grid
     gsd_m: float
     mask: Read  # bool
-    probability: Read  # uint8, 255 times the probability
+    confidence: Read  # 0..1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,15 +97,18 @@ class _Map(NamedTuple):
 
 
 def write_layers(
-    out_dir: Path, options: LayerOptions = DEFAULTS, progress: Progress = lambda done, total: None
+    out_dir: Path,
+    options: LayerOptions = DEFAULTS,
+    progress: Progress = lambda done, total: None,
+    curve: Curve | None = None,
 ) -> dict[str, Any]:
     """
     Write the vector layers of a map's folder; what is there already and was made of the same rasters stays.
 
     map.gpkg holds `roads` (length_m, width_m, confidence, confidence_class) or `buildings` (area_m2, confidence,
-    confidence_class) in the CRS of the grid. It is made anew only where rasters or tracing options have changed: layers
-    that a comparison or a review has added go then, for they were about another map. map.osm holds the same for JOSM;
-    without a CRS there is none. Each file is whole or not there.
+    confidence_class) in the CRS of the grid. It is made anew only where rasters, tracing options or the curve have
+    changed; layers that a comparison or a review has added stay, with what people decided in them. map.osm holds the
+    same for JOSM; without a CRS there is none. Each file is whole or not there.
 
     Parameters
     ----------
@@ -113,6 +118,9 @@ def write_layers(
         See `LayerOptions`.
     progress
         Called with the blocks of the mask that are traced, and how many there are.
+    curve
+        Turns probabilities into how often they are right, such as "pixels" of `lib.networks.calibration.read_curves`;
+        None: confidence is the mean probability.
 
     Returns
     -------
@@ -133,13 +141,13 @@ def write_layers(
         If there is no room.
     """
     started_s = time.monotonic()
-    with locked(out_dir / SUMMARY), _opened(out_dir, options) as rasters:
+    with locked(out_dir / SUMMARY), _opened(out_dir, options, curve) as rasters:
         if rasters.grid.crs is None and (wanted := set(options.formats) & set(IN_DEGREES)):
             raise InputError(
                 f"{out_dir / MASK} has no CRS, so that there is no {', '.join(sorted(wanted))} of it, which is in "
                 "degrees. Leave that format out, or give the image its place."
             )
-        traced_of, all_of = _made_of(out_dir, rasters.task, options)
+        traced_of, all_of = _made_of(out_dir, rasters.task, options, curve)
         former = read_mapping(out_dir / SUMMARY)
         files = [GEOPACKAGE, *[OSM] * (rasters.grid.crs is not None), *(f"map.{name}" for name in options.formats)]
         if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in files):
@@ -149,24 +157,30 @@ def write_layers(
         else:
             (out_dir / SUMMARY).unlink(missing_ok=True)  # from here on it would speak of other layers
             layer = trace(rasters, options, progress)
-            write_geopackage(out_dir / GEOPACKAGE, {rasters.task: layer})
-        summary: dict[str, Any] = {"files": files, "task": rasters.task, "features": len(layer)}
-        summary["classes"] = counts(layer, STYLES[rasters.task])
-        if rasters.task == "roads":
-            summary["length_km"] = round(float(layer["length_m"].sum()) / 1000, 3)
-        else:
-            summary["area_m2"] = round(float(layer["area_m2"].sum()), 1)
-        if rasters.grid.crs is not None:
-            tags = {"highway": options.highway} if rasters.task == "roads" else {"building": "yes"}
-            tags["source"] = options.source
-            summary["osm_nodes"] = josm.write_osm(out_dir / OSM, layer, tags, options.upload)
-        for name in options.formats:
-            WRITERS[name](out_dir / f"map.{name}", layer, rasters.grid)
+            add_layers(out_dir / GEOPACKAGE, {rasters.task: layer})
+        summary = {"files": files, **write_files(out_dir, layer, rasters.task, rasters.grid, options)}
         for name in set(former.get("files", ())) - set(files):
             (out_dir / name).unlink(missing_ok=True)  # of a former map, which nobody asks for now
         summary |= {"seconds": round(time.monotonic() - started_s, 1), "made_of": traced_of | all_of}
         write_whole(out_dir / SUMMARY, json.dumps(summary, indent=1) + "\n")
         return summary
+
+
+def write_files(
+    out_dir: Path, layer: "gpd.GeoDataFrame", task: str, grid: Grid, options: LayerOptions
+) -> dict[str, Any]:
+    """map.osm and the formats asked for, of a layer of a map; returns what `write_layers` says of it."""
+    summary: dict[str, Any] = {"task": task, "features": len(layer), "classes": counts(layer, STYLES[task])}
+    if task == "roads":
+        summary["length_km"] = round(float(layer["length_m"].sum()) / 1000, 3)
+    else:
+        summary["area_m2"] = round(float(layer["area_m2"].sum()), 1)
+    if grid.crs is not None:
+        tags = {"highway": options.highway} if task == "roads" else {"building": "yes"}
+        summary["osm_nodes"] = josm.write_osm(out_dir / OSM, layer, tags | {"source": options.source}, options.upload)
+    for name in options.formats:
+        WRITERS[name](out_dir / f"map.{name}", layer, grid)
+    return summary
 
 
 def trace(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
@@ -184,7 +198,7 @@ def _roads(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.Geo
     is_line = length_m > 0
     lines = [line for line, keep in zip(graph.lines, is_line, strict=True) if keep]
     widths_px = stitch.widths_along(rasters.mask, rasters.shape, lines, rasters.gsd_m, block_px)
-    confidence = stitch.mean_along(rasters.probability, rasters.shape, lines, block_px) / 255
+    confidence = stitch.mean_along(rasters.confidence, rasters.shape, lines, block_px)
     table = {
         "length_m": length_m[is_line].round(2),
         "width_m": (widths_px * rasters.gsd_m).round(2),
@@ -203,7 +217,7 @@ def _buildings(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd
     shapes = stitch.trace_footprints(rasters.mask, rasters.shape, rasters.gsd_m, options.buildings, block_px, progress)
     middles = shapely.get_coordinates(shapely.centroid(shapes))
     gsd_m = rasters.gsd_m if grid.crs is None or not shapes else local_gsd_m(grid, middles)
-    confidence = stitch.mean_within(rasters.probability, rasters.shape, shapes, block_px) / 255
+    confidence = stitch.mean_within(rasters.confidence, rasters.shape, shapes, block_px)
     table = {
         "area_m2": (shapely.area(shapes) * gsd_m**2).round(2),
         "confidence": confidence.round(4),
@@ -230,7 +244,7 @@ def _ground_lengths_m(lines: list[np.ndarray], rasters: _Map) -> np.ndarray:
 
 
 @contextmanager
-def _opened(out_dir: Path, options: LayerOptions) -> Iterator[_Map]:
+def _opened(out_dir: Path, options: LayerOptions, curve: Curve | None) -> Iterator[_Map]:
     from rasterio.windows import Window as RasterWindow
 
     from lib.rasters import opened, read_grid
@@ -247,6 +261,7 @@ def _opened(out_dir: Path, options: LayerOptions) -> Iterator[_Map]:
         raise InputError(
             f"{out_dir / MASK} has no CRS, so that the size of its pixels is unknown: give gsd_m, metres a pixel."
         )
+    levels = _levels(curve)
     with opened(out_dir / PROBABILITY) as probability, opened(out_dir / MASK) as mask:
 
         def window(place: Window) -> RasterWindow:
@@ -257,7 +272,7 @@ def _opened(out_dir: Path, options: LayerOptions) -> Iterator[_Map]:
             return (mask.read(1, window=window(place)) > HALF) & (mask.read_masks(1, window=window(place)) > 0)
 
         def sure(place: Window) -> np.ndarray:
-            return probability.read(1, window=window(place))
+            return levels[probability.read(1, window=window(place))]
 
         yield _Map(facts["task"], grids[0], float(gsd_m), said, sure)
 
@@ -270,9 +285,17 @@ def _unplaced_gsd_m(grid: Grid, facts: dict[str, Any], options: LayerOptions) ->
     return None if image_m is None else image_m * abs(a * e - b * d) ** 0.5
 
 
-def _made_of(out_dir: Path, task: str, options: LayerOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+def _levels(curve: Curve | None) -> np.ndarray:
+    """Confidence of each value of probability.tif, float64 (256,)."""
+    said = np.arange(256) / 255
+    return said if curve is None else np.asarray(curve(said), float)
+
+
+def _made_of(
+    out_dir: Path, task: str, options: LayerOptions, curve: Curve | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What decides the traced layer, and what else decides the files; JSON's own types."""
-    digests = {}
+    digests = {"curve": hashlib.sha256(_levels(curve).tobytes()).hexdigest()}
     for name in (PROBABILITY, MASK):
         with (out_dir / name).open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "calibration": ["Curve", "read_curves", "write_curves"],
         "checkpoint": ["CheckpointInfo", "TrainedModel", "load_model", "read_info", "save_checkpoint"],
         "devices": ["device_name", "precision_for"],
         "export": ["export_onnx"],

@@ -292,7 +292,7 @@ def reliability_diagram(series: Mapping[str, pd.DataFrame], *, title: str = "", 
     Parameters
     ----------
     series
-        Name -> table of `lib.conflation.calibration.reliability`: `said`, `right`, `weight`. A point's area is its
+        Name -> table of `lib.networks.calibration.reliability`: `said`, `right`, `weight`. A point's area is its
         share of the weight, the smallest still visible.
     title, note
         Above and below.

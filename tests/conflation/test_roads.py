@@ -7,11 +7,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.conflation.calibration import Curve
 from lib.conflation.ground import ground_of_arrays
 from lib.conflation.roads import MISSING_COLUMNS, UNSEEN_COLUMNS, RoadRules, compare_roads
 from lib.errors import InputError, ParameterError
 from lib.masks.offset import shift
+from lib.networks.calibration import Curve
 from lib.vectors.roadgraph import mask_to_graph, to_geodataframe
 
 

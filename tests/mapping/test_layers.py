@@ -140,10 +140,14 @@ def test_what_is_there_already_stays_and_other_formats_need_no_tracing(tmp_path,
     write_layers(folder, LayerOptions(formats=("fgb",)))
     assert (folder / "map.fgb").is_file() and not (folder / "map.csv").is_file()  # nobody asks for it now
     assert geopackage.layer_names(folder / "map.gpkg") == ["roads", "missing_roads"]
-    # another tracing is another map
+    # another tracing, or another curve, is another map; what people decided stays
     monkeypatch.undo()
     write_layers(folder, LayerOptions(roads=GraphOptions(tolerance_m=3.0)))
-    assert geopackage.layer_names(folder / "map.gpkg") == ["roads"]
+    assert sorted(geopackage.layer_names(folder / "map.gpkg")) == ["missing_roads", "roads"]
+    before = gpd.read_file(folder / "map.gpkg", layer="roads")["confidence"]
+    write_layers(folder, LayerOptions(roads=GraphOptions(tolerance_m=3.0)), curve=np.square)
+    after = gpd.read_file(folder / "map.gpkg", layer="roads")["confidence"]
+    assert (after < before).all() and (after >= before**2 - 1e-3).all()
 
 
 def test_a_map_without_roads_has_an_empty_layer(tmp_path):

@@ -9,7 +9,7 @@ from rasterio.warp import Resampling, reproject
 
 from lib.errors import InputError
 from lib.grid import Grid, project
-from lib.mapping.geopackage import write_geopackage
+from lib.mapping.geopackage import add_layers
 from lib.mapping.overview import read_overview
 
 SIDE = 400
@@ -42,7 +42,7 @@ def make(folder, grid: Grid) -> None:
     write(folder / "probability.tif", grid, probability, seen)
     line = shapely.LineString(grid.pixel_to_world(np.array([[10.0, 10], [300, 300]])))
     roads = gpd.GeoDataFrame({"confidence_class": ["sure"]}, geometry=[line], crs=grid.crs)
-    write_geopackage(folder / "map.gpkg", {"roads": roads})
+    add_layers(folder / "map.gpkg", {"roads": roads})
 
 
 def check(image: np.ndarray) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.conflation import calibration
-from lib.conflation.calibration import Curve, expected_calibration_error, fit_curve, read_curves, reliability
 from lib.errors import InputError
+from lib.networks import calibration
+from lib.networks.calibration import Curve, expected_calibration_error, fit_curve, read_curves, reliability
 
 shares = st.floats(0, 1)
 
