@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "calibration": ["Curve", "read_curves", "write_curves"],
         "checkpoint": ["CheckpointInfo", "TrainedModel", "load_model", "read_info", "save_checkpoint"],
+        "convert": ["convert_weights"],
         "devices": ["device_name", "precision_for"],
         "export": ["export_onnx"],
         "hub": ["from_pretrained", "save_pretrained"],

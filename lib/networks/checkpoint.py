@@ -28,6 +28,7 @@ from lib.paths import ROOT, write_whole
 
 FORMAT = "pp-linknet-1"  # the only key of the metadata: with more, their order in the file would be random
 BANDS = 3  # of the images that maps are made from: red, green, blue
+PICKLES = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how a file of torch.save starts, and how one did before PyTorch 1.6
 PACKAGES = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "opencv-python-headless")
 
 
@@ -124,6 +125,13 @@ def _of_a_checkpoint() -> Iterator[None]:
 def _header(path: Path) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
     if not path.is_file():
         raise CheckpointError(f"No checkpoint at {path}: train one first, or correct the path.")
+    with path.open("rb") as file:
+        if file.read(len(PICKLES[0])) in PICKLES:
+            raise CheckpointError(
+                f"{path} is a file of torch.save, a pickle, and those are not opened here. Where it holds weights of"
+                f" the paper's release, of D-LinkNet or of smp, `python -m lib.networks.convert {path} OUT.safetensors`"
+                " makes a checkpoint of it."
+            )
     with _of_a_checkpoint():
         return read_header(path)
 

@@ -29,12 +29,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a file by name. Raises InputError where it is missing or damaged, or a value is no finite number."""
     with reading(path, EXPECTED):
         tensors = load_file(path)
-        broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor.float()).all())]
+    finite(tensors, path)
+    return tensors
+
+
+def finite(tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise InputError, which names the file, where a value is no finite number."""
+    broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor.float()).all())]
     if broken:
         raise InputError(
             f"{path}: {broken[:3]} hold values that are no finite numbers (a training that diverged, or a damaged file)"
         )
-    return tensors
 
 
 def bare_names(names: Iterable[str]) -> dict[str, str]:
