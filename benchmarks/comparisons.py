@@ -24,7 +24,12 @@ BUILDINGS = IOU | {
 }
 NOISY, BOTH, SCRATCH = "stage 1 alone", "stage 1, then 2", "stage 2 alone"  # what a training learned from
 LONG_SCRATCH = f"{SCRATCH}, both budgets"  # as many crops as both stages together
-NAMES = {"clean-chips": "clean_chips", "real": "real_imagery", "kampala": "kampala"}  # of files in results/
+NAMES = {
+    "clean-chips": "clean_chips",
+    "real": "real_imagery",
+    "kampala": "kampala",
+    "focal-gradient": "focal_gradient",
+}  # of files in results/
 ARMS = {BOTH: TEAL, LONG_SCRATCH: OCHRE, SCRATCH: SLATE}
 
 
@@ -64,18 +69,19 @@ def difference(tables: Sequence[pd.DataFrame], others: Sequence[pd.DataFrame], s
 
 
 def differences(finished: Finished) -> pd.DataFrame:
-    """Both stages against every other row on as many clean chips (or none), the same seeds of each."""
+    """Both stages (or else the first row) against every other on as many clean chips (or none), the same seeds."""
     own, rows = groups(finished), []
-    subjects = {clean: dict(seeds) for (row, clean), seeds in own.items() if row == BOTH}
+    subject = BOTH if any(row == BOTH for row, _ in own) else next(iter(own))[0]
+    subjects = {clean: dict(seeds) for (row, clean), seeds in own.items() if row == subject}
     for (row, clean), seeds in own.items():
         for count in [clean] if clean else sorted(subjects):
             shared = [seed for seed, _ in seeds if seed in subjects.get(count, {})]
-            if row == BOTH or row.endswith(f", {NOISY}") or not shared:
+            if row == subject or row.endswith(f", {NOISY}") or not shared:
                 continue
             others = dict(seeds)
             for metric, shares in metrics_of(finished).items():
                 found = difference([subjects[count][s] for s in shared], [others[s] for s in shared], shares)
-                what = {"difference": f"{BOTH} minus {row}", "clean_chips": count, "seeds": len(shared)}
+                what = {"difference": f"{subject} minus {row}", "clean_chips": count, "seeds": len(shared)}
                 rows.append(what | {"metric": metric} | asdict(found))
     return pd.DataFrame(rows)
 

@@ -4,6 +4,7 @@ The experiments behind the README's results: what stage 1 is worth, on rendered 
     python -m benchmarks.experiments clean-chips          two stages against scratch, for 4 to 32 clean chips
     python -m benchmarks.experiments real DATA_DIR        Massachusetts OSM masks, then EPFL clean masks
     python -m benchmarks.experiments kampala DATA_DIR     buildings: OSM polygons, then a few chips as clean
+    python -m benchmarks.experiments focal-gradient       the release's gradient of the focal loss against Lin's
         [--budget tiny|small|full] [--finished]
 
 A row is one training and its scores on the test chips. Finished rows are kept and not run again, an unfinished one
@@ -34,10 +35,10 @@ from lib.paths import ROOT, write_whole
 from lib.scores.evaluate import probability_pairs, score_chips
 from lib.scores.sweep import threshold_sweep
 from lib.show import reports
-from lib.training.recipe import TrainConfig
+from lib.training.recipe import FOCAL_GRADIENTS, TrainConfig
 from lib.training.trainer import fit
 
-AREAS = {"clean-chips": "demo", "real": "massachusetts-epfl", "kampala": "kampala"}
+AREAS = {"clean-chips": "demo", "real": "massachusetts-epfl", "kampala": "kampala", "focal-gradient": "demo"}
 NETWORKS = {"D-LinkNet": "d_linknet", "LinkNet": "linknet", "U-Net": "unet", "DeepLabV3+": "deeplabv3plus"}
 
 
@@ -93,6 +94,11 @@ BUDGETS = {
         "small": Budget((12, 160), (8, 80), (192, 192), NARROW, FEW_STEPS),
         "full": Budget((90, 0), (90, 0), (256, 256), **FULL),
     },
+}
+BUDGETS["focal-gradient"] = {
+    "tiny": TINY,
+    "small": Budget((0, 0), (6, 80), (128, 128), ModelConfig(encoder_name="tu-mobilenetv3_small_050"), FEW_STEPS),
+    "full": Budget((0, 0), (90, 0), (256, 256), **FULL),
 }
 CLEAN_CHIPS = (4, 8, 16, 32)
 VAL_CLEAN = 4  # clean chips that choose epoch and threshold, the same in both arms
@@ -189,7 +195,19 @@ def kampala_rows(budget: Budget) -> Iterator[Row]:
         yield from (row for row in stages(seed, budget, CLEAN_CHIPS[0]) if row.stage)
 
 
-ROWS = {"clean-chips": clean_chips_rows, "real": real_rows, "kampala": kampala_rows}
+def focal_gradient_rows(budget: Budget) -> Iterator[Row]:
+    """Stage 2 alone on all clean chips, with each gradient of the focal loss."""
+    for seed in range(budget.seeds):
+        for gradient, name in ((FOCAL_GRADIENTS[0], SCRATCH), (FOCAL_GRADIENTS[1], f"{SCRATCH}, detached weight")):
+            yield Row(name, seed, 2, budget, budget.model, recipe=(("focal_gradient", gradient),))
+
+
+ROWS = {
+    "clean-chips": clean_chips_rows,
+    "real": real_rows,
+    "kampala": kampala_rows,
+    "focal-gradient": focal_gradient_rows,
+}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@
 # *What does a network learn from many images whose masks nobody drew by hand?*
 #
 # **In:** chips labelled `osm` (notebook 1; run by itself where they are missing). **Out:** a checkpoint and its history
-# in `runs/<area>/stage1`. **Takes** about two minutes on two CPU cores with the values below; on a GPU, set
-# `encoder_name`, `crop_px` and `epochs` to the paper's: resnet34, 512, 90.
+# in `runs/<area>/stage1`. **Takes** about two minutes on two CPU cores with the values below. The paper's network is
+# `encoder_name` resnet34 with `encoder_weights` imagenet; `recipe` release-roads or release-buildings trains it as its
+# release does, which takes a GPU.
 #
 # *Map data © OpenStreetMap contributors, ODbL 1.0.*
 
@@ -30,8 +31,9 @@ architecture: str = "pp_linknet"  # or "d_linknet", or one of smp: "linknet", "u
 encoder_name: str = "resnet18"  # any encoder of segmentation-models-pytorch; the paper's is resnet34
 encoder_weights: str = ""  # "imagenet", a .safetensors file, or "" for random ones
 context: str = "64"  # side of the map that reaches pyramid pooling at 1024 px: "32", "64", "128", "64 hdc"
+recipe: str = "validated"  # "release-roads" or "release-buildings": the release's, over what is said below
 epochs: int = 12
-batch_size: int = 4  # the paper's is 8; at this small budget more steps count for more
+batch_size: int = 4  # the release's is 8; at this small budget more steps count for more
 crop_px: int = 192  # side of a training crop, a multiple of 32
 samples_per_epoch: int = 160  # crops an epoch; 0: one a chip
 learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
@@ -40,7 +42,7 @@ focal_gamma: float = 0.5  # the paper's; 2 is Lin's
 optimizer: str = "adam"  # "adamw", "sgd"
 schedule: str = "poly"  # "constant", "cosine", "onecycle"
 ema_decay: float = 0.0  # validate and keep an exponential mean of the weights, e.g. 0.99; 0: off
-patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never
+patience: int = 0  # stop after so many epochs without a better validation IoU; 0: never (the release: 7, training loss)
 devices: int = 1  # GPUs (or processes on a CPU) that share each batch
 self_training: bool = False  # stage 1b: mend the masks where this network strongly disagrees, and go on from there
 train_options: dict = {}  # more of lib.training.recipe.TrainConfig, by name: {clip_norm: 1.0, compile: true}
@@ -59,7 +61,7 @@ from lib.chips import load_manifest, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
-from lib.training import beside_the_papers, fit, refuse_shared_ground, train_config
+from lib.training import beside_the_release, fit, refuse_shared_ground, train_config
 from lib.trust import relabel
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -83,12 +85,13 @@ overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown[
 
 # %% [markdown]
 # ## Training
-# Focal loss, Adam, polynomial decay and augmentations as in the paper; the table shows what is not. Killed at any
+# The recipe `validated` takes focal loss, Adam, polynomial decay and augmentations from the paper, and adds a
+# validation and the chips' own mean and deviation; the table shows all that the release does otherwise. Killed at any
 # moment, the cell after it goes on from the last finished epoch; finished, it returns at once.
 
 # %%
 config = train_config(parameters)
-beside_the_papers(config)
+beside_the_release(config, task)
 
 # %%
 model = ModelConfig(architecture, encoder_name, encoder_weights or None, context)
@@ -96,7 +99,8 @@ stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, mode
 
 # %% [markdown]
 # ## What happened
-# The epoch with the best IoU on the validation chips is kept, not the one with the lowest training loss.
+# The epoch with the best IoU on the validation chips is kept; with a recipe of the release, the one with the lowest
+# training loss.
 
 # %%
 ended = f"; stopped early, after {len(stage1.history)} of {epochs} epochs" if len(stage1.history) < epochs else ""

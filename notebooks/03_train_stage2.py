@@ -29,6 +29,7 @@ work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to 
 task: str = "roads"  # "roads" or "buildings"
 start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2; "": none, stage 2 alone
 network: dict = {}  # of stage 2 alone, by lib.networks.ModelConfig: {encoder_name: resnet34, encoder_weights: imagenet}
+recipe: str = "validated"  # "release-roads" or "release-buildings": the release's, over what is said below
 epochs: int = 10
 batch_size: int = 4
 crop_px: int = 192  # side of a training crop, a multiple of 32
@@ -59,7 +60,7 @@ from lib.networks import ModelConfig, load_model, read_info
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
 from lib.show.canvas import TRUTH
-from lib.training import beside_the_papers, fit, refuse_overlap, refuse_shared_ground, train_config
+from lib.training import beside_the_release, fit, refuse_overlap, refuse_shared_ground, train_config
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
@@ -104,7 +105,7 @@ overlay_grid(
 
 # %%
 config = train_config(parameters)
-beside_the_papers(config)
+beside_the_release(config, task)
 
 # %%
 runs = {}

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "losses": ["create_loss", "focal_loss"],
         "overlap": ["refuse_overlap", "refuse_shared_ground", "warn_of_overlap"],
-        "recipe": ["TrainConfig", "beside_the_papers", "train_config"],
+        "recipe": ["TrainConfig", "beside_the_release", "train_config"],
         "trainer": ["FitResult", "fit"],
     },
 )

@@ -105,7 +105,7 @@ class SegmentationTask(lightning.LightningModule):
         self.config = config
         self.chip_names = chip_names
         self.steps_per_epoch = steps_per_epoch
-        self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma)
+        self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma, config.focal_gradient)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.curve = IoUCurve()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -245,6 +245,8 @@ class Record(Callback):
         For the printed line.
     save_weights
         Called with a path and the scores when an epoch is the best so far, while the weights to keep are in place.
+    keep_by
+        What makes an epoch the best: the highest "val_iou", or the lowest "train_loss", which epoch 0 has not.
     progress
         Called with a line of text.
     """
@@ -253,6 +255,7 @@ class Record(Callback):
     epochs: int
     save_weights: Callable[[Path, dict[str, float]], None]
     progress: Callable[[str], None]
+    keep_by: str = "val_iou"
     rows: list[dict[str, float]] = field(default_factory=list, init=False)  # one an epoch, keys as in HISTORY
     _scores: dict[str, float] = field(default_factory=dict, init=False)  # of the last validation
     _started_s: float = field(default=0.0, init=False)
@@ -288,17 +291,18 @@ class Record(Callback):
             "val_iou": curve["iou"],
             "threshold": curve["threshold"],
         }
-        pl_module.log("val_iou", curve["iou"], logger=False, sync_dist=True)
-        if trainer.is_global_zero and all(curve["iou"] > row["val_iou"] for row in self.rows):
+        if not trainer.sanity_checking:
+            self._scores["train_loss"] = pl_module.epoch_loss()
+        pl_module.log(self.keep_by, self._scores.get(self.keep_by, math.nan), logger=False, sync_dist=True)
+        if trainer.is_global_zero and all(self._merit(self._scores) > self._merit(row) for row in self.rows):
             self.save_weights(self.out_dir / "next.safetensors", self._scores)
         if trainer.sanity_checking:
             self._add_row()
             self._tell(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
-        loss = pl_module.epoch_loss()  # waits for the device: the time is taken after it
         seconds = round(time.perf_counter() - self._started_s, 2)
-        self._add_row(train_loss=loss, learning_rate=self._rate, seconds=seconds)
+        self._add_row(learning_rate=self._rate, seconds=seconds)
         trainer.save_checkpoint(self.out_dir / "last.ckpt")
         self._tell(trainer)
 
@@ -323,9 +327,16 @@ class Record(Callback):
         if self.rows:
             write_whole(self.out_dir / "history.csv", pd.DataFrame(self.rows).to_csv(index=False))
 
+    def _merit(self, row: dict[str, float]) -> float:
+        """How good an epoch is."""
+        if self.keep_by == "val_iou":
+            return row["val_iou"]
+        loss = row.get("train_loss", math.nan)
+        return -math.inf if math.isnan(loss) else -loss
+
     def _best(self) -> dict[str, float]:
         """Row of the best epoch, the first where several are."""
-        return max(self.rows, key=lambda row: row["val_iou"])
+        return max(self.rows, key=self._merit)
 
     def _log(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
         values = {name: value for name, value in row.items() if name != "epoch" and not math.isnan(value)}

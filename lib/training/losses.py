@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from lib.errors import ParameterError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
-from lib.training.recipe import LOSSES
+from lib.training.recipe import FOCAL_GRADIENTS, LOSSES
 
 IGNORE = -1.0  # target value of an ignored pixel, where smp asks for one
 REGION_LOSSES = {
@@ -34,7 +34,12 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (logits, mask, weigh
 
 
 def focal_loss(
-    logits: Tensor, mask: Tensor, weight: Tensor | None = None, alpha: float = 0.25, gamma: float = 0.5
+    logits: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+    alpha: float = 0.25,
+    gamma: float = 0.5,
+    gradient: str = "full",
 ) -> Tensor:
     """
     Focal loss (Lin et al. 2017), the mean over all pixels that are not ignored.
@@ -54,10 +59,16 @@ def focal_loss(
         Weight of the foreground, 0..1; 1 - alpha is that of the background.
     gamma
         How much pixels count less the surer they are right; 0 is plain cross-entropy.
+    gradient
+        One of `FOCAL_GRADIENTS`: of all of the formula ("full"), or with (1 - p)^gamma held constant, as the paper's
+        release does ("detached"). The value is the same; the full gradient of a pixel that is surely right is 1 + gamma
+        times as large.
     """
     target = _target(logits, mask)
     crossentropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     wrong = (-torch.expm1(-crossentropy)).clamp_min(1e-7)  # 1 - p of the truth; its power needs a finite slope
+    if gradient == "detached":
+        wrong = wrong.detach()
     balance = alpha * target + (1 - alpha) * (1 - target)
     return _mean(balance * wrong**gamma * crossentropy, mask, weight)
 
@@ -90,7 +101,7 @@ def region_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None, *, n
     return criterion(logits, target.masked_fill(~valid, IGNORE))
 
 
-def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5) -> Loss:
+def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5, gradient: str = "full") -> Loss:
     """
     Loss by name: a function of logits, mask and weight or None, all (N, 1, H, W).
 
@@ -98,18 +109,19 @@ def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5) -> Loss:
     ----------
     name
         One of `LOSSES`; "bce_dice" is D-LinkNet's.
-    alpha, gamma
+    alpha, gamma, gradient
         Of the focal loss.
 
     Raises
     ------
     ParameterError
-        If the name is unknown.
+        If a name is unknown.
     """
-    if name not in LOSSES:
-        raise ParameterError(f"Unknown loss {name!r}: expected one of {LOSSES}.")
+    for given, known in ((name, LOSSES), (gradient, FOCAL_GRADIENTS)):
+        if given not in known:
+            raise ParameterError(f"Unknown loss or gradient {given!r}: expected one of {known}.")
     if name == "focal":
-        return partial(focal_loss, alpha=alpha, gamma=gamma)
+        return partial(focal_loss, alpha=alpha, gamma=gamma, gradient=gradient)
     if name == "bce":
         return bce_loss
     if name == "bce_dice":

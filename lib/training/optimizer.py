@@ -16,15 +16,19 @@ from lib.training.recipe import TrainConfig
 ONECYCLE_RISE = 0.3  # share of the training in which the rate of "onecycle" rises
 
 
-def learning_rate_factor(schedule: str, progress: float, power: float = 0.9) -> float:
+def learning_rate_factor(schedule: str, progress: float, power: float = 0.9, epochs: int = 90) -> float:
     """
-    Share of the base learning rate after `progress` (0..1) of the training.
+    Share of the base learning rate after `progress` (0..1) of a training of so many `epochs`.
 
-    "poly": (1 - progress) ** power, the paper's; "cosine": half a cosine down to 0; "onecycle": 30 % up from 1/25,
-    then half a cosine down to 1e-4 (Smith 2018); "constant".
+    "poly": (1 - progress) ** power, the paper's; "poly_compound": the product of these over all epochs so far, which is
+    what the release's scripts do, as each multiplies the rate that the one before left; "cosine": half a cosine down to
+    0; "onecycle": 30 % up from 1/25, then half a cosine down to 1e-4 (Smith 2018); "constant".
     """
     if schedule == "poly":
         return (1 - min(progress, 1.0)) ** power
+    if schedule == "poly_compound":
+        done = min(int(progress * epochs + 1e-9), epochs)
+        return math.prod(1 - epoch / epochs for epoch in range(1, done + 1)) ** power
     if schedule == "cosine":
         return _half_cosine(1, 0, progress)
     if schedule == "onecycle":
@@ -60,7 +64,8 @@ def create_optimizer(
 
     def factor(step: int) -> float:
         done = step if config.schedule_per_step else step // steps_per_epoch * steps_per_epoch
-        return learning_rate_factor(config.schedule, done / (config.epochs * steps_per_epoch), config.poly_power)
+        progress = done / (config.epochs * steps_per_epoch)
+        return learning_rate_factor(config.schedule, progress, config.poly_power, config.epochs)
 
     groups = parameter_groups(network, config)
     if config.optimizer == "sgd":

@@ -1,4 +1,9 @@
-"""How to train, by name: the paper's recipe, and what it ought to be compared with."""
+"""
+How to train, by name: with a validation, as its release trains the paper's networks, and what to compare them with.
+
+The defaults of `TrainConfig` are the recipe "validated": the paper's loss, optimiser and augmentation, with the epoch
+that is best on held-out chips and the statistics of the chips at hand, neither of which the release has.
+"""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,16 +11,19 @@ from typing import Any
 import pandas as pd
 
 from lib.errors import ParameterError
-from lib.limits import LARGEST_SEED, check_fields, check_names, limited, settings_from
+from lib.limits import LARGEST_SEED, Limits, check_fields, check_names, check_value, limited, settings_from
 from lib.networks.config import INPUT_MULTIPLE_PX
 
 LOSSES = ("focal", "bce", "bce_dice", "dice", "jaccard", "lovasz", "tversky", "mcc")
+FOCAL_GRADIENTS = ("full", "detached")  # Lin's, of the whole formula; the release's, with the pixel's weight constant
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """
     Ranges of the augmentations; the defaults are the paper's.
+
+    What lies beyond a chip, and where hue wraps, is not the release's (docs/paper-and-release.md).
 
     Attributes
     ----------
@@ -54,7 +62,7 @@ AUGMENTATIONS = {
 @dataclass(frozen=True)
 class TrainConfig:
     """
-    How to train; the defaults are the paper's, where it has one.
+    How to train; the defaults are the recipe "validated".
 
     Attributes
     ----------
@@ -65,21 +73,27 @@ class TrainConfig:
     learning_rate, optimizer, weight_decay
         Of "adam", "adamw" or "sgd" (momentum 0.9).
     schedule, schedule_per_step, poly_power
-        "poly", "constant", "cosine" or "onecycle"; the rate changes with every epoch, or with every step.
-    loss, focal_alpha, focal_gamma
-        One of `LOSSES`.
+        "poly", "poly_compound", "constant", "cosine" or "onecycle", see `lib.training.optimizer`; the rate changes with
+        every epoch, or with every step.
+    loss, focal_alpha, focal_gamma, focal_gradient
+        One of `LOSSES`; see `lib.training.losses.focal_loss`.
     augmentation
         One of `AUGMENTATIONS`.
     normalisation
-        Mean and deviation of "data" (the training chips), of "init" (the checkpoint to start from) or "imagenet".
+        Mean and deviation of "data" (the training chips), of "init" (the checkpoint to start from), of "imagenet", or
+        the constants of the "release".
     encoder_lr_factor, freeze_encoder
         The encoder learns slower, or not at all.
     ema_decay
         Validate and keep an exponential mean of the weights; 0 is off.
     accumulate, clip_norm
         Batches a step; largest norm of the gradient, 0 is off.
+    keep_by
+        The epoch that is kept has the best "val_iou", or the lowest "train_loss".
     patience
-        Stop after so many epochs without a better validation IoU; 0 is off.
+        Stop after so many epochs that are not better by `keep_by`; 0 is off.
+    threshold
+        Probability above which a pixel is foreground; 0 takes the one with the best validation IoU.
     precision
         "auto" takes bfloat16 where the device computes in it; or a name of Lightning's.
     channels_last, compile
@@ -99,20 +113,23 @@ class TrainConfig:
     learning_rate: float = limited(2e-4, above=0, maximum=1)
     optimizer: str = limited("adam", choices=("adam", "adamw", "sgd"))
     weight_decay: float = limited(0.0, minimum=0, maximum=1)
-    schedule: str = limited("poly", choices=("poly", "constant", "cosine", "onecycle"))
+    schedule: str = limited("poly", choices=("poly", "poly_compound", "constant", "cosine", "onecycle"))
     schedule_per_step: bool = False
     poly_power: float = limited(0.9, above=0, maximum=10)
     loss: str = limited("focal", choices=LOSSES)
     focal_alpha: float = limited(0.25, above=0, below=1)
     focal_gamma: float = limited(0.5, minimum=0, maximum=10)
+    focal_gradient: str = limited("full", choices=FOCAL_GRADIENTS)
     augmentation: str = limited("paper", choices=AUGMENTATIONS)
-    normalisation: str = limited("data", choices=("data", "init", "imagenet"))
+    normalisation: str = limited("data", choices=("data", "init", "imagenet", "release"))
     encoder_lr_factor: float = limited(1.0, minimum=0, maximum=10)
     freeze_encoder: bool = False
     ema_decay: float = limited(0.0, minimum=0, below=1)
     accumulate: int = limited(1, minimum=1)
     clip_norm: float = limited(0.0, minimum=0)
+    keep_by: str = limited("val_iou", choices=("val_iou", "train_loss"))
     patience: int = limited(0, minimum=0)
+    threshold: float = limited(0.0, minimum=0, below=1)
     precision: str = limited("auto", choices=("auto", "32-true", "bf16-mixed", "16-mixed"))
     channels_last: bool = True
     compile: bool = False
@@ -132,6 +149,40 @@ class TrainConfig:
             )
 
 
+# What a recipe sets, by the names of TrainConfig's fields. Those of the release are what its scripts ran: both stages
+# of the roads, and stage 1 of the buildings, on 1024 px; stage 2 of the buildings on 512 px.
+_RELEASE = {
+    "epochs": 90,
+    "samples_per_epoch": 0,
+    "learning_rate": 2e-4,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "schedule": "poly_compound",
+    "schedule_per_step": False,
+    "poly_power": 0.9,
+    "loss": "focal",
+    "focal_alpha": 0.25,
+    "focal_gamma": 0.5,
+    "focal_gradient": "detached",
+    "augmentation": "paper",
+    "normalisation": "release",
+    "encoder_lr_factor": 1.0,
+    "freeze_encoder": False,
+    "ema_decay": 0.0,
+    "accumulate": 1,
+    "clip_norm": 0.0,
+    "keep_by": "train_loss",
+    "patience": 7,
+    "threshold": 0.25,
+    "precision": "32-true",
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "validated": {},
+    "release-roads": _RELEASE | {"crop_px": 1024, "batch_size": 8},
+    "release-buildings": _RELEASE | {"crop_px": 512, "batch_size": 9},
+}
+
+
 def train_config(parameters: dict[str, Any]) -> TrainConfig:
     """
     What a notebook's parameters say of training.
@@ -139,21 +190,26 @@ def train_config(parameters: dict[str, Any]) -> TrainConfig:
     Parameters
     ----------
     parameters
-        Those that are fields of `TrainConfig` are taken, and all of `train_options`, fields by name again, which take
-        precedence. The others are for somebody else.
+        Those that are fields of `TrainConfig` are taken; what the `recipe`, one of `RECIPES`, sets takes precedence
+        over them, and `train_options`, fields by name again, over both. The others are for somebody else.
 
     Raises
     ------
     ParameterError
-        If `train_options` names no field, or a value is of another type or out of range.
+        If there is no such recipe, `train_options` names no field, or a value is of another type or out of range.
     """
+    recipe = parameters.get("recipe", "validated")
+    check_value("recipe", recipe, str, Limits(choices=RECIPES))
     known = [field.name for field in fields(TrainConfig)]
     more = parameters.get("train_options", {})
     check_names("train_options", more, known)
-    return settings_from(TrainConfig, {n: parameters[n] for n in known if n in parameters} | more, "the training")
+    given = {name: parameters[name] for name in known if name in parameters}
+    return settings_from(TrainConfig, given | RECIPES[recipe] | more, "the training")
 
 
-def beside_the_papers(config: TrainConfig) -> pd.DataFrame:
-    """Values that are not the paper's, one row a field: here, the paper."""
-    here, paper = (pd.Series(vars(recipe), dtype=object) for recipe in (config, TrainConfig()))
-    return pd.DataFrame({"here": here, "the paper": paper})[here != paper]
+def beside_the_release(config: TrainConfig, task: str) -> pd.DataFrame:
+    """Values that are not those of the paper's release for a task, one row a field: here, the release."""
+    release = RECIPES[f"release-{task}"]
+    here = pd.Series({name: getattr(config, name) for name in release}, dtype=object)
+    there = pd.Series(release, dtype=object)
+    return pd.DataFrame({"here": here, "the release": there})[here != there]

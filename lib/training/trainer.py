@@ -24,6 +24,7 @@ from torch import nn
 from lib.errors import InputError, ParameterError
 from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
+from lib.networks.convert import RELEASE_STATISTICS
 from lib.networks.devices import freed_memory_kept, precision_for
 from lib.networks.encoders import IMAGENET
 from lib.networks.models import ModelConfig, build_model
@@ -68,7 +69,8 @@ def fit(
     progress: Callable[[str], None] = print,
 ) -> FitResult:
     """
-    Train a network and keep the weights of its best epoch, as validation on held-out chips has it.
+    Train a network and keep the weights of its best epoch: as validation on held-out chips has it, unless the recipe is
+    the release's.
 
     Killed at any moment, the same call goes on after the last finished epoch, to the same weights (on a CPU, bit for
     bit) as without the interruption. Called again when finished, it returns at once. With other parameters or chips it
@@ -158,14 +160,15 @@ def _train(
 
     def save_weights(path: Path, scores: dict[str, float]) -> None:
         facts = provenance(**known.provenance, seen=seen, best=scores)
-        found = {"mean": mean, "std": std, "threshold": scores["threshold"], "gsd_m": _common_gsd_m(train)}
+        threshold = config.threshold or scores["threshold"]
+        found = {"mean": mean, "std": std, "threshold": threshold, "gsd_m": _common_gsd_m(train)}
         save_checkpoint(path, network, replace(known, **found, provenance=facts))
 
     last = out_dir / "last.ckpt"
     resumed = last if last.is_file() else None
     if resumed:
         progress(f"going on after the last finished epoch, from {last}")
-    record = Record(out_dir, config.epochs, save_weights, progress)
+    record = Record(out_dir, config.epochs, save_weights, progress, config.keep_by)
     with _quiet(), _interruptible(out_dir), freed_memory_kept():
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
@@ -193,7 +196,8 @@ def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bo
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
     if config.patience:
-        stopping = EarlyStopping("val_iou", patience=config.patience, mode="max", check_on_train_epoch_end=False)
+        mode = "max" if config.keep_by == "val_iou" else "min"
+        stopping = EarlyStopping(config.keep_by, patience=config.patience, mode=mode, check_on_train_epoch_end=False)
         callbacks.append(stopping)
     return lightning.Trainer(
         accelerator=config.accelerator,
@@ -234,6 +238,8 @@ def _normalisation(
         if init is None:
             raise ParameterError('normalisation="init" needs init_from, the checkpoint whose statistics to use.')
         return init.mean, init.std
+    if config.normalisation == "release":
+        return RELEASE_STATISTICS
     return channel_statistics(cache)
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lib.chips.manifest import WEIGHT_ONE
-from lib.training.losses import LOSSES, create_loss, focal_loss
+from lib.errors import ParameterError
+from lib.training.losses import FOCAL_GRADIENTS, LOSSES, create_loss, focal_loss
 
 
 def test_focal_loss_against_the_formula():
@@ -21,6 +22,25 @@ def test_focal_loss_against_the_formula():
     assert float(focal_loss(logits, mask)) == pytest.approx(np.mean(by_hand), rel=1e-5)
     without_focus = float(focal_loss(logits, mask, alpha=0.5, gamma=0.0))
     assert without_focus == pytest.approx(float(create_loss("bce")(logits, mask)) / 2, rel=1e-5)
+
+
+def test_both_gradients_of_the_focal_loss():
+    """The same value; the release's gradient is (1 - p)^gamma times that of cross-entropy, Lin's is larger."""
+    mask = torch.tensor([255, 0, 255, 0], dtype=torch.uint8).view(1, 1, 2, 2)
+    values, gradients = [], []
+    for name in FOCAL_GRADIENTS:
+        logits = torch.tensor([0.0, 0.0, 8.0, -8.0]).view(1, 1, 2, 2).requires_grad_()
+        value = create_loss("focal", gradient=name)(logits, mask)
+        value.backward()
+        values.append(value.item())
+        gradients.append(logits.grad.flatten())
+    assert values[0] == values[1]
+    by_hand = [-0.25 * 0.5**1.5, 0.75 * 0.5**1.5]  # at logit 0: alpha (1 - p)^gamma (p - 1), of one pixel of four
+    assert (gradients[1][:2] * 4).tolist() == pytest.approx(by_hand, rel=1e-5)
+    # at logit 0, 1 + gamma ln 2, so nearly 1.35 as a network starts; 1 + gamma where a pixel is surely right
+    assert (gradients[0] / gradients[1]).tolist() == pytest.approx([1.3466, 1.3466, 1.5, 1.5], rel=1e-3)
+    with pytest.raises(ParameterError, match="half"):
+        create_loss("focal", gradient="half")
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -12,6 +12,16 @@ def test_poly_schedule():
     assert values == pytest.approx([2e-4, 2e-4 * (89 / 90) ** 0.9, 2e-4 * 0.5**0.9, 2e-4 * (1 / 90) ** 0.9])
 
 
+def test_the_releases_schedule_multiplies_what_the_epoch_before_left():
+    rate, released = 2e-4, []
+    for epoch in range(1, 91):
+        released.append(rate)
+        rate *= (1 - epoch / 90) ** 0.9
+    found = [2e-4 * learning_rate_factor("poly_compound", epoch / 90, epochs=90) for epoch in range(90)]
+    assert found == pytest.approx(released, rel=1e-9)
+    assert found[30] < 0.01 * 2e-4 < 2e-4 * learning_rate_factor("poly", 30 / 90)
+
+
 def test_other_schedules():
     assert [learning_rate_factor("constant", p) for p in (0, 0.5, 1)] == [1, 1, 1]
     assert [learning_rate_factor("cosine", p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0])
