@@ -97,7 +97,7 @@ BUDGETS = {
 }
 BUDGETS["focal-gradient"] = {
     "tiny": TINY,
-    "small": Budget((0, 0), (6, 80), (128, 128), ModelConfig(encoder_name="tu-mobilenetv3_small_050"), FEW_STEPS),
+    "small": Budget((0, 0), (8, 80), (96, 96), NARROW, FEW_STEPS),
     "full": Budget((0, 0), (90, 0), (256, 256), **FULL),
 }
 CLEAN_CHIPS = (4, 8, 16, 32)

@@ -80,3 +80,13 @@ def test_the_protocol_is_the_version_that_reports_name():
     for name, fraction in re.findall(r"`([^`]+)` (0\.\d{6})", text):
         ends = [f"{split_by_hash([name], 0.0, share)[0]}" for share in (float(fraction), float(fraction) + 1e-6)]
         assert ends == ["train", "test"], name
+
+
+def test_each_difference_to_the_release_is_held_by_a_test_that_exists():
+    rows = [line for line in (ROOT / "docs/paper-and-release.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row.count("|") == 6 and "---" not in row and "held by" not in row]
+    assert len(rows) >= 20
+    for row in rows:
+        file, _, test = re.fullmatch(r".*`(tests/[\w/]+\.py)(::)?(\w*)` \|", row).groups()
+        assert (ROOT / file).is_file(), file
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), test
