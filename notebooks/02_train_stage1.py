@@ -57,7 +57,7 @@ parameters = check_notebook("02_train_stage1", globals())
 # %matplotlib inline
 import pandas as pd
 
-from lib.chips import load_manifest, read_image, read_mask, select
+from lib.chips import load_manifest, read_bands, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
 from lib.scores import predicted_case
 from lib.show import best_and_worst, overlay_grid, reports, training_curves
@@ -94,7 +94,8 @@ config = train_config(parameters)
 beside_the_release(config, task)
 
 # %%
-model = ModelConfig(architecture, encoder_name, encoder_weights or None, context)
+bands = read_bands(train["image"].iloc[0]).shape[2]  # weights of three bands are spread over more
+model = ModelConfig(architecture, encoder_name, encoder_weights or None, context, in_channels=bands)
 stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task)
 
 # %% [markdown]

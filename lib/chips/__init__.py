@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["build_chips"],
         "emptiness": ["vectors_table"],
         "imagery": ["read_scene"],
-        "manifest": ["load_manifest", "read_image", "read_mask", "select", "write_manifest"],
+        "manifest": ["load_manifest", "read_bands", "read_image", "read_mask", "select", "write_manifest"],
         "options": ["ChipOptions"],
         "sources": ["Scene", "find_scenes", "read_vectors"],
     },

@@ -11,7 +11,7 @@ import geopandas as gpd
 import numpy as np
 
 from lib.chips.imagery import nodata_area, read_scene
-from lib.chips.manifest import PATHS, WEIGHT_ONE, write_png
+from lib.chips.manifest import PATHS, WEIGHT_ONE, write_bands, write_png
 from lib.chips.mask_images import mask_reader
 from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene
@@ -104,16 +104,16 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         One row of the manifest a label, its paths relative to the folder of chips; none where all is no-data.
     """
     scene, grid = block.scene, block.scene.grid.window(*chip.window)
-    image, valid = read_scene(scene, chip.window)
+    image, valid = read_scene(scene, chip.window, every_band=True)
     if "nodata" in scene.source:
-        valid &= ~nodata_area(image, scene.source["nodata"])
+        valid &= ~nodata_area(image[..., :3], scene.source["nodata"])
     if not valid.any():
         return []
     file = f"{chip.name}.png"
     shared = {
         "chip": chip.name,
         "scene": scene.name,
-        "image": f"images/{file}",
+        "image": f"images/{file if image.shape[2] == 3 else f'{chip.name}.tif'}",
         "split": chip.split,
         "gsd_m": block.options.gsd_m,
         "crs": grid.crs or "",
@@ -122,7 +122,7 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         "height": grid.height,
         "footprint": grid.footprint_wkt(),
     }
-    write_png(block.out_dir / shared["image"], image)
+    (write_png if image.shape[2] == 3 else write_bands)(block.out_dir / shared["image"], image)
     rows = []
     for label in chip.labels:
         mask = draw[label](chip.window)

@@ -1,4 +1,4 @@
-"""Pixels of an image file: any window of it at any size, as 8-bit RGB, and where there is image at all."""
+"""Pixels of an image file: any window of it at any size, 8 bits a band, RGB first; and where there is image at all."""
 
 import math
 from dataclasses import dataclass
@@ -30,11 +30,12 @@ class _Look:
     Attributes
     ----------
     bands
-        Numbers of the bands that are red, green and blue; rasterio counts from 1.
+        Numbers of the bands that are red, green and blue, and of those that follow; rasterio counts from 1.
     palette
         uint8 (n, 4): red, green, blue, alpha of each value, where a band holds numbers of colours.
     black, white
-        Values that become 0 and 255; bytes are taken as they are.
+        Values that become 0 and 255; bytes are taken as they are. Of more than three bands each has its own, float
+        (bands, 1, 1): infrared is brighter than all that is seen.
     missing
         Share of the pixels that are no numbers: NaN or infinite.
     is_coded
@@ -43,25 +44,35 @@ class _Look:
         Number of the band that is 0 where there is no data, where GDAL overlooks it: it is not the last one; 0: none.
     """
 
-    bands: tuple[int, int, int]
+    bands: tuple[int, ...]
     palette: np.ndarray | None = None
-    black: float = 0.0
-    white: float = 255.0
+    black: float | np.ndarray = 0.0
+    white: float | np.ndarray = 255.0
     missing: float = 0.0
     is_coded: bool = False
     alpha: int = 0
 
 
-def read_scene(scene: Scene, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Image, uint8 (height, width, 3) RGB, and bool (height, width), True where there is image, of a scene's window."""
-    return read_pixels(scene.path, *scene.in_file(window), scene.bands)
+def read_scene(scene: Scene, window: Window, every_band: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Window of a scene.
+
+    Returns
+    -------
+    image
+        uint8 (height, width, 3), RGB; with `every_band` all bands that the scene's source names, RGB first.
+    valid
+        bool (height, width), True where there is image.
+    """
+    image, valid = read_pixels(scene.path, *scene.in_file(window), scene.bands)
+    return (image if every_band else np.ascontiguousarray(image[..., :3])), valid
 
 
 def read_pixels(
     path: Path,
     file_window: tuple[float, float, float, float],
     shape: tuple[int, int],
-    bands: tuple[int, ...] = (),
+    bands: tuple[int, ...] | str = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Part of an image file at a given size.
@@ -73,14 +84,16 @@ def read_pixels(
     shape
         (height, width) of the result.
     bands
-        Numbers of the bands that are red, green and blue, or of the one that is grey; () for those that the file calls
-        so, else its first three, or its first. Alpha is none of them.
+        Numbers of the bands that are red, green and blue, and of more that follow, or of the one that is grey; () for
+        those that the file calls so, else its first three, or its first; "all" for these and then every other one.
+        Alpha is none of them.
 
     Returns
     -------
     image
-        uint8 (height, width, 3) RGB, a palette's colours for its numbers; types other than uint8 are stretched from
-        the 1st to the 99th percentile of the whole scene, no-data and alpha left out.
+        uint8 (height, width, 3 or more) RGB first, a palette's colours for its numbers; types other than uint8 are
+        stretched from the 1st to the 99th percentile of the whole scene, no-data and alpha left out: three bands alike,
+        each of more by itself.
     valid
         bool (height, width), False where the values are no numbers, and in areas of more than 400 px where the file
         says that there is no data. Tile makers turn every black pixel transparent, deep shadows too: those specks are
@@ -97,11 +110,11 @@ def read_pixels(
     else:  # of oblong pixels one side may grow while the other shrinks: bilinear does both
         shrinks = window.width > shape[1] and window.height > shape[0]
         resampling = Resampling.average if shrinks else Resampling.bilinear
-    look = _look(path, path.stat().st_mtime_ns, tuple(bands))
+    look = _look(path, path.stat().st_mtime_ns, bands if bands == "all" else tuple(bands))
     with opened(path) as file, reading(path, IMAGE):
         blank = _blank(file, look.alpha, shape, window)
         if look.palette is None:
-            values = file.read(look.bands, window=window, out_shape=(3, *shape), resampling=resampling)
+            values = file.read(look.bands, window=window, out_shape=(len(look.bands), *shape), resampling=resampling)
         else:
             numbers = file.read(look.bands[0], window=window, out_shape=shape)
             blank |= look.palette[np.minimum(numbers, len(look.palette) - 1), 3] == 0
@@ -113,8 +126,8 @@ def read_pixels(
     if values.dtype.kind == "f":
         missing = ~np.isfinite(values).all(axis=0)
         valid &= ~missing
-        values[:, missing] = look.black
-    if values.dtype != np.uint8 or look.white != 255:
+        values[:, missing] = np.reshape(look.black, (-1, 1))
+    if values.dtype != np.uint8 or np.any(look.white != 255):
         contrast = 255 / (look.white - look.black)
         with np.errstate(over="ignore"):  # no-data of -3.4e38
             values = np.clip((values.astype(np.float32) - look.black) * contrast, 0, 255)
@@ -133,7 +146,7 @@ def _resampled(
     file: DatasetReader, look: _Look, window: FileWindow, shape: tuple[int, int], resampling: Resampling
 ) -> np.ndarray:
     """
-    Colours or numbers of a window, float32 (3, height, width), resampled after what is none was left out.
+    Colours or numbers of a window, float32 (bands, height, width), resampled after what is none was left out.
 
     By GDAL in memory, so that it is resampled as any other file is; NaN where there is nothing to take.
     """
@@ -149,24 +162,25 @@ def _resampled(
         numbers = np.minimum(file.read(look.bands[0], window=own), len(look.palette) - 1)
         values = look.palette[numbers, :3].transpose(2, 0, 1).astype(np.float32)
     inside = FileWindow(window.col_off - left, window.row_off - top, window.width, window.height)
-    profile = {"driver": "GTiff", "count": 3, "dtype": "float32", "nodata": np.nan, "tiled": True}
+    profile = {"driver": "GTiff", "count": len(values), "dtype": "float32", "nodata": np.nan, "tiled": True}
     with MemoryFile() as memory:
         with memory.open(width=own.width, height=own.height, **profile) as copy:
             copy.write(values)
         with memory.open() as copy:
-            return copy.read(window=inside, out_shape=(3, *shape), resampling=resampling)
+            return copy.read(window=inside, out_shape=(len(values), *shape), resampling=resampling)
 
 
 @lru_cache(maxsize=64)
-def _look(path: Path, _changed_ns: int, bands: tuple[int, ...]) -> _Look:
+def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
     """How a scene is shown; found once for all of its chips, as long as its file is the same."""
     with opened(path) as file:
-        bands = (bands or _bands_of(file)) * (1 if len(bands or _bands_of(file)) == 3 else 3)
+        bands = _every_band(file) if bands == "all" else bands or _bands_of(file)
+        bands = bands * 3 if len(bands) == 1 else bands
         if max(bands) > file.count:
             raise InputError(f"{path} has {file.count} bands, and no band {max(bands)} as its source has it in `bands`")
         with reading(path, IMAGE):
             kind = np.dtype(file.dtypes[bands[0] - 1])
-            palette = _palette(file, bands[0])
+            palette = _palette(file, bands[0]) if len(bands) == 3 else None
             bits = file.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
             hides = ColorInterp.alpha in file.colorinterp and MaskFlags.alpha not in file.mask_flag_enums[0]
             alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if hides else 0
@@ -179,17 +193,22 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...]) -> _Look:
             return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8, alpha=alpha)
         with reading(path, IMAGE):
             shape = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
-            small = file.read(bands, out_shape=(3, *shape))  # (3, height, width)
+            small = file.read(bands, out_shape=(len(bands), *shape))  # (bands, height, width)
             known = ~_blank(file, alpha, shape)
     numbers = np.isfinite(small).all(axis=0)
     values = small[:, known & numbers]
     if not values.size:
         return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha)
+    ends = np.array([_ends(band) for band in values]).T[..., None, None] if len(bands) > 3 else _ends(values)
+    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()), alpha=alpha)
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Values that become black and white, of all that a scene has."""
     if values.min() >= 0 and values.any():  # no-data that is not stated, most often
         values = values[values > 0]
     black, white = np.percentile(values, STRETCH_PERCENT)
-    ends = float(black), float(max(white, black + 1e-6))
-    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()), alpha=alpha)
+    return float(black), float(max(white, black + 1e-6))
 
 
 def _blank(file: DatasetReader, alpha: int, shape: tuple[int, int], window: FileWindow | None = None) -> np.ndarray:
@@ -208,6 +227,13 @@ def _bands_of(file: DatasetReader) -> tuple[int, ...]:
         return tuple(names.index(kind.name) + 1 for kind in RGB)
     shown = [number for number, kind in enumerate(kinds, start=1) if kind != ColorInterp.alpha] or [1]
     return tuple(shown[:3]) if len(shown) >= 3 else (shown[0],)
+
+
+def _every_band(file: DatasetReader) -> tuple[int, ...]:
+    """Red, green and blue, then every other band that is no alpha; of a file with fewer than three, its first."""
+    first = _bands_of(file)
+    others = (n for n, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha and n not in first)
+    return first if len(first) == 1 else (*first, *others)
 
 
 def _palette(file: DatasetReader, band: int) -> np.ndarray | None:

@@ -7,7 +7,8 @@ image/mask pair and opens in pandas and in QGIS (its `footprint` column is WKT i
 =========  ==========================================================================================
 chip       name of the chip, unique within its label source
 scene      the image it was cut from
-image      path, relative to the manifest in the file, absolute once loaded
+image      path, relative to the manifest in the file, absolute once loaded: PNG, or of more than three bands a TIFF
+           with a grey page a band, red, green and blue first
 mask       path of its mask: 0 background, 127 ignore, 255 foreground
 weight     path of what each pixel counts in training: uint8, 64 is once; empty: once everywhere
 label      source of the mask: `osm` (noisy pseudo-label) or `clean` (made by hand, or known truth)
@@ -26,6 +27,7 @@ Reading chips needs NumPy, pandas and OpenCV alone, so that a bare GPU box can t
 """
 
 import hashlib
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ COLUMNS = (
 PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
 MOST_WEIGHT = 255 / WEIGHT_ONE
+MOST_PAGES = 1000  # of a TIFF: more bands than any sensor's
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
@@ -172,8 +175,56 @@ def windows_of(chips: pd.DataFrame, scene_grid: Grid) -> list[tuple[int, int, in
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Image of a chip: uint8, (height, width, 3), RGB. Raises InputError if it can't be read."""
+    """Image of a chip as it is shown: uint8, (height, width, 3), RGB. Raises InputError if it can't be read."""
+    if _pages(path) >= 3:
+        return np.ascontiguousarray(read_bands(path)[..., :3])
     return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR, "an image", "a PNG, JPEG or 8-bit TIFF"), cv2.COLOR_BGR2RGB)
+
+
+def read_bands(path: str | Path) -> np.ndarray:
+    """
+    All bands of a chip: uint8, (height, width, 3 or more), red, green and blue first.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, or its pages are no grey images of 8 bits and one size.
+    """
+    if (count := _pages(path)) < 3:
+        return read_image(path)
+    _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
+    kinds = {(page.shape, page.dtype.name) for page in pages}
+    if len(pages) != count or len(kinds) != 1 or pages[0].ndim != 2 or pages[0].dtype != np.uint8:
+        raise InputError(
+            f"{path}: expected {count} grey pages of 8 bits and one size, got {len(pages)} of {sorted(kinds)}"
+        )
+    return np.dstack(pages)
+
+
+def _pages(path: str | Path) -> int:
+    """
+    Pages of a TIFF (1 of any other file), as its chain of directories states them.
+
+    OpenCV counts and reads those before the first that it can't find, so that a file that was cut has fewer bands.
+    Raises InputError where the chain leads beyond the file, or in a circle.
+    """
+    if Path(path).suffix.lower() not in (".tif", ".tiff") or not Path(path).is_file():
+        return 1
+    data = Path(path).read_bytes()
+    if data[:4] not in (b"II*\0", b"MM\0*") or len(data) < 8:
+        return 1
+    order, count = "<" if data[:1] == b"I" else ">", 0
+    (place,) = struct.unpack_from(f"{order}I", data, 4)
+    while place and count < MOST_PAGES:
+        try:
+            (entries,) = struct.unpack_from(f"{order}H", data, place)
+            (place,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * entries)
+        except struct.error as error:
+            raise InputError(
+                f"{path} is cut or damaged: page {count + 1} is not all there; copy or cut it again"
+            ) from error
+        count += 1
+    return count
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -209,6 +260,14 @@ def _read(path: str | Path, flags: int, what: str, kinds: str) -> np.ndarray:
     if pixels is None:
         raise InputError(f"{path} is not {what} that can be read; expected {kinds}")
     return pixels
+
+
+def write_bands(path: Path, image: np.ndarray) -> Path:
+    """Write uint8 (H, W, N) as a lossless TIFF with a page a band, whole or not at all: OpenCV knows no other N."""
+    done, data = cv2.imencodemulti(".tif", [np.ascontiguousarray(band) for band in np.moveaxis(image, -1, 0)])
+    if not done:
+        raise InputError(f"could not encode an array of shape {image.shape} and type {image.dtype} as TIFF for {path}")
+    return write_whole(path, data.tobytes())
 
 
 def write_png(path: Path, image: np.ndarray) -> Path:

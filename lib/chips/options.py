@@ -94,7 +94,7 @@ class SourceOptions:
     empty: bool = False
     foreground: float | str | Sequence[Any] | None = None
     crs: str | int | None = None
-    bands: Sequence[int] | None = limited(None, minimum=1)
+    bands: Sequence[int] | str | None = limited(None, minimum=1)
     split: str = limited("place", choices=SPLITTERS, pattern=r".+\.csv", form="a .csv file of id and split")
 
     def __post_init__(self) -> None:
@@ -109,8 +109,10 @@ class SourceOptions:
                 raise ParameterError(
                     f"crs is {self.crs!r}: expected one that PROJ knows, such as 'EPSG:32635'"
                 ) from error
-        if self.bands is not None and len(self.bands) not in (1, 3):
-            raise ParameterError(f"bands is {self.bands!r}: expected three numbers (red, green, blue), or one")
+        if isinstance(self.bands, str) and self.bands != "all" or self.bands is not None and len(self.bands) in (0, 2):
+            raise ParameterError(
+                f"bands is {self.bands!r}: expected numbers (red, green, blue, then any others), one (grey), or 'all'"
+            )
         if self.foreground is not None:
             foreground_values(self.foreground)
         if ".." in PurePath(self.images).parts:

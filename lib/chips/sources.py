@@ -19,7 +19,8 @@ gsd_m
     Metres a pixel, for scenes without georeference; beside it a tile's name says nothing.
 bands
     Numbers of the bands that are red, green and blue, or of the one that is grey, from 1. Missing: those that the file
-    calls so, else the first ones.
+    calls so, else the first ones. More may follow, such as infrared: chips hold them all, figures show the first three.
+    "all": red, green and blue, then every other one that is no alpha.
 overpass
     Options of `lib.osm.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label
     source is "overpass".
@@ -125,9 +126,10 @@ class Scene:
         return self.parts.get("id", self.name)
 
     @property
-    def bands(self) -> tuple[int, ...]:
-        """Bands that the scene's source names; () where it leaves that to the file."""
-        return tuple(self.source.get("bands", ()))
+    def bands(self) -> tuple[int, ...] | str:
+        """Bands that the scene's source names, or "all"; () where it leaves that to the file."""
+        bands = self.source.get("bands") or ()
+        return bands if isinstance(bands, str) else tuple(bands)
 
     @property
     def label_sources(self) -> dict[str, str]:

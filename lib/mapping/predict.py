@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.chips.manifest import check_name, read_image, write_png
+from lib.chips.manifest import check_name, read_bands, read_image, write_png
 from lib.errors import InputError, ParameterError
 from lib.limits import VIEWS, Limits, check_value
 from lib.networks.checkpoint import TrainedModel
@@ -35,7 +35,7 @@ def predict_image(
     model
         From `lib.networks.checkpoint.load_model`; its device and its normalisation are used.
     image
-        (H, W, 3) uint8, RGB.
+        (H, W, bands) uint8: RGB, and the others that the network was trained on.
     tta
         "d4" takes the mean of the probabilities of 8 views (flips and rotations), "none" one view.
     window_px, overlap_px
@@ -57,8 +57,8 @@ def predict_image(
     """
     if image.ndim != 3 or image.shape[2] != len(model.info.mean) or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(
-            f"Expected a uint8 image (H, W, {len(model.info.mean)}), got {image.dtype} {image.shape}. Scale and "
-            "choose bands first."
+            f"Expected a uint8 image (H, W, {len(model.info.mean)}), of the bands that the network was trained on, got "
+            f"{image.dtype} {image.shape}. Scale and choose bands first."
         )
     check_value("tta", tta, str, Limits(choices=VIEWS))
     if window_px <= 0 or window_px % INPUT_MULTIPLE_PX or not 0 <= overlap_px <= window_px // 2:
@@ -175,7 +175,7 @@ def predict_chips(
         write_whole(stamp, made_by)
     waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not is_written(path)]
     for count, (image, path) in enumerate(waiting, 1):
-        write_probability(path, predict_image(model, read_image(image), tta, window_px, overlap_px))
+        write_probability(path, predict_image(model, read_bands(image), tta, window_px, overlap_px))
         if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):
             progress(f"predicted {count} of {len(waiting)} chips")
     return paths

@@ -27,7 +27,6 @@ from lib.networks.tensors import bare_names, read_header, read_tensors
 from lib.paths import ROOT, write_whole
 
 FORMAT = "pp-linknet-1"  # the only key of the metadata: with more, their order in the file would be random
-BANDS = 3  # of the images that maps are made from: red, green, blue
 PICKLES = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")  # how a file of torch.save starts, and how one did before PyTorch 1.6
 PACKAGES = ("torch", "segmentation-models-pytorch", "lightning", "numpy", "opencv-python-headless")
 
@@ -152,8 +151,8 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another project or of another task, or its network takes other than three
-        bands or gives more than one class.
+        If the file is missing, damaged, of another project or of another task, or its network gives more than one
+        class.
     """
     path = Path(path)
     info = read_info(path)
@@ -165,11 +164,11 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
 def trained_model(info: CheckpointInfo, weights: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Network that `info` describes, with the weights of a safetensors file; raises CheckpointError as `load_model`."""
     model = info.model
-    if (model.in_channels, model.classes) != (BANDS, 1):
+    if model.classes != 1:
         raise CheckpointError(
-            f"{weights} takes {model.in_channels} bands and gives {model.classes} classes; maps are made from {BANDS} "
-            "bands (red, green, blue) by a network of one class. Train one with in_channels=3 and classes=1, predict "
-            "with smp itself, or save the network again with the one class that is wanted in its last layer."
+            f"{weights} takes {model.in_channels} bands and gives {model.classes} classes; maps are made by a network "
+            "of one class. Train one with classes=1, predict with smp itself, or save the network again with the one "
+            "class that is wanted in its last layer."
         )
     state = _fitting_state(weights, model)
     network = build_model(replace(model, encoder_weights=None))

@@ -125,18 +125,12 @@ def convert_weights(
         classes = state["segmentation_head.0.bias"].shape[0] if "segmentation_head.0.bias" in state else 1
         bands = next((t.shape[1] for key, t in state.items() if key.startswith("encoder.") and t.ndim == 4), 3)
         model = ModelConfig(name, encoder, context="32", in_channels=bands, classes=classes)
-        mean, std = encoder_statistics(encoder)
-        statistics, threshold = (_spread(mean, bands), _spread(std, bands)), 0.5
+        statistics, threshold = encoder_statistics(encoder, bands=bands), 0.5
     built = _filled(model, state, name, weights)
     source = {"file": Path(weights).name, "sha256": file_digest(weights), "network": name}
     info = CheckpointInfo(model, task, *statistics, threshold, provenance=provenance(converted=source))
     save_checkpoint(out, built, info)
     return info
-
-
-def _spread(values: tuple[float, ...], bands: int) -> tuple[float, ...]:
-    """Statistics of three bands for as many as there are, in turn."""
-    return tuple(values[band % len(values)] for band in range(bands))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -156,13 +156,19 @@ def _size_options(encoder_name: str, in_channels: int, build: Callable[..., nn.M
 
 
 def encoder_statistics(
-    encoder_name: str, encoder_weights: str | None = None
+    encoder_name: str, encoder_weights: str | None = None, bands: int = 3
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
-    Mean and deviation of each band, values scaled to 0..1, that an encoder was pretrained with.
+    Mean and deviation of each of `bands`, values scaled to 0..1, that an encoder was pretrained with.
 
-    smp's own function asks a server for those of its own encoders.
+    Beyond the third they begin again, as the weights of the first convolution do where smp stretches it. smp's own
+    function asks a server for those of its own encoders.
     """
+    mean, std = _pretrained_statistics(encoder_name, encoder_weights)
+    return tuple(mean[n % 3] for n in range(bands)), tuple(std[n % 3] for n in range(bands))
+
+
+def _pretrained_statistics(encoder_name: str, encoder_weights: str | None) -> tuple[tuple[float, ...], ...]:
     universal = timm_name(encoder_name)
     if universal is not None:
         config = timm.get_pretrained_cfg(universal)

@@ -49,7 +49,7 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
     ------
     CheckpointError
         If there is no such model, it has other weights than safetensors, they do not fit its config, or a field of the
-        config is not what it has to be; also where it takes other than three bands or gives more than one class.
+        config is not what it has to be; also where it gives more than one class.
     ParameterError
         If the task is unknown.
     DownloadError
@@ -63,7 +63,7 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
     path = _file(name, CONFIG)
     config = parsed(_read_text(path), str(path))
     model = _model_config(config, str(path))
-    statistics = encoder_statistics(model.encoder_name, config.get("encoder_weights"))
+    statistics = encoder_statistics(model.encoder_name, config.get("encoder_weights"), model.in_channels)
     info = CheckpointInfo(model, task, *statistics, provenance={"pretrained": str(name)})
     return trained_model(info, weights, device)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lib import apls
-from lib.chips.manifest import grid_of, read_image, read_mask
+from lib.chips.manifest import grid_of, read_bands, read_image, read_mask
 from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_image, read_probability
@@ -70,8 +70,9 @@ def to_mask(probability: np.ndarray, threshold: float, truth: np.ndarray | None 
 
 def predicted_case(model: TrainedModel, chip: Any) -> Case:
     """One chip of a manifest with the model's mask, ranked by its IoU, ready for `lib.show.figures.best_and_worst`."""
-    image, truth = read_image(chip.image), read_mask(chip.mask)
-    return _case(chip, image, truth, to_mask(predict_image(model, image, tta="none"), model.info.threshold, truth))
+    image, truth = read_bands(chip.image), read_mask(chip.mask)
+    mask = to_mask(predict_image(model, image, tta="none"), model.info.threshold, truth)
+    return _case(chip, np.ascontiguousarray(image[..., :3]), truth, mask)
 
 
 def read_case(chip: Any, probability: Path, threshold: float) -> Case:

@@ -65,24 +65,29 @@ def margin_px(config: AugmentConfig, crop_px: int) -> int:
     return math.ceil(crop_px / 2 * (1 / smallest + 2 * config.shift - 1) - 1e-9)
 
 
-def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def augment(
+    pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int, bands: int = 3
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """
     Crops as the network sees them, before normalisation.
 
     Parameters
     ----------
     pixels
-        (N, W, W, 4 or 5) uint8: red, green, blue, mask and perhaps weight of a window centred on each crop,
-        W >= crop_px.
+        (N, W, W, bands + 1 or 2) uint8: red, green, blue, any other bands, mask and perhaps weight of a window centred
+        on each crop, W >= crop_px.
     affine, colour
         Of `Augmentation`, on the device of `pixels`.
     crop_px
         Side of the crops.
+    bands
+        Of the image. Where they are more than red, green and blue, there is no hue to turn and no saturation: all of
+        them get brighter or darker alike.
 
     Returns
     -------
     image
-        (N, 3, crop_px, crop_px) float32, 0..1.
+        (N, bands, crop_px, crop_px) float32, 0..1.
     mask
         (N, 1, crop_px, crop_px) uint8: 0, 127 or 255; 127 (ignore) where the crop leaves its window.
     weight
@@ -93,11 +98,17 @@ def augment(pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int) -> tup
         affine * (crop_px / window_px), [len(pixels), 1, crop_px, crop_px], align_corners=False
     )
     channels = pixels.permute(0, 3, 1, 2).float()
-    image = functional.grid_sample(channels[:, :3], grid, "bilinear", "reflection", align_corners=False)
+    image = functional.grid_sample(channels[:, :bands], grid, "bilinear", "reflection", align_corners=False)
     # outside of the window a sample is 0: with the mask shifted so that "ignore" is 0, outside is ignored
-    labels = functional.grid_sample(channels[:, 3:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
+    labels = functional.grid_sample(channels[:, bands:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
     mask, *weight = (labels + MASK_IGNORE).to(torch.uint8).split(1, dim=1)
-    return shift_colour(image / 255, colour), mask, *(weight or [None])
+    image = shift_colour(image / 255, colour) if bands == 3 else shift_value(image / 255, colour)
+    return image, mask, *(weight or [None])
+
+
+def shift_value(image: Tensor, shift: Tensor) -> Tensor:
+    """Shift all bands of (N, bands, H, W), 0..1, by the value of `shift`, (N, 3) as for `shift_colour`; clipped."""
+    return (image + shift[:, 2, None, None, None]).clamp(0, 1)
 
 
 def shift_colour(image: Tensor, shift: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lib.chips.manifest import WEIGHT_ONE, read_image, read_mask, read_weight_levels
+from lib.chips.manifest import WEIGHT_ONE, read_bands, read_mask, read_weight_levels
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
 from lib.paths import whole_file
@@ -25,32 +25,35 @@ class ChipCache:
     Attributes
     ----------
     pixels
-        (total, 4 or 5) uint8: red, green, blue, mask and, where the manifest has any, the weight (64 counts once);
-        row-major within a chip, chip after chip.
+        (total, bands + 1 or 2) uint8: red, green, blue, more where the chips have more, mask and, where the manifest
+        has any, the weight (64 counts once); row-major within a chip, chip after chip.
     offsets
         (n + 1,) int64: first pixel of each chip, and the total.
     shapes
         (n, 2) int64: height and width of each chip.
     names
         What the manifest calls each chip.
+    bands
+        Of the image; the mask lies behind them.
     """
 
     pixels: np.ndarray
     offsets: np.ndarray
     shapes: np.ndarray
     names: list[str]
+    bands: int = 3
 
     def __len__(self) -> int:
         return len(self.names)
 
     def chip(self, index: int) -> np.ndarray:
-        """View of one chip, (height, width, 4 or 5) uint8."""
+        """View of one chip, (height, width, bands + 1 or 2) uint8."""
         flat = self.pixels[self.offsets[index] : self.offsets[index + 1]]
         return flat.reshape(*self.shapes[index], flat.shape[1])
 
     def window(self, index: int, top: int, left: int, side_px: int) -> np.ndarray:
         """
-        Square window of a chip, (side_px, side_px, 4 or 5) uint8; may reach beyond the chip.
+        Square window of a chip, (side_px, side_px, bands + 1 or 2) uint8; may reach beyond the chip.
 
         There the image is mirrored and the mask says "ignore".
         """
@@ -61,7 +64,7 @@ class ChipCache:
         if not (outer_rows.any() or outer_columns.any()):
             return chip[top : top + side_px, left : left + side_px]
         window = chip[_mirror(rows, height)[:, None], _mirror(columns, width)]
-        window[outer_rows, :, 3] = window[:, outer_columns, 3] = MASK_IGNORE
+        window[outer_rows, :, self.bands] = window[:, outer_columns, self.bands] = MASK_IGNORE
         return window
 
 
@@ -86,16 +89,18 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
     Raises
     ------
     InputError
-        If there is no chip, or an image, its mask and its weights differ in size.
+        If there is no chip, an image, its mask and its weights differ in size, or images in their number of bands.
     """
     if chips.empty:
         raise InputError("No chips to train on or to validate with: the selection of the manifest is empty.")
     weights = optional_text(chips, "weight")
     weighted = (weights != "").any()
-    shapes = []
+    shapes, bands = [], read_bands(chips["image"].iloc[0]).shape[2]
     with whole_file(path) as temporary, temporary.open("wb") as file:
         for row, weight in zip(chips.itertuples(), weights, strict=True):
-            image, mask = read_image(row.image), read_mask(row.mask)
+            image, mask = read_bands(row.image), read_mask(row.mask)
+            if image.shape[2] != bands:
+                raise InputError(f"{row.image} has {image.shape[2]} bands, {chips['image'].iloc[0]} has {bands}.")
             levels = read_weight_levels(weight) if weight else np.full(mask.shape, WEIGHT_ONE, np.uint8)
             for name, band in ((row.mask, mask), (weight, levels)):
                 if band.shape != image.shape[:2]:
@@ -104,8 +109,8 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
             file.write(np.dstack([image, mask, levels] if weighted else [image, mask]).tobytes())
     offsets = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))])
     names = chips["chip"] if "chip" in chips else chips["image"].map(lambda image: Path(image).stem)
-    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), 5 if weighted else 4))
-    return ChipCache(pixels, offsets, np.array(shapes, np.int64), [str(name) for name in names])
+    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), bands + 1 + weighted))
+    return ChipCache(pixels, offsets, np.array(shapes, np.int64), [str(name) for name in names], bands)
 
 
 def optional_text(chips: pd.DataFrame, column: str) -> pd.Series:
@@ -115,11 +120,11 @@ def optional_text(chips: pd.DataFrame, column: str) -> pd.Series:
 
 def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each band over the pixels that are not ignored, values scaled to 0..1."""
-    counts = np.zeros((3, 256))
+    counts = np.zeros((cache.bands, 256))
     for index in range(len(cache)):
         chip = cache.chip(index)
-        used = chip[chip[..., 3] != MASK_IGNORE]
-        counts += [np.bincount(used[:, band], minlength=256) for band in range(3)]
+        used = chip[chip[..., cache.bands] != MASK_IGNORE]
+        counts += [np.bincount(used[:, band], minlength=256) for band in range(cache.bands)]
     if not counts.any():
         raise InputError("Every pixel of the training masks is marked as ignored (127): there is nothing to learn.")
     levels = np.arange(256) / 255
@@ -144,7 +149,8 @@ class CropDataset(Dataset):
 
     So the crops of an epoch do not depend on which process reads them, in what order, or after which interruption.
     An item is asked for by (epoch, first, last) and is a dict of
-    - pixels (n, W, W, 4 or 5) uint8, windows around crops; affine and colour of `lib.training.augment.Augmentation`;
+    - pixels (n, W, W, bands + 1 or 2) uint8, windows around crops;
+    - affine and colour of `lib.training.augment.Augmentation`;
     - chip (n,) int64, positions in the cache.
 
     Parameters
@@ -224,7 +230,7 @@ class BatchSampler(Sampler):
 
 class ChipDataset(Dataset):
     """
-    Whole chips, those of one size stacked: a dict of pixels (n, H, W, 4 or 5) uint8 and counts (bool).
+    Whole chips, those of one size stacked: a dict of pixels (n, H, W, bands + 1 or 2) uint8 and counts (bool).
 
     Of `world` processes each gets as many batches; where they do not divide, a repeated one that does not count.
     A batch holds up to `batch_px` pixels, or one chip.

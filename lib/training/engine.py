@@ -80,7 +80,7 @@ class SegmentationTask(lightning.LightningModule):
     Parameters
     ----------
     network
-        Maps (N, 3, H, W) to logits (N, 1, H, W).
+        Maps (N, bands, H, W) to logits (N, 1, H, W).
     config
         How to train it.
     mean, std
@@ -108,6 +108,7 @@ class SegmentationTask(lightning.LightningModule):
         self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma, config.focal_gradient)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
         self.curve = IoUCurve()
+        self.bands = len(mean)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self._losses: list[Tensor] = []  # of the epoch's batches so far, scalars on the device
@@ -128,7 +129,8 @@ class SegmentationTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of a batch of crops, augmented here, on the device."""
         self._check_last_loss()
-        image, mask, weight = augment(batch["pixels"], batch["affine"], batch["colour"], self.config.crop_px)
+        moves = batch["affine"], batch["colour"]
+        image, mask, weight = augment(batch["pixels"], *moves, self.config.crop_px, self.bands)
         loss = self.loss(self._logits(image), mask, weight)
         self._losses.append(loss.detach())
         self._chips = batch["chip"]
@@ -160,7 +162,8 @@ class SegmentationTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Score of whole chips, mirrored up to a size that the network takes."""
         pixels = batch["pixels"].permute(0, 3, 1, 2)
-        image, mask, weight = pixels[:, :3].float() / 255, pixels[:, 3:4], pixels[:, 4:]
+        image, mask, weight = pixels.split([self.bands, 1, pixels.shape[1] - self.bands - 1], dim=1)
+        image = image.float() / 255
         height, width = mask.shape[-2:]
         padding = (0, -width % INPUT_MULTIPLE_PX, 0, -height % INPUT_MULTIPLE_PX)
         mode = "reflect" if padding[1] < width and padding[3] < height else "replicate"

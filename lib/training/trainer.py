@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from lib.chips.manifest import read_bands
 from lib.errors import InputError, ParameterError
 from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
@@ -95,7 +96,8 @@ def fit(
     Raises
     ------
     ParameterError
-        If a value is out of range, the network takes other than three bands, or it can't train on such batches.
+        If a value is out of range, the network takes other bands than the chips have, or it can't train on such
+        batches.
     CheckpointError
         If `init_from` does not fit.
     BusyError
@@ -111,10 +113,14 @@ def fit(
     """
     config, model, out_dir = config or TrainConfig(), model or ModelConfig(), Path(out_dir)
     check_value("task", task, str, Limits(choices=TASKS))
-    if model.in_channels != 3 or model.classes != 1:
-        raise ParameterError("Chips have 3 bands and one class of foreground: set in_channels=3 and classes=1.")
     if train.empty or val.empty:
         raise InputError(f"Training needs chips to learn from and to validate with; got {len(train)} and {len(val)}.")
+    bands = {read_bands(chips["image"].iloc[0]).shape[2] for chips in (train, val)}
+    if bands != {model.in_channels} or model.classes != 1:
+        known = " and ".join(map(str, sorted(bands)))
+        raise ParameterError(
+            f"Chips have {known} bands and one class of foreground: set in_channels={known} and classes=1."
+        )
     # each process normalises its own share of a batch, unless batch norms are synchronised
     crops = config.batch_size // (1 if _synchronised(config) else config.devices * config.nodes)
     check_training(model, crops, config.crop_px, config.freeze_encoder)
@@ -232,6 +238,10 @@ def _normalisation(
     config: TrainConfig, cache: ChipCache, init: CheckpointInfo | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each band, pixel values scaled to 0..1."""
+    if config.normalisation in ("imagenet", "release") and cache.bands != 3:
+        raise ParameterError(
+            f'normalisation="{config.normalisation}" is of three bands, the chips have {cache.bands}: take "data".'
+        )
     if config.normalisation == "imagenet":
         return IMAGENET
     if config.normalisation == "init":

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from lib.chips.emptiness import touching
-from lib.chips.manifest import LABELS, load_manifest, read_image, read_mask, windows_of, write_manifest
+from lib.chips.manifest import LABELS, load_manifest, read_bands, read_mask, windows_of, write_manifest
 from lib.chips.sources import Scene
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
@@ -101,7 +101,7 @@ def chip_table(
         table.loc[chip.Index, "foreground"] = np.count_nonzero(mask == MASK_FOREGROUND) / max(mask.size - lost, 1)
         if model is not None:
             check_gsd(model, chip.gsd_m)
-            probability = predict_image(model, read_image(chip.image), tta="none")
+            probability = predict_image(model, read_bands(chip.image), tta="none")
             predicted.update(to_mask(probability, model.info.threshold), mask)
     if model is not None and len(chips):
         table["iou_predicted"] = predicted.table()["iou"].to_numpy()

@@ -113,7 +113,7 @@ def test_weights_of_another_network_under_this_header(network, tmp_path, changes
         load_model(wrong)
 
 
-@pytest.mark.parametrize(("bands", "classes"), [(4, 1), (3, 2)])
+@pytest.mark.parametrize(("bands", "classes"), [(4, 2), (3, 2)])
 def test_what_no_map_can_be_made_with_is_refused(tmp_path, bands, classes):
     model = replace(SMALL, in_channels=bands, classes=classes)
     info = replace(INFO, model=model, mean=(0.5,) * bands, std=(0.5,) * bands)
