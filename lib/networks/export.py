@@ -3,7 +3,7 @@ A checkpoint as ONNX, for runtimes without PyTorch.
 
     python -m lib.networks.export runs/demo/two_stage/best.safetensors roads.onnx
 
-The graph takes `image`, (N, 3, H, W) float32 RGB scaled to 0..1, normalises it, and gives `probability`,
+The graph takes `image`, (N, bands, H, W) float32, RGB first, scaled to 0..1, normalises it, and gives `probability`,
 (N, 1, H, W) float32. N, H and W are free, H and W multiples of 32 (PAN's from 128 px on). Its metadata says what the
 checkpoint says of itself: task, threshold, gsd_m, mean, std, and where it comes from.
 """
