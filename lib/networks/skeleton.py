@@ -23,8 +23,9 @@ def skeleton(model: ModelConfig) -> SegmentationModel:
     """Network of a configuration, without values. Draws no random number; raises as `create_model`."""
     model = replace(model, encoder_weights=None)
     try:
-        with torch.device("meta"):
-            return build_model(model)
+        # smp stretches a first convolution by an old constructor, which knows no device and draws values
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return build_model(model).to("meta")
     except ParameterError:  # smp's mit encoders compute their rates of dropout with tensors, which have to have values
         with torch.random.fork_rng(devices=[]):
             return build_model(model).to("meta")

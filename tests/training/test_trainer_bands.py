@@ -10,6 +10,7 @@ from lib.mapping.predict import predict_chips, predict_image, read_probability
 from lib.networks.checkpoint import load_model
 from lib.networks.encoders import create_encoder
 from lib.networks.models import ModelConfig
+from lib.networks.skeleton import skeleton
 from lib.training.augment import Augmentation, augment
 from lib.training.cache import build_cache, channel_statistics
 from lib.training.recipe import TrainConfig
@@ -73,6 +74,15 @@ def test_hue_is_left_alone_where_there_is_none():
     torch.testing.assert_close(image[0], expected[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(image[1], expected[1] + 0.05, atol=1e-5, rtol=0)
     assert (mask == 255).all() and weight is None
+
+
+def test_networks_of_more_bands_are_known_without_values_and_draw_none():
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    for network in ("pp_linknet", "unet"):
+        config = ModelConfig(network, "resnet18", context="32", in_channels=5)
+        assert all(value.is_meta for value in skeleton(config).state_dict().values())
+    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_weights_of_three_bands_are_spread_as_smp_does(tmp_path):
