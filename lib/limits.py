@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from lib.errors import ParameterError
 
 TASKS = ("roads", "buildings")
+BACKENDS = ("auto", "torch", "onnxruntime", "openvino")  # what computes a network on a CPU
 VIEWS = ("d4", "none")  # what a prediction averages: eight views, or one
 REACH_M = 100.0  # vectors are read so far around an image: half of the widest road, and an offset to be mended
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generators, which pandas draws by, take no larger one

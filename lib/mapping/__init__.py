@@ -2,7 +2,7 @@
 From a trained network to a map: probabilities of chips and of whole scenes, and the layers made of them.
 
 In: a `TrainedModel` and images or chips. Out: probability maps, and a folder with a map that opens in QGIS and JOSM.
-`predict` imports no OSM or GIS package. `python -m lib.mapping --help` says what the command line takes.
+`predict` and `forward` import no OSM or GIS package. `python -m lib.mapping --help` says what the command line takes.
 """
 
 import lazy_loader
@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "area": ["map_rasters"],
+        "cluster": ["map_each"],
+        "forward": ["probabilities"],
         "geopackage": ["add_layers"],
         "layers": ["LayerOptions", "write_layers"],
         "options": ["MapOptions"],

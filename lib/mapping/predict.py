@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lib.chips.manifest import check_name, read_bands, read_image, write_png
 from lib.errors import InputError, ParameterError
 from lib.limits import VIEWS, Limits, check_value
+from lib.mapping.forward import probabilities
 from lib.networks.checkpoint import TrainedModel
-from lib.networks.devices import autocast
+from lib.networks.devices import freed_memory_kept
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import is_written, write_whole
 
@@ -66,15 +66,22 @@ def predict_image(
             f"window_px {window_px} must be a multiple of {INPUT_MULTIPLE_PX} and overlap_px {overlap_px} at most half "
             "of it."
         )
+    with freed_memory_kept():
+        return _in_windows(model, image, tta, window_px, overlap_px, batch_size)
+
+
+def _in_windows(
+    model: TrainedModel, image: np.ndarray, tta: str, window_px: int, overlap_px: int, batch_size: int
+) -> np.ndarray:
     height, width = image.shape[:2]
     rows, columns = (window_starts(length, window_px, overlap_px) for length in (height, width))
     if len(rows) == len(columns) == 1:
-        return _predict_window(model, image, tta, batch_size)
+        return probabilities(model, image[None], tta, batch_size)[0]
     total, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for top in rows:
         for left in columns:
             part = np.s_[top : top + window_px, left : left + window_px]
-            probability = _predict_window(model, image[part], tta, batch_size)
+            probability = probabilities(model, image[part][None], tta, batch_size)[0]
             weight = blend_weight(probability.shape, overlap_px)
             total[part] += weight * probability
             weights[part] += weight
@@ -95,34 +102,6 @@ def blend_weight(shape: tuple[int, int], overlap_px: int) -> np.ndarray:
         from_edge = np.minimum(np.arange(length), np.arange(length)[::-1]) + 1
         ramps.append(np.minimum(from_edge / (overlap_px + 1), 1))
     return (ramps[0][:, None] * ramps[1]).astype(np.float32)
-
-
-def _predict_window(model: TrainedModel, image: np.ndarray, tta: str, batch_size: int) -> np.ndarray:
-    """Probabilities (H, W) float32 of one window (H, W, 3); the network sees it mirrored up to multiples of 32 px."""
-    height, width = image.shape[:2]
-    padding = [(0, -height % INPUT_MULTIPLE_PX), (0, -width % INPUT_MULTIPLE_PX), (0, 0)]
-    # "symmetric" mirrors the edge pixel too: it reaches further than "reflect" where a window is smaller than its rim
-    mode = "symmetric" if padding[0][1] >= height or padding[1][1] >= width else "reflect"
-    padded = torch.from_numpy(np.pad(image, padding, mode)).permute(2, 0, 1)[None]
-    device = next(model.network.parameters()).device
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (model.info.mean, model.info.std))
-    normalised = (padded.to(device).float() / 255 - mean) / std  # (1, 3, H, W)
-    probability = torch.zeros_like(normalised[:, :1])
-    # a view: rows and columns change places or not, then some of the dimensions 2 (rows), 3 (columns) are mirrored
-    turns = (False, True) if tta == "d4" else (False,)
-    flips = ((), (2,), (3,), (2, 3)) if tta == "d4" else ((),)
-    with torch.inference_mode(), autocast(device):
-        for turned in turns:
-            base = normalised.transpose(2, 3) if turned else normalised
-            for first in range(0, len(flips), batch_size):
-                chosen = flips[first : first + batch_size]
-                views = torch.cat([base.flip(dims) for dims in chosen])
-                logits = model.network(views.contiguous(memory_format=torch.channels_last))
-                for view, dims in zip(logits.float().sigmoid().split(1), chosen, strict=True):
-                    straight = view.flip(dims)
-                    probability += straight.transpose(2, 3) if turned else straight
-    mean_probability = probability / (len(turns) * len(flips))
-    return mean_probability[0, 0, :height, :width].cpu().numpy()
 
 
 def predict_chips(
@@ -174,10 +153,11 @@ def predict_chips(
             path.unlink()
         write_whole(stamp, made_by)
     waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not is_written(path)]
-    for count, (image, path) in enumerate(waiting, 1):
-        write_probability(path, predict_image(model, read_bands(image), tta, window_px, overlap_px))
-        if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):
-            progress(f"predicted {count} of {len(waiting)} chips")
+    with freed_memory_kept():
+        for count, (image, path) in enumerate(waiting, 1):
+            write_probability(path, predict_image(model, read_bands(image), tta, window_px, overlap_px))
+            if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):
+                progress(f"predicted {count} of {len(waiting)} chips")
     return paths
 
 

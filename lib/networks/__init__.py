@@ -10,6 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "backends": ["with_backend"],
         "calibration": ["Curve", "read_curves", "write_curves"],
         "checkpoint": ["CheckpointInfo", "TrainedModel", "load_model", "read_info", "save_checkpoint"],
         "convert": ["convert_weights"],

@@ -24,7 +24,7 @@ from torch.export import Dim
 
 from lib.errors import CheckpointError, run
 from lib.networks.checkpoint import TrainedModel, load_model
-from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.networks.models import INPUT_MULTIPLE_PX, Logits
 from lib.networks.skeleton import smallest_side_px
 from lib.paths import write_whole
 
@@ -54,7 +54,7 @@ def export_onnx(checkpoint: Path, path: Path) -> Path:
     least_px = smallest_side_px(trained.info.model)
     stated = {name: json.dumps(value) for name, value in asdict(trained.info).items()}
     try:
-        model = _convert(probability, least_px)
+        model = convert(probability, probability.mean.shape[1], least_px, "probability")
         onnx.helper.set_model_props(model, stated | {"checkpoint_sha256": trained.digest})
         content = model.SerializeToString()
         worst = _difference(content, probability, least_px)
@@ -68,18 +68,16 @@ def export_onnx(checkpoint: Path, path: Path) -> Path:
     return write_whole(Path(path), content)
 
 
-class _Probability(nn.Module):
+class _Probability(Logits):
     """Network between its normalisation and a sigmoid."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        super().__init__()
-        network = trained.network
-        self.encoder, self.decoder, self.head = network.encoder, network.decoder, network.segmentation_head
+        super().__init__(trained.network)
         self.register_buffer("mean", torch.tensor(trained.info.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(trained.info.std).view(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.decoder(self.encoder((image - self.mean) / self.std))).sigmoid()
+        return super().forward((image - self.mean) / self.std).sigmoid()
 
 
 class _CellMeans(nn.Module):
@@ -100,11 +98,12 @@ def _averages(bins: int, side: int, like: Tensor) -> Tensor:
     return inside / inside.sum(dim=1, keepdim=True)
 
 
-def _convert(probability: nn.Module, least_px: int) -> onnx.ModelProto:
-    probability = copy.deepcopy(probability)
-    for name, module in list(probability.named_modules()):
+def convert(network: Logits, bands: int, least_px: int, output: str) -> onnx.ModelProto:
+    """Graph from `image`, (N, bands, H, W), to the output, (N, 1, H, W); N, H and W are free from `least_px` on."""
+    network = copy.deepcopy(network)
+    for name, module in list(network.named_modules()):
         if isinstance(module, nn.AdaptiveAvgPool2d):
-            probability.set_submodule(name, _CellMeans(module.output_size))
+            network.set_submodule(name, _CellMeans(module.output_size))
     count, height, width = TRACED
     least, most = (side_px // INPUT_MULTIPLE_PX for side_px in (least_px, LARGEST_PX))
     free = {
@@ -112,14 +111,12 @@ def _convert(probability: nn.Module, least_px: int) -> onnx.ModelProto:
         2: INPUT_MULTIPLE_PX * Dim("rows", min=least, max=most),
         3: INPUT_MULTIPLE_PX * Dim("columns", min=least, max=most),
     }
-    image = torch.zeros(count, probability.mean.shape[1], height, width)
+    image = torch.zeros(count, bands, height, width)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, on its own future
         # traced before the exporter comes in: smp's PSPNet computes something else where it does
-        traced = torch.export.export(probability, (image,), dynamic_shapes=(free,))
-        program = torch.onnx.export(
-            traced, input_names=["image"], output_names=["probability"], dynamo=True, verbose=False
-        )
+        traced = torch.export.export(network, (image,), dynamic_shapes=(free,))
+        program = torch.onnx.export(traced, input_names=["image"], output_names=[output], dynamo=True, verbose=False)
     return program.model_proto
 
 

@@ -198,6 +198,18 @@ class DLinkNet(PPLinkNet):
         super().__init__(encoder_name, encoder_weights, context, in_channels, classes)
 
 
+class Logits(nn.Module):
+    """A network without its check of the input, which those that trace what a network computes can't follow."""
+
+    def __init__(self, network: SegmentationModel) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.head = network.encoder, network.decoder, network.segmentation_head
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, classes, H, W)."""
+        return self.head(self.decoder(self.encoder(image)))
+
+
 OWN_ARCHITECTURES: dict[str, type[PPLinkNet]] = {
     "pp_linknet": PPLinkNet,
     "d_linknet": DLinkNet,

@@ -61,7 +61,7 @@ def test_says_what_it_is(session):
 
 
 def test_what_differs_is_not_written(checkpoint, session, monkeypatch, tmp_path):
-    monkeypatch.setattr(export, "_convert", lambda *_: onnx.load(checkpoint.with_name("roads.onnx")))
+    monkeypatch.setattr(export, "convert", lambda *_: onnx.load(checkpoint.with_name("roads.onnx")))
     other = build_model(ModelConfig(encoder_name="tu-mobilenetv3_small_050"))
     wrong = save_checkpoint(tmp_path / "other.safetensors", other, read_info(checkpoint))
     with pytest.raises(CheckpointError, match="off, above"):
