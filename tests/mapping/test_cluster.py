@@ -1,0 +1,64 @@
+"""Scenes on a cluster: one model a worker, and nothing lost with one that dies."""
+
+import os
+import sys
+from collections import Counter
+
+import cloudpickle
+import pytest
+from distributed import LocalCluster
+
+from lib.errors import CheckpointError
+from lib.mapping.cluster import map_each
+from lib.networks.checkpoint import CheckpointInfo, save_checkpoint
+from lib.networks.models import ModelConfig, build_model
+
+SCENES = [f"scene_{number}" for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    config = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
+    info = CheckpointInfo(config, "roads", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    return save_checkpoint(tmp_path_factory.mktemp("run") / "best.safetensors", build_model(config), info)
+
+
+def who(model, job):
+    """Process and copy of the model that did a job; the first to draw the poisoned one dies of it."""
+    scene, folder = job
+    (folder / f"{scene}.{os.getpid()}.{os.urandom(4).hex()}").touch()
+    if scene == SCENES[5] and len(list(folder.glob(f"{scene}.*"))) == 1:
+        os._exit(9)
+    return os.getpid(), id(model), model.digest
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers can't import a test
+    options = {"dashboard_address": None, "worker_dashboard_address": None, "host": "127.0.0.1"}
+    with LocalCluster(n_workers=2, threads_per_worker=2, **options) as made:
+        yield made.scheduler_address
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_worker_that_dies_loses_nothing_and_each_holds_one_model(cluster, checkpoint, tmp_path):
+    jobs = [(scene, tmp_path) for scene in SCENES]
+    found = list(map_each(jobs, who, checkpoint, cluster, "torch"))
+    assert sorted(scene for (scene, _), _ in found) == sorted(SCENES)
+    processes = {process for _, (process, _, _) in found}
+    copies = {(process, model) for _, (process, model, _) in found}
+    assert os.getpid() not in processes and len(copies) == len(processes)
+    tried = Counter(path.name.split(".")[0] for path in tmp_path.iterdir())
+    assert tried[SCENES[5]] == 2 and set(tried) == set(SCENES)
+    assert {digest for _, (_, _, digest) in found} == {next(map_each(jobs, who, checkpoint, "", "torch"))[1][2]}
+
+
+def test_here_scenes_come_in_order_with_one_model(checkpoint, tmp_path):
+    jobs = [(scene, tmp_path) for scene in SCENES[:3]]
+    found = list(map_each(jobs, who, checkpoint, backend="torch"))
+    assert [job for job, _ in found] == jobs and len({model for _, model in found}) == 1
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="No checkpoint at"):
+        next(map_each(["a"], who, tmp_path / "none.safetensors"))
