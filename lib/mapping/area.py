@@ -22,14 +22,14 @@ import rasterio
 from lib.errors import InputError, ParameterError, PPLinkNetError
 from lib.grid import Grid
 from lib.mapping.cogs import write_mask_cog, write_probability_cog
+from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.options import MapOptions
 from lib.mapping.parts import Parts, open_parts
-from lib.mapping.predict import _predict_window
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
 from lib.networks.checkpoint import TrainedModel
-from lib.networks.devices import device_name
+from lib.networks.devices import device_name, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
 PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "parts"
@@ -211,7 +211,7 @@ def _predict(
         told.add(parts.finish(*result))
 
     together = max(1, at_once // (8 if options.views == "d4" else 1))  # windows
-    with closing(ahead(read, parts.waiting, AHEAD)) as windows:
+    with closing(ahead(read, parts.waiting, AHEAD)) as windows, freed_memory_kept():
         results = _forward(model, windows, options.views, at_once, together)
         for _ in ahead(finish, results, AHEAD):
             pass
@@ -230,7 +230,7 @@ def _forward(
 
     def through() -> Iterator[tuple[Index, np.ndarray | None]]:
         images = [image for _, image, _ in group if image is not None]
-        found = iter(_probabilities(model, np.stack(images), views, at_once) if images else ())
+        found = iter(probabilities(model, np.stack(images), views, at_once) if images else ())
         for index, image, seen in group:
             yield index, None if image is None else np.where(seen, next(found), np.float32(np.nan))
         group.clear()
@@ -240,11 +240,6 @@ def _forward(
         if sum(image is not None for _, image, _ in group) == together or len(group) > 4 * together:
             yield from through()
     yield from through()
-
-
-def _probabilities(model: TrainedModel, windows: np.ndarray, views: str, batch_size: int) -> np.ndarray:
-    """(N, H, W) float32 of windows (N, H, W, 3) uint8."""
-    return np.stack([_predict_window(model, window, views, batch_size) for window in windows])
 
 
 def ahead(work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> Iterator[Result]:
