@@ -84,21 +84,31 @@ def or_skip(skipped: dict[str, str] | None, path: str | Path) -> Iterator[None]:
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command to the end of its process; errors of ours and an interrupt are said in words, status 1 or 130."""
+    """Run a command to the end of its process, see `status`."""
+    sys.exit(status(main))
+
+
+def status(main: Callable[[], int | None]) -> int:
+    """
+    Exit status of a command: its own, or 1 after an error of ours and 130 after an interrupt, which are said in words.
+
+    With TRACEBACK in the command's line they come as they are.
+    """
     in_full = TRACEBACK in sys.argv
     sys.argv = [word for word in sys.argv if word != TRACEBACK]
     try:
-        sys.exit(main())
+        return main() or 0
     except PPLinkNetError as error:
         if in_full:
             raise
-        print(f"error: {error}\n({TRACEBACK} shows where)", file=sys.stderr)
-        sys.exit(1)
+        notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]  # no traceback of a worker
+        print(f"error: {error}", *notes, f"({TRACEBACK} shows where)", sep="\n", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         if in_full:
             raise
         print(STOPPED, file=sys.stderr)
-        sys.exit(130)  # what a shell reports of a process that Ctrl-C ended
+        return 130  # what a shell reports of a process that Ctrl-C ended
 
 
 def say_in_words(shell: Any) -> None:

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "buildings": ["BuildingRules", "compare_buildings"],
         "clean_labels": ["export_reviewed"],
+        "comparison": ["compare_map", "write_reviewed"],
         "ground": ["Ground", "ground_of_arrays", "ground_of_map"],
         "maproulette": ["write_challenge"],
         "review": ["Review", "carry_over", "kept", "read_candidates"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from lib.datasets.bucket import RemoteFile, fetch, open_bucket, remote_file
 from lib.datasets.catalogue import BUCKET, DATA_SETS, TERMS, data_set
 from lib.datasets.prepare import prepare_city
-from lib.errors import BusyError, DiskFullError, DownloadError, InputError, ParameterError
+from lib.errors import run
 from lib.paths import resolve
 
 NEEDED = 4.0  # times the archive's size, on the disk, until a city is done: archive, its images, and 8-bit ones
@@ -24,11 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask before the download")
     parser.add_argument("--endpoint", default="", help="address of a mirror of the bucket that speaks S3")
     options = parser.parse_args(arguments)
-    try:
-        return _run(options)
-    except (InputError, ParameterError, DownloadError, DiskFullError, BusyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return _run(options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -83,4 +79,4 @@ def _teller(file: RemoteFile) -> Callable[[int, int], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

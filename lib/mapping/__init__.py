@@ -10,7 +10,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "area": ["map_rasters"],
+        "area": ["map_rasters", "opened_ground"],
         "cluster": ["map_each"],
         "forward": ["probabilities"],
         "geopackage": ["add_layers"],

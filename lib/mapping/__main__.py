@@ -2,12 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from lib.errors import ParameterError, PPLinkNetError
+from lib.errors import ParameterError, run
 from lib.limits import TASKS, VIEWS
+from lib.mapping.formats import WRITERS
+from lib.mapping.layers import LayerOptions, write_layers
 from lib.mapping.options import MapOptions
+from lib.networks.calibration import read_curves
 
 DESCRIPTION = """
 Map roads or buildings of whole scenes with a trained network.
@@ -16,7 +20,9 @@ OUT_DIR then holds
   probability.tif  how sure the network is, round(255 p); Cloud-Optimized GeoTIFF, its mask is 0 where nothing was seen
   mask.tif         255 from the threshold on, else 0; likewise
   map.json         what it was made by, how large it is, how fast it was
-  map.gpkg, ...    vectors, with styles for QGIS
+  map.gpkg         roads or buildings with size and confidence, coloured in QGIS
+  map.osm          the same for JOSM, where the images have a place
+  layers.json      how much was found
 
 Images are resampled to the ground sampling distance (GSD) that the checkpoint learned from, on one grid: the first
 image's, grown to all. Where images overlap, the first one is shown. A map that was killed or failed goes on when it is
@@ -31,28 +37,36 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Map images; lines of progress on stdout, errors in two lines on stderr; 1 if the map was not finished."""
+    """Map images, lines of progress on stdout; 1 if a scene was left out."""
     options = _parser().parse_args(arguments)
-    chosen = MapOptions.__dataclass_fields__.keys() & vars(options).keys()
-    try:
-        made_by_options = MapOptions(**{name: getattr(options, name) for name in chosen})
-        made = _map(options, made_by_options)
-        # here the vectors are made of the rasters: lib.mapping.layers.write_layers(options.out_dir)
-    except PPLinkNetError as error:
-        said, *notes = str(error), *getattr(error, "__notes__", ())
-        print(f"error: {said}", *notes, sep="\n", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped\nWhat is finished is kept: the same call goes on from there.", file=sys.stderr)
-        return 130
+    rasters, layers = (
+        kind(**{name: getattr(options, name) for name in kind.__dataclass_fields__.keys() & vars(options).keys()})
+        for kind in (MapOptions, LayerOptions)
+    )
+    made = _rasters(options, rasters)
+    curve = read_curves(options.checkpoint).get("pixels")
+    found = write_layers(options.out_dir, layers, _told("traced"), curve)
     for name, reason in made["skipped"].items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     size = f"{made['seen_px'] / 1e6:.1f} Mpx" if made["km2"] is None else f"{made['km2']:.3g} km2"
-    print(f"{options.out_dir} holds {size}, threshold {made['threshold']:g}")
-    return 0
+    amount = f"{found['length_km']:g} km" if "length_km" in found else f"{found['area_m2']:g} m2"
+    print(
+        f"{options.out_dir} holds {size}, threshold {made['threshold']:g}: {found['features']} {made['task']}, {amount}"
+    )
+    return 1 if made["skipped"] else 0
 
 
-def _map(options: argparse.Namespace, made_by: MapOptions) -> dict:
+def _told(what: str) -> Callable[[int, int], None]:
+    """Says of long work how much is done, about ten times."""
+
+    def tell(done: int, total: int) -> None:
+        if total > 1 and (done == total or done % max(1, total // 10) == 0):
+            print(f"{what} {done} of {total} blocks", flush=True)
+
+    return tell
+
+
+def _rasters(options: argparse.Namespace, made_by: MapOptions) -> dict[str, Any]:
     import torch
 
     from lib.mapping.area import map_rasters
@@ -97,10 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-gsd", action="store_true", help="take images more than twice finer or coarser than the checkpoint's")
     add("--crs", help="CRS of images that state none, such as EPSG:32635; a world file never does")
     add("--bands", type=int, nargs="+", help="numbers of red, green and blue, or of grey, from 1; default: as stated")
+    add("--formats", nargs="+", choices=WRITERS, help="files beside map.gpkg and map.osm")
+    add("--highway", help="OSM's class of the roads in map.osm; default: road, which says that nobody has looked yet")
+    add("--upload", action="store_true", help="let JOSM upload map.osm as it is")
     add("--go-on", action="store_true", help="leave out images that can't be read, and name them")
     add("--device", default=None, help="such as cpu, cuda, cuda:1; default: a GPU where there is one")
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

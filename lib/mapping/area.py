@@ -28,7 +28,7 @@ from lib.mapping.options import MapOptions
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
-from lib.networks.checkpoint import TrainedModel
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.devices import device_name, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
@@ -92,13 +92,7 @@ def map_rasters(
     at_once = views_at_once(options)
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
-    with (
-        locked(out_dir / ".map"),
-        tempfile.TemporaryDirectory() as links,
-        rasterio.Env(**FOR_ADDRESSES),
-    ):
-        scenes = open_scenes(images, model.info, options, Path(links), skipped, progress)
-        ground = open_ground(scenes, options.area)
+    with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
         windows = Windows(ground.grid.width, ground.grid.height, options.window_px, options.overlap_px)
         made_by = _made_by(model, options, ground)
         threshold = model.info.threshold if options.threshold is None else options.threshold
@@ -123,6 +117,23 @@ def map_rasters(
         if (out_dir / PARTS).exists():
             Parts(out_dir / PARTS, windows, ground).remove()
         return made
+
+
+@contextmanager
+def opened_ground(
+    images: Sequence[str | Path],
+    info: CheckpointInfo,
+    options: MapOptions,
+    skipped: dict[str, str] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[Ground]:
+    """
+    The grid of a map, and what its scenes show of any window; inside `with` alone.
+
+    Parameters and errors as of `map_rasters`; `skipped` takes the scenes that can't be read, None lets them raise.
+    """
+    with tempfile.TemporaryDirectory() as links, rasterio.Env(**FOR_ADDRESSES):
+        yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
 def views_at_once(options: MapOptions) -> int:

@@ -17,7 +17,6 @@ something else.
 import argparse
 import copy
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib.errors import CheckpointError, InputError, PPLinkNetError, reading
+from lib.errors import CheckpointError, InputError, reading, run
 from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, file_digest, provenance, save_checkpoint
 from lib.networks.config import OWN_NAMES, ModelConfig
@@ -237,7 +236,7 @@ def _filled(model: ModelConfig, state: dict[str, Tensor], name: str, path: Path)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Convert from the command line; what is wrong is said in a line or two."""
+    """Convert from the command line."""
     parser = argparse.ArgumentParser(description="Write weights that others trained as a checkpoint of this project.")
     parser.add_argument("weights", type=Path, help=".th, .pth or .pt of torch.save, or .safetensors")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
@@ -245,13 +244,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--task", choices=TASKS, default="roads", help="what it finds (default: roads)")
     parser.add_argument("--encoder", default="resnet34", help="of a network of smp (default: resnet34)")
     options = parser.parse_args(arguments)
-    try:
-        info = convert_weights(options.weights, options.out, options.network, options.task, options.encoder)
-    except PPLinkNetError as error:
-        sys.exit(f"lib.networks.convert: {error}")
+    info = convert_weights(options.weights, options.out, options.network, options.task, options.encoder)
     model = info.model
     print(f"{options.out}: {model.architecture} {model.context} on {model.encoder_name}, finds {info.task}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError, run
 from lib.vectors.buildingio import Buildings, read_building_csv, read_building_vectors
 from lib.vectors.buildings import IOU_THRESHOLD, score_buildings
 
@@ -21,24 +21,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--iou", type=float, default=IOU_THRESHOLD, help="from which one counts; default: %(default)s")
     parser.add_argument("--grid", help="image whose pixels vector files are brought to")
     options = parser.parse_args(arguments)
-    try:
-        grid = None
-        if options.grid:
-            from lib.rasters import read_grid
+    grid = None
+    if options.grid:
+        from lib.rasters import read_grid
 
-            grid = read_grid(options.grid)
-        sides = [Path(options.truth), Path(options.proposal)]
-        tables = [path.suffix.lower() == ".csv" for path in sides]
-        (truth, _), (proposed, sure) = (
-            read_building_csv(path) if table else (read_building_vectors(path, grid), None)
-            for path, table in zip(sides, tables, strict=True)
-        )
-        image = _image(truth, proposed, *sides)  # of a side that is a vector file
-        truth, proposed = (side if isinstance(side, dict) else {image: side} for side in (truth, proposed))
-        images, cities, total = score_buildings(truth, proposed, _city_of, options.iou, sure)
-    except (InputError, ParameterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        grid = read_grid(options.grid)
+    sides = [Path(options.truth), Path(options.proposal)]
+    tables = [path.suffix.lower() == ".csv" for path in sides]
+    (truth, _), (proposed, sure) = (
+        read_building_csv(path) if table else (read_building_vectors(path, grid), None)
+        for path, table in zip(sides, tables, strict=True)
+    )
+    image = _image(truth, proposed, *sides)  # of a side that is a vector file
+    truth, proposed = (side if isinstance(side, dict) else {image: side} for side in (truth, proposed))
+    images, cities, total = score_buildings(truth, proposed, _city_of, options.iou, sure)
     images.drop(columns="city").to_csv(sys.stdout, index=False, float_format="%.12f")
     if len(cities) > 1:
         print(cities.round(4).to_string(index=False), file=sys.stderr)
@@ -68,4 +64,4 @@ def _city_of(image: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

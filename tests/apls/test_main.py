@@ -9,16 +9,14 @@ import pytest
 import rasterio
 
 from lib.apls import __main__
-from lib.errors import run
+from lib.errors import status
 from lib.rasters import read_grid
 from lib.vectors import roadio
 
 
 def main(arguments):
     """Exit status of the command."""
-    with pytest.raises(SystemExit) as ended:
-        run(lambda: __main__.main(arguments))
-    return ended.value.code
+    return status(lambda: __main__.main(arguments))
 
 
 def test_command_line(tmp_path, capsys, road):

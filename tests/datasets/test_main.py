@@ -2,8 +2,14 @@
 
 import pytest
 
-from lib.datasets.__main__ import main
+from lib.datasets import __main__
+from lib.errors import status
 from tests.datasets.conftest import tarball, vegas_roads
+
+
+def main(arguments):
+    """Exit status of the command."""
+    return status(lambda: __main__.main(arguments))
 
 
 @pytest.fixture

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from lib.mapping.__main__ import main
+from lib.errors import status
+from lib.mapping import __main__
 from lib.mapping.options import MapOptions
 from lib.networks.checkpoint import CheckpointInfo, save_checkpoint
 from lib.networks.config import ModelConfig
 from lib.networks.models import build_model
+
+
+def main(arguments):
+    """Exit status of the command."""
+    return status(lambda: __main__.main(arguments))
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +33,17 @@ def test_command_line(tmp_path, capsys, checkpoint, write_scene, smooth):
     assert main([str(checkpoint), str(scene), str(out), *options]) == 0
     said = capsys.readouterr()
     assert said.err == "" and f"{scene}: 0.5 m a pixel, kept, 96 x 96 px" in said.out
-    assert said.out.endswith(f"{out} holds 0.0023 km2, threshold 0.5\n")
+    assert f"{out} holds 0.0023 km2, threshold 0.5: " in said.out
     with rasterio.open(out / "probability.tif") as file:
         assert file.shape == (96, 96)
+    assert {"probability.tif", "mask.tif", "map.json", "map.gpkg", "map.osm"} <= {path.name for path in out.iterdir()}
 
     bad = tmp_path / "b.tif"
     bad.write_bytes(b"II*\0")
     assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[0]
     assert line.startswith(f"error: {bad}: expected an image")
-    assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options, "--go-on"]) == 0
+    assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options, "--go-on"]) == 1
     assert f"left out: {bad}: " in capsys.readouterr().err
     assert list(json.loads((tmp_path / "two/map.json").read_text())["skipped"]) == [str(bad)]
 
@@ -55,7 +62,7 @@ def test_errors_are_a_line_or_two(tmp_path, capsys, checkpoint, write_scene, smo
     scene = write_scene(tmp_path / "a.tif", smooth(64, 64))
     assert main([str(checkpoint), str(scene), str(tmp_path / "out"), "--device", "cpu", *options]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: ") and said in err and err.count("\n") <= 2 and "Traceback" not in err
+    assert err.startswith("error: ") and said in err and err.count("\n") <= 3 and "Traceback" not in err
 
 
 def test_a_checkpoint_that_is_none(tmp_path, capsys):

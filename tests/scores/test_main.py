@@ -4,10 +4,16 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from lib.errors import status
 from lib.paths import ROOT
-from lib.scores.__main__ import main
+from lib.scores import __main__
 
 HOUSE, BARN = shapely.box(10, 10, 20, 20), shapely.box(40, 10, 60, 20)
+
+
+def main(arguments):
+    """Exit status of the command."""
+    return status(lambda: __main__.main(arguments))
 
 
 def csv(path, rows, columns="ImageId,BuildingId,PolygonWKT_Pix"):

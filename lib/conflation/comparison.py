@@ -1,0 +1,108 @@
+"""A map's folder against OpenStreetMap: candidates into its GeoPackage, and what was rejected out of its files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from lib.conflation.buildings import BuildingComparison, compare_buildings
+from lib.conflation.ground import ground_of_map
+from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates, read_layer
+from lib.conflation.roads import RoadComparison, compare_roads
+from lib.errors import InputError
+from lib.mapping.geopackage import add_layers
+from lib.mapping.layers import DEFAULTS, GEOPACKAGE, MAP, MASK, LayerOptions, write_files
+from lib.masks.rasterize import Window
+from lib.networks.calibration import Curve
+from lib.osm.lanes import METRIC, LaneProfile
+from lib.osm.layers import OsmLayers
+from lib.paths import read_mapping
+from lib.rasters import read_grid
+
+
+def compare_map(
+    map_dir: Path,
+    osm: OsmLayers,
+    image: Callable[[Window], np.ndarray] | None = None,
+    curves: Mapping[str, Curve] | None = None,
+    profile: LaneProfile = METRIC,
+) -> RoadComparison | BuildingComparison:
+    """
+    Compare a map with OpenStreetMap, and put what came out into its map.gpkg, with styles.
+
+    Candidates that an earlier comparison had keep their numbers and what was decided of them; rejected ones stay
+    although they are not found any more, so that they do not come back.
+
+    Parameters
+    ----------
+    map_dir
+        Folder that `lib.mapping.layers.write_layers` has written.
+    osm
+        Of the same ground.
+    image
+        Reads windows of the map's grid as (height, width, 3) uint8 RGB; None: no reasons are guessed.
+    curves
+        Of the checkpoint, by kind, see `lib.networks.calibration.read_curves`; where there is none of the task's,
+        confidence is the mean probability.
+    profile
+        What of OSM is a road.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no map, or one without a CRS.
+    """
+    task, gpkg, found = _layer(map_dir)
+    ground, curve = ground_of_map(map_dir, image), (curves or {}).get(task)
+    if task == "roads":
+        roads = compare_roads(found, osm.roads, ground, curve=curve, profile=profile)
+        roads = replace(roads, missing=_with_decisions(roads.missing, gpkg, "missing_roads"))
+        add_layers(gpkg, {"missing_roads": roads.missing, "unseen_roads": roads.unseen})
+        return roads
+    houses = compare_buildings(found, osm.buildings, ground, curve=curve)
+    missing = _with_decisions(houses.missing, gpkg, "missing_buildings")
+    changed = _with_decisions(houses.changed, gpkg, "changed_buildings")
+    add_layers(
+        gpkg, {"missing_buildings": missing, "vanished_buildings": houses.vanished, "changed_buildings": changed}
+    )
+    return replace(houses, missing=missing, changed=changed)
+
+
+def write_reviewed(map_dir: Path, options: LayerOptions = DEFAULTS) -> dict[str, Any]:
+    """
+    Write the files of a map anew without what was rejected: its layer in map.gpkg, map.osm, the formats asked for.
+
+    Returns
+    -------
+    summary
+        Of what is left, see `lib.mapping.layers.write_files`.
+    """
+    task, gpkg, found = _layer(map_dir)
+    for layer in LAYERS:
+        if layer.endswith(task) and read_layer(gpkg, layer) is not None:
+            found = kept(found, read_candidates(gpkg, layer))
+    add_layers(gpkg, {task: found})
+    return write_files(map_dir, found, task, read_grid(map_dir / MASK), options)
+
+
+def _layer(map_dir: Path) -> tuple[str, Path, gpd.GeoDataFrame]:
+    """Task of a map, its GeoPackage, and the layer of what was found."""
+    task, gpkg = read_mapping(map_dir / MAP).get("task"), map_dir / GEOPACKAGE
+    found = read_layer(gpkg, task) if task and gpkg.is_file() else None
+    if found is None:
+        raise InputError(f"{map_dir}: expected a map with its layers; write them first (python -m lib.mapping).")
+    return task, gpkg, found
+
+
+def _with_decisions(found: gpd.GeoDataFrame, gpkg: Path, layer: str) -> gpd.GeoDataFrame:
+    """Candidates with earlier numbers and decisions, and behind them those that were rejected and not found again."""
+    earlier = read_candidates(gpkg, layer) if read_layer(gpkg, layer) is not None else None
+    candidates = carry_over(found, earlier)
+    if earlier is None:
+        return candidates
+    gone = earlier[(earlier["status"] == REJECTED) & ~earlier["candidate"].isin(candidates["candidate"])]
+    return candidates if gone.empty else pd.concat([candidates, gone.to_crs(found.crs)], ignore_index=True)
