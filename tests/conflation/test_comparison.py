@@ -1,0 +1,75 @@
+"""A map's folder against OSM: candidates in its GeoPackage, decisions that last, files without what was rejected."""
+
+import json
+from types import SimpleNamespace
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+
+from lib.conflation.comparison import compare_map, write_reviewed
+from lib.conflation.review import decide, read_layer
+from lib.errors import InputError
+from lib.mapping.layers import LayerOptions, write_layers
+from lib.networks.calibration import Curve
+
+GONE = 1  # of the town's streets, the one that its map lacks
+
+
+@pytest.fixture
+def mapped(town, grid, tmp_path):
+    """The town as a network sees it, mapped: probability.tif, mask.tif, map.json and its layers."""
+    profile = {"driver": "GTiff", "width": grid.width, "height": grid.height, "count": 1, "dtype": "uint8"}
+    profile |= {"crs": grid.crs, "transform": rasterio.Affine(*grid.transform)}
+    values = np.rint(town.probability * 255).astype(np.uint8)
+    for name, pixels in (("probability", values), ("mask", np.where(values > 127, 255, 0).astype(np.uint8))):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
+            file.write(pixels, 1)
+            file.write_mask(True)
+    (tmp_path / "map.json").write_text(json.dumps({"task": "roads"}))
+    write_layers(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def osm(town):
+    """The town's OSM without one street."""
+    return SimpleNamespace(roads=town.roads.drop(index=GONE).reset_index(drop=True))
+
+
+def test_what_osm_lacks_is_a_layer_with_numbers_and_decisions_that_last(mapped, osm, town):
+    first = compare_map(mapped, osm)
+    street = town.roads.geometry[GONE].buffer(6)
+    assert len(first.missing) >= 1 and first.missing.within(street).all()
+    layer = read_layer(mapped / "map.gpkg", "missing_roads")
+    assert sorted(layer["candidate"]) == sorted(first.missing["candidate"])
+    assert set(layer["status"]) == {"open"} and layer["confidence"].between(0.5, 1).all()
+    assert read_layer(mapped / "map.gpkg", "unseen_roads").empty
+
+    number = int(layer["candidate"].iloc[0])
+    decide(mapped / "map.gpkg", "missing_roads", number, "accepted")
+    again = compare_map(mapped, osm, curves={"roads": Curve((0.0, 1.0), (0.1, 0.2), 1.0)}).missing
+    row = again[again["candidate"] == number].iloc[0]
+    assert row["status"] == "accepted" and 0.1 <= row["confidence"] <= 0.2
+
+
+def test_what_was_rejected_leaves_all_files_and_does_not_come_back(mapped, osm):
+    missing, before = compare_map(mapped, osm).missing, gpd.read_file(mapped / "map.gpkg", layer="roads")
+    for number in missing["candidate"]:
+        decide(mapped / "map.gpkg", "missing_roads", int(number), "rejected")
+    summary = write_reviewed(mapped, LayerOptions(formats=("geojson",)))
+    for name in ("map.gpkg", "map.geojson"):
+        left = gpd.read_file(mapped / name, **({"layer": "roads"} if name == "map.gpkg" else {}))
+        lost_m = before["length_m"].sum() - left["length_m"].sum()
+        assert lost_m == pytest.approx(missing["length_m"].sum(), abs=20), name
+    assert summary["length_km"] == pytest.approx(left["length_m"].sum() / 1000, abs=0.01)
+    again = compare_map(mapped, osm).missing
+    assert set(again["status"]) == {"rejected"} and sorted(again["candidate"]) == sorted(missing["candidate"])
+
+
+def test_a_folder_without_a_map_is_refused(tmp_path, osm):
+    with pytest.raises(InputError, match=r"expected a map with its layers; write them first \(python -m lib.mapping\)"):
+        compare_map(tmp_path, osm)
+    with pytest.raises(InputError, match="expected a map with its layers"):
+        write_reviewed(tmp_path)
