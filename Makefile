@@ -3,6 +3,8 @@
 PYTHON ?= python3
 AREA ?= demo
 DATA_DIR ?=
+IMAGES ?=
+OSM ?=
 BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
@@ -15,11 +17,15 @@ SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: reports/demo/index.html  ## the four notebooks on the embedded sample, rendered into reports/demo
+demo: reports/demo/index.html  ## the notebooks on the embedded sample, rendered into reports/demo
 	@cat reports/demo/scoreboard.txt
 
 report: reports/$(AREA)/index.html  ## the same for params/AREA (DATA_DIR=path where the data lies elsewhere)
 	@cat reports/$(AREA)/scoreboard.txt
+
+map: $(READY)  ## whole images with an area's network: make map AREA=demo IMAGES='scenes/*.tif' (OSM=file, or overpass)
+	@test -n "$(IMAGES)" || { echo "say which: make map AREA=demo IMAGES='scenes/*.tif'"; exit 1; }
+	$(BIN)/python -m lib.show.reports $(AREA) --map "$(IMAGES)" --osm "$(OSM)"
 
 reports/%/index.html: $(READY) $(SOURCES) $$(wildcard params/$$*/*.yaml)
 	$(BIN)/python -m lib.show.reports $* $(if $(DATA_DIR),--data-dir "$(DATA_DIR)")
@@ -47,6 +53,7 @@ $(READY): requirements.lock pyproject.toml
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
 	$$UV pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock && \
 	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m lib.vectors.ahead
 	@touch $@
 
 lab: $(READY)  ## JupyterLab on the notebooks

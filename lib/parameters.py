@@ -28,7 +28,7 @@ from lib.limits import (
 )
 from lib.paths import ROOT, resolve
 
-NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate")
+NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate", "05_map_area")
 TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
 
 Settings = TypeVar("Settings")
@@ -151,6 +151,10 @@ def _check_ranges(values: dict[str, Any]) -> None:
         check_classes(values["class_weights"], lanes, "class_weights")
         for rule in values["drop"]:
             parse_rule(rule)
+    if "mapped" in values:
+        from lib.mapping.options import MapOptions
+
+        _made_of(values | {"threshold": values["threshold"] or None}, MapOptions)
     if "train_options" in values:
         from lib.networks.config import ModelConfig
         from lib.training.recipe import train_config

@@ -44,8 +44,18 @@ from IPython.display import display
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.mapping import predict_chips, read_probability
 from lib.networks import load_model
-from lib.scores import evaluate, threshold_sweep
-from lib.show import best_and_worst, plot_scoreboard, precision_recall, reports, split_map, storyboard, widgets
+from lib.scores import calibrate, evaluate, threshold_sweep
+from lib.show import (
+    best_and_worst,
+    plot_scoreboard,
+    precision_recall,
+    reliability_diagram,
+    reports,
+    split_map,
+    storyboard,
+    widgets,
+)
+from lib.show.leaflet import save_map
 from lib.training import refuse_overlap
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -55,7 +65,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # Test chips share no ground with those that trained or validated.
 
 # %%
-runs = {"stage 2 alone": "scratch", "stage 1 alone": "stage1", "stage 1, then 2": "two_stage"}
+runs = reports.RUN_FOLDERS
 done = {name: reports.run_dir(area, name, work_dir) / "done.json" for name in ("two_stage", "scratch")}
 if not done["scratch"].exists():  # stage 2 alone leaves only that; it comes after both stages where there are two
     reports.require(done["two_stage"], "03_train_stage2", area, work_dir)
@@ -122,6 +132,23 @@ sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, 
 sweep_figure
 
 # %% [markdown]
+# ## Confidence that means something
+# A network ranks pixels well and lies about how often it is right. The curve that mends that is fitted on the
+# validation chips, judged here on the test chips, and kept beside the checkpoint for notebook 5. On other ground it may
+# not hold.
+
+# %%
+val_pairs = evaluate.probability_pairs(val, val_paths)
+test_pairs = evaluate.probability_pairs(test, probabilities[best])
+checkpoint = reports.run_dir(area, runs[best], work_dir) / "best.safetensors"
+judged = calibrate(checkpoint, val_pairs, test_pairs, f"{len(val)} validation chips of {area}")
+note = ", ".join(f"{name}: calibration error {error:.3f}" for name, (_, error) in judged.items())
+reliability_figure = reliability_diagram(
+    {name: table for name, (table, _) in judged.items()}, title=f"pixels of {len(test)} test chips", note=note
+)
+reliability_figure
+
+# %% [markdown]
 # ## Best and worst chips
 # Green was found, orange is a false alarm, blue was missed.
 
@@ -178,14 +205,18 @@ figures = {
     "3_shapes": (shape_figure, "What is taken from the masks: prediction against truth."),
     "4_best_and_worst": (cases_figure, "The best and the worst test chips after both stages."),
     "5_threshold": (sweep_figure, "What the threshold trades, on the validation chips."),
+    "6_confidence": (reliability_figure, "How often what was said is right, on the test chips."),
 }
-captions = storyboard.save_figures(figures, scene_map, reports.report_dir(area, work_dir))
+captions = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
+save_map(scene_map, reports.report_dir(area, work_dir) / "map.html")
 record = storyboard.summary(board, gains, best, headline_metrics, len(test)) | {"captions": captions, "tta": tta}
+record["calibration_error"] = {name: error for name, (_, error) in judged.items()}
 reports.write_metrics("04_evaluate", area, work_dir, record, parameters)
 print(record["headline"])
 
 # %% [markdown]
-# **Next:** more seeds (`make results`), your own imagery (README), or the slider below.
+# **Next:** notebook 5, a map of whole images and what OpenStreetMap lacks; more seeds (`make results`); your own
+# imagery (README); or the slider below.
 
 # %% tags=["interactive"]
 if widgets.is_interactive():

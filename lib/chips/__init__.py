@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "manifest": ["load_manifest", "read_bands", "read_image", "read_mask", "select", "write_manifest"],
         "options": ["ChipOptions"],
         "sources": ["Scene", "find_scenes", "read_vectors"],
+        "splits": ["write_ground"],
     },
 )

@@ -1,6 +1,7 @@
 """Which chips train, validate and test, so that no ground is shared."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import shapely
 from lib.chips.manifest import SPLITS
 from lib.chips.options import check_shares
 from lib.errors import InputError, reading
+from lib.paths import write_whole
 
 BLOCK_ZOOM = 14  # blocks of ground are the map tiles of this zoom: 2.4 km at the equator, 1.2 km at 60 degrees
 BLOCK_EDGE_DEG = 85.0  # map tiles end there
@@ -184,3 +186,20 @@ def published_split(text: str, where: Path) -> str:
     if text.lower() not in PUBLISHED:
         raise InputError(f"{where}: expected {', '.join(PUBLISHED)} for {{split}}, got {text!r}")
     return PUBLISHED[text.lower()]
+
+
+def write_ground(manifest: pd.DataFrame, split: str, path: Path) -> Path:
+    """
+    Write the ground of a split's chips as one polygon: GeoJSON, longitude and latitude, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If none of them has a place.
+    """
+    footprints = manifest.loc[(manifest["split"] == split) & (manifest["footprint"] != ""), "footprint"]
+    if footprints.empty:
+        raise InputError(f"No chip of the split {split!r} states its place: name the ground to map, or map all.")
+    ground = shapely.union_all(shapely.from_wkt(footprints.to_list()))
+    feature = {"type": "Feature", "properties": {"split": split}, "geometry": json.loads(shapely.to_geojson(ground))}
+    return write_whole(path, json.dumps({"type": "FeatureCollection", "features": [feature]}))

@@ -46,8 +46,8 @@ def compare_map(
     image
         Reads windows of the map's grid as (height, width, 3) uint8 RGB; None: no reasons are guessed.
     curves
-        Of the checkpoint, by kind, see `lib.networks.calibration.read_curves`; where there is none of the task's,
-        confidence is the mean probability.
+        Of the checkpoint, by kind, see `lib.networks.calibration.read_curves`: that of the task, or of pixels; where
+        there is neither, confidence is the mean probability.
     profile
         What of OSM is a road.
 
@@ -57,7 +57,8 @@ def compare_map(
         If the folder holds no map, or one without a CRS.
     """
     task, gpkg, found = _layer(map_dir)
-    ground, curve = ground_of_map(map_dir, image), (curves or {}).get(task)
+    ground, curves = ground_of_map(map_dir, image), curves or {}
+    curve = curves.get(task) or curves.get("pixels")
     if task == "roads":
         roads = compare_roads(found, osm.roads, ground, curve=curve, profile=profile)
         roads = replace(roads, missing=_with_decisions(roads.missing, gpkg, "missing_roads"))

@@ -18,7 +18,7 @@ from lib.conflation.reasons import guess_reasons
 from lib.conflation.stations import Stations, as_array, beside, smoothed, stations, stretches
 from lib.grid import MASK_FOREGROUND
 from lib.limits import check_fields, limited
-from lib.masks.offset import LEAST_CONFIDENCE, Offset, estimate_offset
+from lib.masks.offset import Offset, estimate_offset
 from lib.masks.rasterize import rasterize_buildings, rasterize_roads
 from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile, highway_classes, is_drawn, road_widths_m
@@ -155,9 +155,8 @@ def measured_offset(osm: gpd.GeoDataFrame, ground: Ground, task: str, profile: L
 
 def moved(geometry: np.ndarray, offset: Offset) -> np.ndarray:
     """Geometries (n,), metres of the grid, by an offset that is to be believed; as they are by another."""
-    if offset.confidence < LEAST_CONFIDENCE:
-        return geometry
-    return shapely.transform(geometry, lambda xy: xy + (offset.dx_m, -offset.dy_m))
+    dx_m, dy_m = offset.believed_m
+    return shapely.transform(geometry, lambda xy: xy + (dx_m, -dy_m)) if dx_m or dy_m else geometry
 
 
 def osm_table(

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cluster": ["map_each"],
         "forward": ["probabilities"],
         "geopackage": ["add_layers"],
+        "images": ["find_images"],
         "layers": ["LayerOptions", "write_layers"],
         "options": ["MapOptions"],
         "overview": ["Overview", "read_overview"],

@@ -192,6 +192,11 @@ class Ground:
     scenes: Sequence[Placed]
     area: shapely.Geometry | None = None
 
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the scenes; the first lies on top."""
+        return [placed.scene.path for placed in self.scenes]
+
     def read(self, window: Box, skipped: dict[str, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """
         A window of the map.

@@ -4,6 +4,7 @@ What a user may name as an image, as files that GDAL opens: addresses and folder
 A VRT is a text that says which other files a raster is made of, so that one code reads them all.
 """
 
+import glob
 import hashlib
 import math
 import os
@@ -28,6 +29,31 @@ TILES = (".png", ".jpg", ".jpeg", ".webp")
 def without_query(name: str) -> str:
     """An address without what follows "?": signatures and keys are for no log and no file."""
     return re.sub(r"\?.*", "", name, flags=re.DOTALL)
+
+
+def find_images(patterns: Sequence[str], folder: Path) -> list[str]:
+    """
+    Files and folders of patterns such as "images/*.tif", and addresses as they are, for `link_images`.
+
+    Parameters
+    ----------
+    patterns
+        Where they state no absolute path, they lie in `folder`.
+
+    Raises
+    ------
+    InputError
+        If there is no pattern, or one matches nothing.
+    """
+    if not patterns:
+        raise InputError("images is empty: expected files, folders of map tiles, or addresses to map.")
+    found: list[str] = []
+    for pattern in patterns:
+        own = [pattern] if ADDRESS.match(pattern) else sorted(glob.glob(str(folder / pattern)))  # noqa: PTH207  a pattern may be absolute
+        if not own:
+            raise InputError(f"{folder / pattern}: no such image.")
+        found += own
+    return found
 
 
 def link_images(

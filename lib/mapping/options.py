@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lib.errors import ParameterError
 from lib.limits import VIEWS, check_fields, limited
-from lib.networks.models import INPUT_MULTIPLE_PX
+from lib.networks.config import INPUT_MULTIPLE_PX
 
 
 @dataclass(frozen=True)

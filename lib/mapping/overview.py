@@ -46,7 +46,7 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX)
     """
     Read a map's folder, and the images that it was made of, at most `side_px` pixels wide and high.
 
-    Later images lie over earlier ones. Without a CRS there is one image, and its pixels are the map's.
+    Earlier images lie over later ones, as in the map. Without a CRS there is one image, and its pixels are the map's.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX)
         probability = file.read(1, out_shape=shape).astype(np.float32) / 255
         probability[file.read_masks(1, out_shape=shape) == 0] = np.nan
     image = np.full((*shape, 3), 255, np.uint8)
-    for path in images:
+    for path in reversed(images):
         _lay(image, path, grid)
     with reading(out_dir / GEOPACKAGE, "a GeoPackage"):
         names = [name for name in layer_names(out_dir / GEOPACKAGE) if name in STYLES]

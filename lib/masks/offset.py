@@ -48,6 +48,11 @@ class Offset:
     error_m: float
     agreement: float
 
+    @property
+    def believed_m(self) -> tuple[float, float]:
+        """(dx_m, dy_m), or no shift where the confidence is too low to move anything."""
+        return (self.dx_m, self.dy_m) if self.confidence >= LEAST_CONFIDENCE else (0.0, 0.0)
+
 
 def estimate_offset(
     image: np.ndarray, mask: np.ndarray, gsd_m: float, max_offset_m: float = 15.0, seed: int = 0

@@ -9,6 +9,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "confidence": ["calibrate"],
         "evaluate": ["Case", "predicted_case", "differences", "score_chips", "scoreboard"],
         "metrics": ["PixelScores", "bootstrap_interval", "paired_difference"],
         "sweep": ["threshold_sweep"],

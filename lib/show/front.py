@@ -11,7 +11,7 @@ from lib.parameters import NOTEBOOKS, declared
 from lib.show.pages import OSM_LICENCE, failure_of, templates, title_of, value_text
 from lib.show.sheet import save_figure
 
-EVALUATION = "04_evaluate"
+EVALUATION, MAPPED = "04_evaluate", "05_map_area"
 SCENES_NAMED = 3  # on the front page; the others are counted
 # what a score says, for who reads one for the first time; docs/scores.md has the formulas
 MEANINGS = {
@@ -66,10 +66,11 @@ def front_page(folder: Path, area: str, metrics: dict[str, Any], chips: Path) ->
         "notes": own.get("notes", [])[: 1 if gains else None],  # the others say the gains in words
         "meanings": [] if board is None else [(name, MEANINGS[name]) for name in board if name in MEANINGS],
         "gains": gains,
-        "captions": own.get("captions", {}),
+        "captions": own.get("captions", {}) | metrics.get(MAPPED, {}).get("metrics", {}).get("captions", {}),
         "notebooks": [(name, title_of(folder / f"{name}.ipynb")) for name in pages],
         "parameters_of": [(name, _parameters(name, record["parameters"])) for name, record in metrics.items()],
         "has_map": (folder / "map.html").is_file(),
+        "has_whole_map": (folder / "map" / "map.html").is_file(),
         "packages": provenance.get("packages", {}),
         "protocol": found.get("protocol", "not stated"),
         "attribution": OSM_LICENCE,

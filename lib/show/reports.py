@@ -24,7 +24,7 @@ from lib.networks.checkpoint import provenance
 from lib.networks.devices import device_name
 from lib.parameters import NOTEBOOKS, area_name, check, load
 from lib.paths import ROOT, locked, resolve, write_whole
-from lib.show.front import EVALUATION, front_page
+from lib.show.front import EVALUATION, MAPPED, front_page
 from lib.show.pages import OSM_LICENCE, notebook_page
 from lib.show.widgets import HEADLESS_VARIABLE
 
@@ -59,9 +59,10 @@ def run_record() -> dict[str, Any]:
 
 
 def notebooks_of(area: str) -> list[str]:
-    """The notebooks that an area's report is made by, in order; without stage 1 where it has none."""
-    alone = load(area, "03_train_stage2")["start_from"] == ""
-    return [name for name in NOTEBOOKS if not (alone and name == "02_train_stage1")]
+    """The notebooks that an area's report is made by, in order; without stage 1 or a map where it has none."""
+    absent = {"02_train_stage1": load(area, "03_train_stage2")["start_from"] == ""}
+    absent["05_map_area"] = not load(area, "05_map_area")["images"]
+    return [name for name in NOTEBOOKS if not absent.get(name)]
 
 
 def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, Any], parameters: dict[str, Any]) -> Path:
@@ -205,17 +206,26 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
 
 
 def main() -> int:
-    """Run the four notebooks of an area and render its report; 1 where a cell fails."""
+    """Run the notebooks of an area and render its report; 1 where a cell fails."""
     from papermill import PapermillExecutionError
 
     parser = argparse.ArgumentParser(description="Execute the notebooks of a study area and render reports/<area>/.")
     parser.add_argument("area", help="a folder of params/, e.g. demo")
     parser.add_argument("--data-dir", help="where the area's data lie, instead of params/<area>'s data_dir")
     parser.add_argument("--work-dir", default=".", help="where data/, runs/ and reports/ are written")
+    parser.add_argument(
+        "--map", metavar="IMAGES", help="only map these images (a pattern), by the network that is there"
+    )
+    parser.add_argument("--osm", default="", help='with --map: vectors to compare with, or "overpass"')
     arguments = parser.parse_args()
     start = time.perf_counter()
-    for notebook in notebooks_of(arguments.area):
-        own = {"data_dir": arguments.data_dir} if arguments.data_dir and notebook == NOTEBOOKS[0] else {}
+    in_data = {"data_dir": arguments.data_dir} if arguments.data_dir else {}
+    stated = {NOTEBOOKS[0]: in_data, MAPPED: in_data}
+    if arguments.map:
+        osm = arguments.osm if arguments.osm in ("", "overpass") else str(Path(arguments.osm).resolve())
+        stated = {MAPPED: {"images": [str(Path.cwd() / arguments.map)], "osm": osm, "mapped": ""}}
+    for notebook in stated if arguments.map else notebooks_of(arguments.area):
+        own = stated.get(notebook, {})
         try:
             run_notebook(notebook, arguments.area, own, arguments.work_dir)
         except PapermillExecutionError as error:

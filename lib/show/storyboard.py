@@ -22,7 +22,7 @@ from lib.show import webmap
 from lib.show.canvas import LABEL, PREDICTION, TRUTH
 from lib.show.charts import score_text
 from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
-from lib.show.leaflet import Map, save_map
+from lib.show.leaflet import Map
 from lib.show.sheet import Sheet, save_figure
 
 GRAPH = "#FFFFFF"
@@ -169,13 +169,10 @@ def _add_osm(drawn: Map, grid: Grid, task: str, scenes: list[Scene]) -> None:
         webmap.add_vectors(drawn, pd.concat(vectors), "OpenStreetMap", columns=columns, show=False)
 
 
-def save_figures(figures: Mapping[str, tuple[Sheet, str]], drawn: Map, folder: Path) -> dict[str, str]:
-    """Write the figures and the map of a report; returns file name -> caption."""
-    captions = {}
-    for name, (figure, caption) in figures.items():
-        captions[save_figure(figure, folder / "figures" / name).name] = caption
-    save_map(drawn, folder / "map.html")
-    return captions
+def save_figures(figures: Mapping[str, tuple[Sheet, str]], folder: Path) -> dict[str, str]:
+    """Write the figures of a report into its folder; returns file name -> caption."""
+    written = {name: save_figure(figure, folder / "figures" / name) for name, (figure, _) in figures.items()}
+    return {path.name: figures[name][1] for name, path in written.items()}
 
 
 def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[str], chips: int) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""How often a network's probabilities are right, before and after the curve that is fitted on validation chips."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import InputError
+from lib.networks.calibration import (
+    count_levels,
+    expected_calibration_error,
+    fit_curve,
+    of_levels,
+    read_curves,
+    reliability,
+    write_curves,
+)
+
+Pairs = Iterable[
+    tuple[np.ndarray, np.ndarray]
+]  # probability maps and masks, as `lib.scores.evaluate.probability_pairs`
+
+
+def calibrate(checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str) -> dict[str, tuple[pd.DataFrame, float]]:
+    """
+    Fit the curve of pixels on validation chips, keep it beside its checkpoint, and judge it on test chips.
+
+    Curves of other kinds that lie there stay, if they are of the same checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        The network that made the probabilities.
+    val, test
+        Probability maps and masks.
+    fitted_on
+        What the curve was fitted on, in words.
+
+    Returns
+    -------
+    judged
+        "as the network says" and "calibrated": the table of `reliability`, and the expected calibration error.
+    """
+    curve = fit_curve(*of_levels(_counted(val)))
+    try:
+        others = read_curves(checkpoint)
+    except InputError:  # of an earlier training
+        others = {}
+    write_curves(checkpoint, others | {"pixels": curve}, fitted_on)
+    said, right, weight = of_levels(_counted(test))
+    tables = {"as the network says": reliability(said, right, weight)}
+    tables["calibrated"] = reliability(curve(said), right, weight)
+    return {name: (table, expected_calibration_error(table)) for name, table in tables.items()}
+
+
+def _counted(pairs: Pairs) -> np.ndarray:
+    """Pixels and right ones by level, (256, 2)."""
+    return np.sum([count_levels(probability, mask) for probability, mask in pairs], axis=0)
