@@ -101,9 +101,7 @@ print(f"{len(test)} test chips, runs: {', '.join(models)}")
 tables = {name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task) for name in models}
 board = evaluate.scoreboard(tables, task, seed)
 wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
-wide.round(3)
-
-# %%
+display(wide.round(3))
 headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
 shown_metrics = ["IoU, pooled", "relaxed F1", *list(evaluate.statistics(task))[len(evaluate.PIXEL_METRICS) :]]
 note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"

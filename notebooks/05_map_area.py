@@ -76,12 +76,16 @@ network = resolve(checkpoint) if checkpoint else reports.require(trained, "03_tr
 model, curves = load_model(network, task=task), read_curves(network)
 folder = reports.report_dir(area, work_dir) / "map"
 folder.mkdir(parents=True, exist_ok=True)
+
+# %%
 ground_file = ""
 if mapped == "test":
     ground_file = str(write_ground(load_manifest(reports.chip_dir(area, work_dir)), "test", folder / "ground.geojson"))
 elif mapped:
     ground_file = str(resolve(data_dir) / mapped)
 places = find_images(images, resolve(data_dir))
+
+# %%
 options = MapOptions(
     window_px=window_px,
     overlap_px=overlap_px,
@@ -92,7 +96,8 @@ options = MapOptions(
 )
 layers = LayerOptions(formats=tuple(formats), highway=highway)
 shown = ExitStack().enter_context(opened_ground(places, model.info, options))  # what the network sees, on its grid
-print(f"{len(shown.paths)} images on {shown.grid.width} x {shown.grid.height} px, {len(curves)} curves of confidence")
+curves_text = ", ".join(curves) or "none"
+print(f"{len(shown.paths)} images on {shown.grid.width} x {shown.grid.height} px; curves of confidence: {curves_text}")
 
 # %% [markdown]
 # ## From images to rasters
@@ -130,17 +135,15 @@ if osm:
     vectors = read_osm(source, shown.grid, (task,))
     compared = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves)
     known = shift(getattr(vectors, task), *compared.offset.believed_m)
-    print(f"{len(compared.missing)} candidates; OpenStreetMap moved by {compared.offset.believed_m} m, east and north")
-compared.totals.round(2) if osm and task == "roads" else print("totals by class are for roads")
-
-# %%
-with_candidates = read_overview(folder, shown.paths)
-difference = result_figure(with_candidates, layer=candidates, title=area) if osm else result
-difference
+    east_m, north_m = compared.offset.believed_m
+    print(f"{len(compared.missing)} candidates; OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north")
+compared.totals.round(2).replace({"highway": {"": "joins none"}}) if osm and task == "roads" else print(
+    "totals by class are for roads"
+)
 
 # %% [markdown]
 # ## The surest candidates
-# As the panel at the end shows them: the image, OpenStreetMap in blue, the candidate in orange.
+# As the panel at the end shows them: the candidate, and OpenStreetMap where it lies on the image.
 
 # %%
 has_candidates = compared is not None and len(compared.missing) > 0
@@ -156,7 +159,7 @@ sheet if sheet is not None else print("no candidate to show")
 # Image, probability and all layers; it opens with the network off.
 
 # %%
-web_map = result_map(with_candidates)
+web_map = result_map(read_overview(folder, shown.paths))
 save_map(web_map, folder / "map.html")
 web_map
 
@@ -186,8 +189,8 @@ if compared is not None:
     record["candidates"] = {str(status): int(count) for status, count in decided.items()}
     record["offset_m"] = compared.offset.believed_m
 figures = {"7_map": (result, "The map of the ground that no training saw: image, probability, what was found.")}
-if osm:
-    figures["8_missing"] = (difference, "What the network sees and OpenStreetMap lacks.")
+if sheet is not None:
+    figures["8_candidates"] = (sheet, "What the network sees and OpenStreetMap lacks: the surest candidates.")
 record["captions"] = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
 reports.write_metrics("05_map_area", area, work_dir, record, parameters)
 print(f"{folder} holds {', '.join(sorted(path.name for path in folder.glob('*.*') if path.suffix != '.lock'))}")
