@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OVERLAY_SIDE_PX = 2048  # larger rasters are reduced: a map is for looking, and its page stays small
 EDGE_POINTS = 9  # a side, when a grid's outline is carried into web mercator, where it may bend
 IMAGE_QUALITIES = (82, 70, 58, 46)  # of the image: the best that stays below IMAGE_BYTES, or the last
-IMAGE_BYTES = 700_000
+IMAGE_BYTES = 500_000
 LOSSLESS = 101  # WebP's quality above 100
 LINE_PX = 2.5  # width of a line on the screen
 CASING = {"color": "#FFFFFF", "weight": LINE_PX + 2.5, "opacity": 0.7, "fill": False}
