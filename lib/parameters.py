@@ -154,6 +154,7 @@ def _check_ranges(values: dict[str, Any]) -> None:
     if "mapped" in values:
         from lib.mapping.options import MapOptions
 
+        area_name(values["name"], "name")
         _made_of(values | {"threshold": values["threshold"] or None}, MapOptions)
     if "train_options" in values:
         from lib.networks.config import ModelConfig

@@ -30,6 +30,7 @@ task: str = "roads"  # "roads" or "buildings"
 images: list = ["images/town.tif"]  # images, folders of map tiles, addresses; [] leaves this notebook out of reports
 osm: str = "vectors/town_osm.gpkg"  # OpenStreetMap's vectors, or "overpass"; "": nothing is compared
 mapped: str = "test"  # ground to map: "test" is that of the area's test chips; a file of polygons; "": all
+name: str = "map"  # of the map's folder in reports/<area>; other images go into another one
 checkpoint: str = ""  # network that maps; "": the area's of both stages
 threshold: float = 0.0  # probability from which a pixel counts; 0: three quarters of the checkpoint's
 window_px: int = 1024  # side of the windows that the network sees
@@ -74,7 +75,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 trained = reports.run_dir(area, "two_stage", work_dir) / "best.safetensors"
 network = resolve(checkpoint) if checkpoint else reports.require(trained, "03_train_stage2", area, work_dir)
 model, curves = load_model(network, task=task), read_curves(network)
-folder = reports.report_dir(area, work_dir) / "map"
+folder = reports.report_dir(area, work_dir) / name
 folder.mkdir(parents=True, exist_ok=True)
 
 # %%

@@ -217,13 +217,15 @@ def main() -> int:
         "--map", metavar="IMAGES", help="only map these images (a pattern), by the network that is there"
     )
     parser.add_argument("--osm", default="", help='with --map: vectors to compare with, or "overpass"')
+    parser.add_argument("--name", default="own_images", help="with --map: folder of the map in reports/<area>")
     arguments = parser.parse_args()
     start = time.perf_counter()
     in_data = {"data_dir": arguments.data_dir} if arguments.data_dir else {}
     stated = {NOTEBOOKS[0]: in_data, MAPPED: in_data}
     if arguments.map:
         osm = arguments.osm if arguments.osm in ("", "overpass") else str(Path(arguments.osm).resolve())
-        stated = {MAPPED: {"images": [str(Path.cwd() / arguments.map)], "osm": osm, "mapped": ""}}
+        named = {"images": [str(Path.cwd() / arguments.map)], "osm": osm, "mapped": "", "name": arguments.name}
+        stated = {MAPPED: named}
     for notebook in stated if arguments.map else notebooks_of(arguments.area):
         own = stated.get(notebook, {})
         try:
