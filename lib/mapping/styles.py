@@ -71,7 +71,7 @@ REASON = Style(
     (
         Look("tree cover", "in OSM, under trees", GREEN, 0.8, "dash"),
         Look("shadow", "in OSM, in shadow", PURPLE, 0.8, "dash"),
-        Look("", "in OSM, not seen", VERMILION, 0.8, "dash"),
+        Look("", "in OSM, not seen", GREY, 0.8, "dash"),
     ),
 )
 STYLES = {

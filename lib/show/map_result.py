@@ -97,7 +97,8 @@ def result_map(overview: Overview, *, tiles: str | None = None, attribution: str
         for look, some in _by_look(features, STYLES[layer]):
             if len(some):
                 name = f"{layer.replace('_', ' ')}, {look.label} ({len(some)})"
-                add_vectors(scene, some, name, color=look.color, columns=COLUMNS, from_osm=from_osm, cased=True)
+                drawn = {"color": look.color, "cased": True, "dashed": look.dash != "solid"}
+                add_vectors(scene, some, name, columns=COLUMNS, from_osm=from_osm, **drawn)
     return scene
 
 

@@ -116,6 +116,7 @@ def add_vectors(
     columns: Sequence[str] = (),
     from_osm: bool = True,
     cased: bool = False,
+    dashed: bool = False,
     show: bool = True,
 ) -> None:
     """
@@ -137,6 +138,8 @@ def add_vectors(
         Attribute the layer to the OpenStreetMap contributors.
     cased
         Draw a light edge around lines, for dark colours over dark imagery.
+    dashed
+        Draw lines and outlines in dashes.
     show
         Whether it is on at first.
     """
@@ -156,7 +159,9 @@ def add_vectors(
     style = {"color": color, "weight": LINE_PX, "opacity": 0.95, "fillOpacity": 0.25}
     data = {"type": "FeatureCollection", "features": collection}
     are_lines = all(one["geometry"]["type"].endswith("LineString") for one in collection)
-    label = layer_name(name, color, "line" if are_lines else "area")
+    if dashed:
+        style["dashArray"] = "7 5"
+    label = layer_name(name, color, "dashed" if dashed else "line" if are_lines else "area")
     casing = CASING if cased else None
     scene.add_child(Vectors(data, style, OSM_LINK if from_osm else None, label, show, casing))
 
