@@ -26,6 +26,8 @@ OVERLAY_SIDE_PX = 2048  # larger rasters are reduced: a map is for looking, and 
 EDGE_POINTS = 9  # a side, when a grid's outline is carried into web mercator, where it may bend
 IMAGE_QUALITIES = (82, 70, 58, 46)  # of the image: the best that stays below IMAGE_BYTES, or the last
 IMAGE_BYTES = 500_000
+LAYER_STEPS = (1, 2, 3, 4)  # of the pixels of a layer: the finest that stays below LAYER_BYTES, or the last
+LAYER_BYTES = 150_000  # masks of roads or houses take a third of it; noise takes more
 LOSSLESS = 101  # WebP's quality above 100
 LINE_PX = 2.5  # width of a line on the screen
 CASING = {"color": "#FFFFFF", "weight": LINE_PX + 2.5, "opacity": 0.7, "fill": False}
@@ -210,7 +212,11 @@ def _feature(scene: Map, geometry: dict[str, Any], tip: str) -> dict[str, Any]:
 def _add_pixels(scene: Map, pixels: np.ndarray, name: str, show: bool = True, attribution: str | None = None) -> None:
     """Add RGBA pixels on the map's grid as a layer; the name is HTML, escaped already."""
     placed, bounds = _placed(pixels, scene.grid, smooth=False)
-    url = data_address(encode_image(placed, ".webp", LOSSLESS), "image/webp")
+    for step in LAYER_STEPS:
+        content = encode_image(np.ascontiguousarray(placed[::step, ::step]), ".webp", LOSSLESS)
+        if len(content) <= LAYER_BYTES:
+            break
+    url = data_address(content, "image/webp")
     scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=attribution, name=name, show=show))
 
 
