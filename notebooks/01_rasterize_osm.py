@@ -67,7 +67,7 @@ from IPython.display import display
 from lib.chips import (
     ChipOptions,
     build_chips,
-    find_scenes,
+    find_all_scenes,
     load_manifest,
     read_image,
     read_mask,
@@ -92,7 +92,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 if render_sample:
     make_sample(resolve(data_dir), progress=print)
 skipped = {} if skip_bad else None
-scenes = [scene for source in sources for scene in find_scenes(source, resolve(data_dir), gsd_m, skipped)]
+scenes = find_all_scenes(sources, resolve(data_dir), gsd_m, skipped)
 print(f"{len(scenes)} scenes at {gsd_m} m a pixel")
 pd.DataFrame(
     [(s.name, s.grid.width, s.grid.height, s.grid.crs) for s in scenes[:12]],

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "emptiness": ["vectors_table"],
         "imagery": ["read_scene"],
         "manifest": ["load_manifest", "read_bands", "read_image", "read_mask", "select", "write_manifest"],
+        "merging": ["find_all_scenes"],
         "options": ["ChipOptions"],
         "sources": ["Scene", "find_scenes", "read_vectors"],
         "splits": ["write_ground"],

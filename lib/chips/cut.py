@@ -9,6 +9,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import shapely
 
 from lib.chips.imagery import nodata_area, read_scene
 from lib.chips.manifest import PATHS, WEIGHT_ONE, write_bands, write_png
@@ -16,8 +17,9 @@ from lib.chips.mask_images import mask_reader
 from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene
 from lib.errors import InputError
-from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.grid import LONLAT, MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
 from lib.masks.rasterize import (
+    PolygonIndex,
     RoadIndex,
     Window,
     draw_polygons,
@@ -53,6 +55,8 @@ class Block:
     ----------
     vectors
         Label source -> the roads or buildings near the chips, where its masks are drawn from such; moved already.
+    clean_area
+        Polygon in degrees outside which clean masks are MASK_IGNORE; None: there is no such outside.
     holder
         Process that holds the folder's manifest. Workers outlive one that is killed, and stop when another one cuts.
     """
@@ -64,6 +68,7 @@ class Block:
     profile: LaneProfile
     out_dir: Path
     holder: str
+    clean_area: shapely.Geometry | None = None
 
 
 def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
@@ -153,7 +158,17 @@ def _drawers(block: Block) -> dict[str, Callable[[Window], np.ndarray]]:
         else:
             buildings = index_buildings(vectors, scene.grid, options.gap_m)
             draw[label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
+    if block.clean_area is not None and "clean" in draw:
+        known = index_buildings(gpd.GeoDataFrame(geometry=[block.clean_area], crs=LONLAT), scene.grid)
+        draw["clean"] = partial(_draw_within, draw["clean"], known)
     return draw
+
+
+def _draw_within(draw: Callable[[Window], np.ndarray], known: PolygonIndex, window: Window) -> np.ndarray:
+    """Mask of a window, MASK_IGNORE where the pixels' centres lie outside the known ground."""
+    mask = draw(window)
+    mask[draw_polygons(known, window) == MASK_BACKGROUND] = MASK_IGNORE
+    return mask
 
 
 def _draw_levels(roads: RoadIndex, weights: np.ndarray, window: Window) -> np.ndarray:

@@ -2,18 +2,18 @@
 A guard against silence: masks that are empty although there were roads or buildings to draw.
 
 A place really without them has empty masks, and that is said. Where vectors lie under the chips of a source and
-nothing of them is drawn, or all of its mask images are background, it is an error, unless its source says
-`empty: true`.
+nothing of them is drawn, all of its mask images are background, or all masks of a label are empty in all sources, it is
+an error, unless the source says `empty: true`: nothing can be learned from nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 
-from lib.chips.sources import Scene, source_name
+from lib.chips.sources import Scene, source_name, usable
 from lib.errors import InputError, or_skip
 from lib.grid import LONLAT
 from lib.masks.offset import shift
@@ -62,8 +62,10 @@ def check_drawn(
     Raises
     ------
     InputError
-        Names the file, what lies under its chips, and what to do; `skipped` may hold it.
+        Names the file, what lies under its chips, and what to do; `skipped` may hold it, but where all masks of a label
+        are empty.
     """
+    masks = list(masks)
     of_source: dict[tuple[int, str], dict[str, list[tuple[Scene, Window, int]]]] = {}
     for scene, label, window, foreground in masks:
         scenes = of_source.setdefault((id(scene.source), label), {})
@@ -78,6 +80,21 @@ def check_drawn(
         if empty:
             with or_skip(skipped, file):
                 _judge(first, label, under, all_empty=len(empty) == len(scenes), task=task)
+    good = {scene.name for scene in usable(list({id(scene): scene for scene, *_ in masks}.values()), skipped or {})}
+    for label in dict.fromkeys(label for _, label, _, _ in masks):
+        own = [(scene, found) for scene, name, _, found in masks if name == label and scene.name in good]
+        if own and not any(found or scene.source.get("empty") for scene, found in own):
+            files = sorted({source_name(scene, label) for scene, _ in own})
+            raise InputError(nothing_labelled(label, task, files))
+
+
+def nothing_labelled(label: str, task: str, files: Sequence[str]) -> str:
+    """What to say where no mask of a label has any foreground."""
+    named = ", ".join(files[:NAMED]) + ", ..." * (len(files) > NAMED)
+    return (
+        f"no {task} of `{label}` lie under the images, so that nothing can be learned from it: is {named} of this "
+        f"place, and does it hold {task}? If that is meant, give the source `empty: true`."
+    )
 
 
 def _judge(first: Scene, label: str, under: Mapping[str, int | None], all_empty: bool, task: str) -> None:

@@ -14,6 +14,8 @@ from lib.limits import LARGEST_SEED, TASKS, check_fields, limited, settings_from
 from lib.osm.lanes import CLASS_NAMES
 from lib.osm.overpass import overpass_options
 
+RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}  # of mask images
+HULL = "hull"  # as a clean_area: what the clean labels themselves enclose
 SPLITTERS = ("place", "hash", "named")  # what decides which chips of a source train, validate and test
 
 
@@ -88,6 +90,7 @@ class SourceOptions:
     osm: str | None = limited(None, pattern=r".+", form="'overpass', or the name of a file")
     clean: str | None = limited(None, pattern=r".+", form="the name of a file")
     area: str | Sequence[float] | None = None
+    clean_area: str | Sequence[float] | None = None
     gsd_m: float | None = limited(None, above=0, maximum=100)
     nodata: str | None = limited(None, choices=("white", "black"))
     overpass: Mapping[str, Any] = field(default_factory=dict)
@@ -130,12 +133,19 @@ class SourceOptions:
             raise ParameterError(
                 f"images is {self.images!r}: {{stem}} is what every image has; use * or another name, such as {{id}}"
             )
-        if self.area is not None and not isinstance(self.area, str):
-            left, bottom, right, top = self.area if len(self.area) == 4 else (math.nan,) * 4
-            if not (-180 <= left < right <= 180 and -90 <= bottom < top <= 90):
-                raise ParameterError(
-                    f"area is {self.area!r}: expected a file, or [left, bottom, right, top] in degrees"
-                )
+        for key, area in (("area", self.area), ("clean_area", self.clean_area)):
+            if area is not None and not isinstance(area, str):
+                left, bottom, right, top = area if len(area) == 4 else (math.nan,) * 4
+                if not (-180 <= left < right <= 180 and -90 <= bottom < top <= 90):
+                    raise ParameterError(
+                        f"{key} is {area!r}: expected a file, or [left, bottom, right, top] in degrees"
+                    )
+        if self.clean_area is not None and self.clean is None:
+            raise ParameterError(f"clean_area is {self.clean_area!r}, but there is no `clean` that it could bound")
+        if self.clean_area == HULL and PurePath(self.clean).suffix.lower() in RASTER_SUFFIXES:
+            raise ParameterError(
+                f"clean_area is 'hull', but {self.clean!r} are mask images, which say 127 where nothing is known"
+            )
 
 
 def check_source(source: Any, owner: str = "a source") -> SourceOptions:

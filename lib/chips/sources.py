@@ -13,6 +13,9 @@ osm, clean
 area
     Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
     ...) in the data folder. Missing: all that the images show.
+clean_area
+    Where the clean labels are complete: a box or a file as in `area`, or "hull": the convex hull of the labels. A chip
+    outside has no clean mask, one across the edge ignores what lies outside. Missing: all that the images show.
 crs
     CRS of scenes that state none (a world file never does), or a local one.
 gsd_m
@@ -35,6 +38,8 @@ split
 empty
     true: that all masks of this source are empty is meant, and no error.
 
+Where two sources show one file, `lib.chips.merging` makes one scene of it, with the labels of both.
+
 Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask images in `lib.chips.mask_images`.
 """
 
@@ -45,13 +50,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import shapely
 
 from lib.chips.manifest import LABELS
 from lib.chips.naming import as_glob, fill, match
-from lib.chips.options import check_source
+from lib.chips.options import HULL, RASTER_SUFFIXES, check_source
 from lib.errors import InputError, ParameterError, or_skip
-from lib.grid import Grid, oblongness, utm_code
+from lib.grid import LONLAT, Grid, oblongness, utm_code
 from lib.limits import REACH_M
 from lib.masks.rasterize import Window
 from lib.osm.counts import is_unused
@@ -59,10 +65,10 @@ from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overla
 from lib.osm.overpass import overpass_options
 from lib.rasters import MOST_PIXELS, read_grid
 
-RASTER_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 ELSEWHERE_DEG = 0.5  # an image so far from all vectors lies in another place; a nearer one may have none
 MOST_OBLONG = 1.1  # of a pixel's ground: a road of 12 m is drawn 0.6 m too wide or too narrow, by its bearing
 OBLONG_TOLERANCE = 0.05  # more than what rounding a scene to whole pixels makes of squares
+BENT_DEG = 0.005  # longer sides of an area are bent between degrees and pixels by more than centimetres
 LEAST_SIDE_PX = 32  # a network halves an image five times
 
 
@@ -138,8 +144,10 @@ class Scene:
 
     @property
     def label_files(self) -> list[Path]:
-        """Files that the scene's masks are read or drawn from."""
-        return [self.data_dir / name for name in self.label_sources.values() if name != "overpass"]
+        """Files that the scene's masks are read or drawn from, and that bound them."""
+        names = [name for name in self.label_sources.values() if name != "overpass"]
+        bound = self.source.get("clean_area")
+        return [self.data_dir / name for name in names + [bound] * (isinstance(bound, str) and bound != HULL)]
 
 
 def source_name(scene: Scene, label: str) -> str:
@@ -224,6 +232,45 @@ def chosen_area(scene: Scene) -> shapely.Geometry | None:
     if scene.grid.crs is None:
         raise InputError(f"{scene.path} is not georeferenced: it has no place in an `area`")
     return _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+
+
+def clean_areas(scenes: list[Scene], layers: Mapping[str, OsmLayers], task: str) -> dict[str, shapely.Geometry]:
+    """
+    Scene -> polygon in degrees in which its clean labels are complete; without those that are labelled everywhere.
+
+    Raises
+    ------
+    InputError
+        If a scene has no place, or the area is the hull of labels that enclose nothing.
+    """
+    areas, hulls = {}, {}
+    for scene in scenes:
+        area = scene.source.get("clean_area")
+        if area is None:
+            continue
+        if scene.grid.crs is None:
+            raise InputError(f"{scene.path} is not georeferenced: it has no place in a `clean_area`")
+        if area == HULL:
+            name = source_name(scene, "clean")
+            if name not in hulls:
+                hulls[name] = _hull(getattr(layers[name], task), scene.data_dir / name)
+            polygon = hulls[name]
+        else:
+            polygon = _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+        areas[scene.name] = shapely.segmentize(polygon, BENT_DEG)
+    return areas
+
+
+def _hull(labels: gpd.GeoDataFrame, file: Path) -> shapely.Geometry:
+    """Convex hull of labels, in degrees."""
+    points = shapely.get_coordinates(labels.geometry.to_crs(LONLAT).to_numpy())
+    hull = shapely.convex_hull(shapely.multipoints(points))
+    if shapely.get_dimensions(hull) != 2:
+        raise InputError(
+            f"{file}: clean_area is 'hull', but the {len(labels)} labels under the images enclose no ground; draw the "
+            "area that is labelled, and name that file"
+        )
+    return hull
 
 
 _read_area = lru_cache(maxsize=16)(area_of_interest)  # one file for all scenes of a source

@@ -20,6 +20,7 @@ from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, local_gsd_m
 from lib.masks.pixel_shapes import box_tree, gaps_between, in_pixels, line_starts
 from lib.masks.scanline import SUBPIXELS, fill_lines, fill_polygons, quantized
+from lib.osm.areas import drawn_by_hand
 from lib.osm.lanes import METRIC, LaneProfile, is_drawn, road_lanes, road_widths_m
 
 Window = tuple[int, int, int, int]  # (col, row, width, height) in pixels of the scene
@@ -148,7 +149,7 @@ def index_roads(
     Parameters
     ----------
     roads
-        Lines, and polygons of `area=yes`, in any CRS, with the tags of `lib.osm.layers`; left as it is.
+        Lines, and polygons of `area=yes` or without tags, in any CRS, with the tags of `lib.osm.layers`; left as it is.
     grid
         Grid of the scene. Without a CRS the roads are taken to be in the grid's own world coordinates.
     profile
@@ -175,7 +176,8 @@ def index_roads(
         lanes = road_lanes(drawn, profile).to_numpy(np.float64)[line_owner]
         widths_px = np.maximum(np.floor(lanes * profile.lane_width_px), 1.0)
     xy_px, starts = line_starts(lines)
-    is_area = (dimensions == 2) & profile.draw_areas
+    by_hand = drawn_by_hand(drawn)[owner]  # a label is what it is, in every profile
+    is_area = (dimensions == 2) & (profile.draw_areas | by_hand)
     return RoadIndex(
         grid=grid,
         xy=quantized(xy_px),

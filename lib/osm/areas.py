@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import shapely
 
-from lib.osm.tags import is_not_no, means_no, tag_text, tag_words
+from lib.osm.tags import is_not_no, is_tagged, means_no, tag_text, tag_words
 
 # wiki Key:area, "highway": a closed road is a line, though it may go round a car park, unless it says area=yes; these
 # classes are areas by themselves (osmnx has two more, lifts and escape lanes, of which no carriageway is drawn here)
@@ -55,6 +55,11 @@ def closed_ways_as_lines(roads: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     keep = np.ones(len(roads), dtype=bool)
     keep[is_line] = [_corners(line) not in known for line in geometry[is_line]]
     return roads.set_geometry(gpd.GeoSeries(geometry, index=roads.index, crs=roads.crs))[keep]
+
+
+def drawn_by_hand(roads: gpd.GeoDataFrame) -> np.ndarray:
+    """Which rows are polygons that no tag calls a road, bool (n,): the road's surface, as people digitise labels."""
+    return (shapely.get_dimensions(roads.geometry.to_numpy()) == 2) & ~is_tagged(roads, "highway")
 
 
 def _corners(line: shapely.LineString) -> bytes:

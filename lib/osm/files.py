@@ -16,10 +16,20 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.errors import InputError, reading
+from lib.errors import InputError, PPLinkNetWarning, reading
 from lib.grid import LONLAT, Grid, crs_text, project
 from lib.osm.counts import LISTED, LayerCount
-from lib.osm.makers import LAYER_KEYS, UNTAGGED, as_osm, can_tell, guessed_layers, split_layers, split_untagged
+from lib.osm.makers import (
+    LAYER_KEYS,
+    UNTAGGED,
+    WIDEST_SURFACE_M,
+    as_osm,
+    can_tell,
+    guessed_layers,
+    may_have_surfaces,
+    split_layers,
+    split_untagged,
+)
 
 PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 POLYGON_SUFFIXES = (*PARQUET_SUFFIXES, ".gpkg", ".geojson", ".json", ".shp", ".fgb", ".zip")
@@ -42,7 +52,7 @@ class _Table:
 
 
 def read_vector_file(
-    path: Path, polygon: shapely.Geometry | None
+    path: Path, polygon: shapely.Geometry | None, has_surfaces: bool = False
 ) -> tuple[dict[str, gpd.GeoDataFrame], tuple[float, ...] | None, tuple[LayerCount, ...]]:
     """
     Roads and buildings of a vector file that touch the area, whoever made it and whatever its layers are called.
@@ -55,6 +65,8 @@ def read_vector_file(
         The file; a folder or zip of shapefiles. Of a layer with a spatial index only the area's box is read.
     polygon
         Area in longitude, latitude; None for all.
+    has_surfaces
+        Polygons without tags are road surface, where their layer is not called after buildings.
 
     Returns
     -------
@@ -90,7 +102,15 @@ def read_vector_file(
     if not parts:
         raise InputError(f"{path}: expected roads or buildings, and found no layer with lines or polygons.")
     for number, layers in guessed_layers([c.layer for c in counts], [c.maker for c in counts]).items():
-        parts[number] = split_untagged(untagged[number], layers)
+        frame, name = untagged[number], counts[number].layer
+        parts[number] = split_untagged(frame, layers, has_surfaces and may_have_surfaces(name))
+        if has_surfaces and "roads" in layers and (left := len(frame) - sum(map(len, parts[number].values()))):
+            warnings.warn(
+                f"{path}: {left} of {len(frame)} rows of layer {name!r} are no road: neither lines nor polygons, or "
+                f"polygons wider than {WIDEST_SURFACE_M:g} m on average, which outline an area",
+                PPLinkNetWarning,
+                stacklevel=2,
+            )
     counts = [replace(c, **{k: len(v) for k, v in part.items()}) for c, part in zip(counts, parts, strict=True)]
     return {layer: joined([part[layer] for part in parts]) for layer in LAYER_KEYS}, extent_of(extents), tuple(counts)
 

@@ -12,6 +12,7 @@ import shapely
 
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT, Grid, in_one_turn
+from lib.osm.areas import drawn_by_hand
 from lib.osm.counts import LayerCount
 from lib.osm.dialects import CHANGE_SUFFIXES, OSM_SUFFIXES
 from lib.osm.extracts import read_extract
@@ -37,7 +38,8 @@ class OsmLayers:
     Parameters
     ----------
     roads
-        Lines (and polygons, for `area=yes`) in EPSG:4326 or the file's CRS, with the columns of ROAD_TAGS.
+        Lines (and polygons, for `area=yes` and for surface that was digitised) in EPSG:4326 or the file's CRS, with the
+        columns of ROAD_TAGS.
     buildings
         Polygons and multipolygons with the columns of BUILDING_TAGS.
     date
@@ -76,7 +78,8 @@ def read_osm(
     area
         Anything that `area_of_interest` understands; None keeps all (not for Overpass).
     layers
-        "roads", "buildings", or both; the other comes back empty.
+        "roads", "buildings", or both; the other comes back empty. Where roads alone are asked for, polygons of a vector
+        file that no tag calls anything are road surface, as people digitise it.
     overpass
         Server, cache and patience, where the source is "overpass".
 
@@ -105,7 +108,7 @@ def read_osm(
         found, extent, date, broken = read_extract(path, polygon, {layer: LAYER_TAGS[layer] for layer in layers})
         counts = (_count("extract", found, sum(map(len, found.values())) + broken, broken),)
     else:
-        found, extent, counts = read_vector_file(path, polygon)
+        found, extent, counts = read_vector_file(path, polygon, has_surfaces=tuple(layers) == ("roads",))
     empty = gpd.GeoDataFrame(geometry=[], crs=LONLAT)
     roads, buildings = (_tidy(found[key] if key in layers else empty, tags) for key, tags in LAYER_TAGS.items())
     if polygon is not None and roads.empty and buildings.empty:
@@ -113,6 +116,9 @@ def read_osm(
     # crossing rings are common in footprints drawn by hand
     invalid = ~buildings.is_valid
     buildings.loc[invalid, "geometry"] = buildings.geometry[invalid].make_valid()
+    invalid = drawn_by_hand(roads) & ~roads.is_valid  # and so they are in surfaces; what has no area is no part of one
+    whole = roads.geometry[invalid].make_valid(method="structure", keep_collapsed=False)
+    roads.loc[invalid, "geometry"] = whole
     return OsmLayers(roads, buildings, date, name, extent, counts)
 
 

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 
+from lib.grid import LONLAT
 from lib.osm import overture
 from lib.osm.areas import closed_ways_as_lines
 from lib.osm.tags import is_not_no, is_tagged, tags_of_nested
@@ -50,6 +52,9 @@ GEOFABRIK_ROADS = {
 # fmt: on
 # what people call a layer of which no column says what it holds
 LAYER_NAMES = {"roads": ("road", "street", "highway"), "buildings": ("building", "footprint", "house")}
+# a polygon without tags that is wider on average outlines an area, such as that of a study, and no road
+WIDEST_SURFACE_M = 100.0
+ELLIPSOID = pyproj.Geod(ellps="WGS84")
 OSM, GEOFABRIK, OVERTURE, UNTAGGED = "tags of OSM", "Geofabrik's classes", "Overture's schema", "no tags"
 
 
@@ -107,11 +112,36 @@ def split_layers(frame: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     return {"roads": closed_ways_as_lines(frame.loc[roads]), "buildings": frame.loc[buildings]}
 
 
-def split_untagged(frame: gpd.GeoDataFrame, layers: tuple[str, ...]) -> dict[str, gpd.GeoDataFrame]:
-    """Rows of a table without tags by their geometry: lines are roads, polygons buildings; of `layers` only."""
+def split_untagged(
+    frame: gpd.GeoDataFrame, layers: tuple[str, ...], has_surfaces: bool = False
+) -> dict[str, gpd.GeoDataFrame]:
+    """
+    Rows of a table without tags by their geometry: lines are roads, polygons buildings; of `layers` only.
+
+    With `has_surfaces` polygons are roads, too, and none is a building, but for those wider than WIDEST_SURFACE_M.
+    """
     dimension = shapely.get_dimensions(frame.geometry.to_numpy())
-    wanted = {"roads": 1, "buildings": 2}
-    return {layer: frame.loc[(dimension == wanted[layer]) & (layer in layers)] for layer in LAYER_KEYS}
+    is_line, is_polygon = dimension == 1, dimension == 2
+    if has_surfaces:
+        is_polygon[is_polygon] = [
+            not _mean_width_m(p) > WIDEST_SURFACE_M for p in frame.geometry[is_polygon].to_crs(LONLAT)
+        ]
+        is_line, is_polygon = is_line | is_polygon, is_polygon & False
+    return {
+        "roads": frame.loc[is_line & ("roads" in layers)],
+        "buildings": frame.loc[is_polygon & ("buildings" in layers)],
+    }
+
+
+def may_have_surfaces(name: str) -> bool:
+    """Whether polygons of a layer without tags may be road surface: it is not called after buildings."""
+    return not any(word in name.lower() for word in LAYER_NAMES["buildings"])
+
+
+def _mean_width_m(polygon: shapely.Geometry) -> float:
+    """Width of a long shape, in degrees, from its area and perimeter on the ellipsoid; half its side of a square."""
+    area_m2, perimeter_m = ELLIPSOID.geometry_area_perimeter(shapely.force_2d(polygon))
+    return 2 * abs(area_m2) / perimeter_m if perimeter_m else 0.0
 
 
 def guessed_layers(names: Sequence[str], makers: Sequence[str]) -> dict[int, tuple[str, ...]]:

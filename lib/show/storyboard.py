@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from lib import apls
 from lib.apls.worst import explain
 from lib.chips.manifest import read_image, read_mask
-from lib.chips.sources import Scene, find_scenes, read_vectors, source_name
+from lib.chips.merging import find_all_scenes
+from lib.chips.sources import Scene, read_vectors, source_name
 from lib.grid import MASK_IGNORE, Grid
 from lib.mapping.predict import read_probability
 from lib.networks.checkpoint import TrainedModel
@@ -148,7 +149,7 @@ def _metres(length_m: float) -> str:
 def _scenes(ground: Ground, sources: Mapping[str, Any]) -> list[Scene]:
     """The scenes of the ground, found again."""
     data_dir, known_bad = resolve(sources["data_dir"]), {}  # files that notebook 1 skipped, or stopped at
-    scenes = [s for source in sources["sources"] for s in find_scenes(source, data_dir, sources["gsd_m"], known_bad)]
+    scenes = find_all_scenes(sources["sources"], data_dir, sources["gsd_m"], known_bad)
     return [scene for scene in scenes if scene.name in ground.scenes]
 
 

@@ -9,7 +9,8 @@ import shapely
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.merging import find_all_scenes
+from lib.chips.sources import read_vectors
 from lib.osm.lanes import lane_profile
 
 SIDE_PX, GSD_M = 400, 0.5
@@ -40,7 +41,7 @@ def build():
 
     def make(folder, source=SOURCE, shifts_m=None, **options):
         options = ChipOptions(**{"chip_px": 100, "gsd_m": GSD_M} | options)
-        scenes = find_scenes(source, folder, options.gsd_m)
+        scenes = find_all_scenes(source if isinstance(source, list) else [source], folder, options.gsd_m)
         layers = read_vectors(scenes, options.task)
         return load_manifest(build_chips(scenes, layers, folder / "chips", options, lane_profile("metric"), shifts_m))
 

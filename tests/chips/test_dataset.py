@@ -10,8 +10,9 @@ import rasterio
 import shapely
 
 from lib.chips.cut import ChipOptions
-from lib.chips.dataset import build_chips, chip_windows
+from lib.chips.dataset import build_chips
 from lib.chips.manifest import grid_of, read_image, read_mask
+from lib.chips.plan import chip_windows
 from lib.chips.sources import find_scenes
 from lib.errors import BusyError, InputError
 from lib.grid import Grid

@@ -10,6 +10,7 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.emptiness import vectors_table
 from lib.chips.manifest import load_manifest, read_mask
+from lib.chips.merging import find_all_scenes
 from lib.chips.sources import find_scenes, read_vectors
 from lib.errors import InputError, ParameterError
 from lib.osm.lanes import lane_profile
@@ -21,6 +22,7 @@ OPTIONS = {"gsd_m": 1.0, "chip_px": 64, "val_share": 0.0, "test_share": 0.0}
 
 def write_scene(path, left):
     transform = rasterio.Affine(1, 0, left, 0, -1, TOP)
+    path.parent.mkdir(exist_ok=True)
     options = {"width": 128, "height": 128, "count": 3, "dtype": "uint8", "crs": UTM, "transform": transform}
     with rasterio.open(path, "w", driver="GTiff", **options) as file:
         file.write(np.random.default_rng(0).integers(0, 255, (3, 128, 128), dtype=np.uint8))
@@ -73,14 +75,33 @@ def test_one_scene_without_roads_among_others_is_said(folder, capsys):
 
 
 def test_a_place_without_roads_has_empty_masks(folder, capsys):
+    """Beside one that has some: where all masks are empty there is nothing to learn from, unless that is meant."""
     beyond = street(LEFT, highway="primary").translate(0, 80)  # near the scene, which it does not touch
     frame = street(LEFT, highway="primary").set_geometry(beyond)
-    assert build(folder, frame)[0] == 0
+    nothing = street(LEFT, highway="primary", waterway="stream").assign(highway=None)  # there would be a column for it
+    for vectors, task in (
+        (frame, "roads"),
+        (street(LEFT, highway="primary"), "buildings"),
+        (street(LEFT, highway="primary").iloc[:0], "roads"),
+        (nothing, "roads"),
+    ):
+        with pytest.raises(InputError, match=rf"no {task} of `osm` lie under.* is town\.gpkg of this place"):
+            build(folder, vectors, task)
+        assert build(folder, vectors, task, empty=True)[0] == 0
     assert "no roads drawn from town.gpkg on 2 scenes: a, b" in capsys.readouterr().out
-    assert build(folder, street(LEFT, highway="primary"), task="buildings")[0] == 0
-    assert build(folder, street(LEFT, highway="primary").iloc[:0])[0] == 0
-    nothing = street(LEFT, highway="primary", waterway="stream").assign(highway=None)
-    assert build(folder, nothing)[0] == 0  # the layer would say that there is a road
+    write_scene(folder / "full" / "c.tif", LEFT + 5000)
+    street(LEFT + 5000, highway="primary").to_file(folder / "c.gpkg")
+    frame.to_file(folder / "town.gpkg")
+    sources = [{"images": "*.tif", "osm": "town.gpkg"}, {"images": "full/*.tif", "osm": "c.gpkg"}]
+    scenes = find_all_scenes(sources, folder, 1.0)
+    chips = build_chips(
+        scenes, read_vectors(scenes, "roads"), folder / "more", ChipOptions(**OPTIONS), lane_profile("metric")
+    )
+    drawn = {
+        scene: sum(int((read_mask(path) == 255).sum()) for path in own)
+        for scene, own in load_manifest(chips).groupby("scene")["mask"]
+    }
+    assert drawn["a"] == drawn["b"] == 0 < drawn["c"]
 
 
 def test_rows_that_could_not_be_roads_are_an_error_unless_meant(folder):
