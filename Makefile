@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := $(wildcard lib/*.py lib/*/*.py notebooks/*.py)
 
-.PHONY: help demo test test-browser setup lab report compare results findings lint sync lock clean
+.PHONY: help demo test test-browser setup lab new check report compare results findings lint sync lock clean
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -41,6 +41,12 @@ test-browser: $(READY)  ## only the tests that open pages in a browser
 compare: $(READY)  ## two reports side by side: make compare A=demo B=my-town (areas, or folders of reports)
 	@test -n "$(A)" -a -n "$(B)" || { echo 'say which: make compare A=demo B=my-town'; exit 1; }
 	$(BIN)/python -m lib.show.compare "$(A)" "$(B)"
+
+new: $(READY)  ## params of an area of your own: make new AREA=my-town IMAGES='photos/*.tif' OSM=roads.gpkg CLEAN=labels.geojson
+	@$(BIN)/python -m lib.areas new "$$AREA" --images "$$IMAGES" --osm "$$OSM" --clean "$$CLEAN" --task "$$TASK"
+
+check: $(READY)  ## what the notebooks would find and make of AREA: scenes, labels, chips, time, disk, warnings
+	@$(BIN)/python -m lib.areas check "$(AREA)" --data-dir "$(DATA_DIR)"
 
 setup: $(READY)  ## only the environment, in .venv
 

@@ -7,6 +7,7 @@ is opened and without PyTorch or a GIS package. The cell is parsed here, not wit
 """
 
 import ast
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -241,7 +242,13 @@ def _filed(area: str, notebook: str) -> dict[str, Any]:
     path = ROOT / "params" / area_name(area) / f"{notebook}.yaml"
     if not path.is_file():
         areas = sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())
-        raise ParameterError(f"no parameters at params/{area}/{notebook}.yaml; the areas are {areas}")
+        advice = (
+            "write it, empty for the notebook's own values"
+            if area in areas
+            else f"the areas are {areas}; a new one: make new AREA={shlex.quote(area)} IMAGES='photos/*.tif' "
+            "OSM=roads.gpkg CLEAN=labels.geojson"
+        )
+        raise ParameterError(f"no parameters at params/{area}/{notebook}.yaml; {advice}")
     values = read_yaml(path)
     if "area" in values:
         raise ParameterError(f"{path}: area is the name of the folder, {area!r}: remove the line `area: ...`")

@@ -1,0 +1,150 @@
+"""An area of one's own: its params files, and what a dry run says of it before anything is cut."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from lib import areas
+from lib.errors import InputError, ParameterError
+from lib.parameters import NOTEBOOKS, declared, load
+from lib.paths import ROOT
+
+UTM, LEFT, TOP, SIDE_PX = "EPSG:32635", 385_500.0, 6_672_900.0, 512
+
+
+@pytest.fixture
+def town(tmp_path, monkeypatch):
+    """Two images of 256 m a side, OSM lines over both, and polygons drawn by hand over the first."""
+    for module in ("lib.areas", "lib.parameters"):
+        monkeypatch.setattr(f"{module}.ROOT", tmp_path / "project")
+    (tmp_path / "project" / "params" / "demo").mkdir(parents=True)
+    (tmp_path / "project" / "notebooks").symlink_to(ROOT / "notebooks")
+    folder = tmp_path / "town"
+    (folder / "images").mkdir(parents=True)
+    for number, name in enumerate("ab"):
+        transform = rasterio.Affine(0.5, 0, LEFT + 256 * number, 0, -0.5, TOP)
+        options = {"width": SIDE_PX, "height": SIDE_PX, "count": 3, "dtype": "uint8", "crs": UTM}
+        with rasterio.open(folder / "images" / f"{name}.tif", "w", transform=transform, **options) as file:
+            file.write(np.random.default_rng(number).integers(0, 255, (3, SIDE_PX, SIDE_PX), dtype=np.uint8))
+    lines = [shapely.LineString([(LEFT, TOP - y), (LEFT + 512, TOP - y)]) for y in range(20, 256, 40)]
+    gpd.GeoDataFrame({"highway": "residential"}, index=range(6), geometry=lines, crs=UTM).to_file(folder / "osm.gpkg")
+    save_labels(folder, [line.buffer(4) for line in lines])
+    return folder
+
+
+def save_labels(folder, shapes, **columns):
+    frame = gpd.GeoDataFrame(columns or {"id": range(len(shapes))}, geometry=shapes, crs=UTM)
+    frame.to_file(folder / "labels.geojson")
+
+
+def make(folder, name="my-town", **more):
+    given = {"images": f"{folder}/images/*.tif", "osm": f"{folder}/osm.gpkg", "clean": f"{folder}/labels.geojson"}
+    return areas.new_area(name, **given | more)
+
+
+def test_params_that_the_notebooks_take(town):
+    folder = make(town)
+    first = load("my-town", NOTEBOOKS[0])
+    assert first["data_dir"] == str(town) and first["gsd_m"] == 0.5 and first["render_sample"] is False
+    assert first["sources"] == [{"images": "images/*.tif", "osm": "osm.gpkg", "clean": "labels.geojson"}]
+    for notebook in NOTEBOOKS:
+        text = (folder / f"{notebook}.yaml").read_text()
+        said = [line for line in text.splitlines() if line.startswith("# ") and ": " in line]
+        assert len(said) >= len(declared(notebook)) - 8  # the others stand there with their own values
+        assert load("my-town", notebook) | {"area": "demo"} == {k: v for k, (_, v) in declared(notebook).items()} | (
+            {name: first[name] for name in ("data_dir", "render_sample", "sources", "gsd_m", "clean_chips")}
+            if notebook == NOTEBOOKS[0]
+            else {}
+        )
+        uncommented = "\n".join(line.removeprefix("# ") for line in said[1:])
+        (folder / f"{notebook}.yaml").write_text(uncommented)
+        load("my-town", notebook)  # and are right as they stand there
+
+
+def test_an_area_that_is_there_or_has_no_such_files_is_refused(town):
+    make(town)
+    for name, more, words in (
+        ("my-town", {}, "there is an area 'my-town'.*make check AREA=my-town"),
+        ("../town", {}, "plain name"),
+        ("", {}, "plain name"),
+        ("new", {"images": f"{town}/*.jpg"}, r"IMAGES: no image matches .*\*\.jpg"),
+        ("new", {"images": str(town)}, "IMAGES: no image in"),
+        ("new", {"clean": f"{town}/nothing.gpkg"}, "CLEAN: there is no .*nothing.gpkg"),
+        ("new", {"task": "road"}, "expected one of"),
+        ("new", {"osm": "none", "clean": ""}, "nothing but CLEAN"),
+    ):
+        with pytest.raises((InputError, ParameterError), match=words):
+            make(town, name, **more)
+    assert {path.name for path in (areas.ROOT / "params").iterdir()} == {"demo", "my-town"}
+    with pytest.raises(ParameterError, match=r"are \['demo', 'my-town'\]; a new one: make new AREA=my-vilage"):
+        load("my-vilage", NOTEBOOKS[0])
+    with pytest.raises(ParameterError, match="params/demo/01_rasterize_osm.yaml; write it, empty"):
+        load("demo", NOTEBOOKS[0])
+
+
+def test_folders_missing_parts_and_buildings(town, monkeypatch, capsys):
+    monkeypatch.chdir(town)
+    make(town, "folder", images="images", osm="", task="buildings")
+    assert load("folder", NOTEBOOKS[0])["sources"] == [
+        {"images": "images/*.tif", "osm": "overpass", "clean": "labels.geojson"}
+    ]
+    assert {load("folder", notebook)["task"] for notebook in NOTEBOOKS} == {"buildings"}
+    make(town, "alone", osm="none")
+    assert load("alone", "03_train_stage2")["start_from"] == ""
+    make(town, "nothing", images="", osm="", clean="")
+    assert load("nothing", "04_evaluate")["test_label"] == "osm"
+    areas.check_area("nothing")
+    said = capsys.readouterr().out
+    assert "no images yet" in said and "images/*.tif, then: make check AREA=nothing" in said
+
+
+def test_the_dry_run_says_what_will_come(town, capsys):
+    make(town)
+    areas.check_area("my-town")
+    said = capsys.readouterr().out
+    assert "in all scenes: 12 osm lines, 0 osm polygons, 12 osm drawn, 0 clean lines, 12 clean polygons" in said
+    table = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line}
+    assert table["a"][:6] == [UTM, "0.50", "3", "512", "x", "512"]
+    assert [int(word) for word in table["clean"]] == [2, 4, 2]  # test, train, val
+    assert "minutes on two CPU cores" in said and "GB of disk" in said and "warning" not in said
+    assert not (town / "chips").exists()
+
+
+def test_labels_of_a_part_and_few_of_them_are_warned_of(town, capsys):
+    corner = [shapely.box(LEFT, TOP - 200, LEFT + 8, TOP), shapely.box(LEFT, TOP - 20, LEFT + 100, TOP)]
+    percent = 100 * shapely.union_all(corner).convex_hull.area / 256**2
+    save_labels(town, corner)
+    make(town)
+    areas.check_area("my-town")
+    said = capsys.readouterr().out
+    assert f"warning: the clean labels enclose {percent:.0f} % of a, and the rest counts as without any" in said
+    params = areas.ROOT / "params/my-town/01_rasterize_osm.yaml"
+    params.write_text(params.read_text().replace("labels.geojson\n", "labels.geojson\n    clean_area: hull\n"))
+    areas.check_area("my-town")
+    said = capsys.readouterr().out
+    assert "enclose" not in said and "warning: No chip of 'images/*.tif' is left for" in said
+
+
+@pytest.mark.parametrize(
+    ("shapes", "columns", "words"),
+    [
+        (
+            [shapely.box(LEFT, TOP + y, LEFT + 200, TOP + y + 8) for y in (-900, 500)],
+            {},
+            "12 roads of `osm`, 0 of `clean`",
+        ),
+        ([shapely.LineString([(LEFT, TOP - 9), (LEFT + 99, TOP - 9)])], {"highway": ["footway"]}, "none is drawn"),
+        ([shapely.box(LEFT, TOP - 300, LEFT + 512, TOP)], {}, "none says that it is a road"),
+        ([shapely.box(LEFT + 9e5, TOP, LEFT + 9e5 + 9, TOP + 9)], {}, "Is it the extract of this place"),
+    ],
+    ids=["beside the images", "a footway", "an outline", "far away"],
+)
+@pytest.mark.filterwarnings("ignore:.*wider than")
+def test_nothing_is_learned_from_nothing(town, capsys, shapes, columns, words):
+    save_labels(town, shapes, **columns)
+    make(town)
+    with pytest.raises(InputError, match=rf"my-town can't be learned from as it is:(.|\n)*{words}"):
+        areas.check_area("my-town")
+    assert "2 scenes" in capsys.readouterr().out
