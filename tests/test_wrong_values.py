@@ -72,6 +72,8 @@ WRONG = {
                 ("timeout_s", 0), ("timeout_s", math.inf), ("tries", 0), ("tries", 1.5), ("pause_s", -1),
                 ("max_area_km2", 0), ("rate_limit", "yes"), ("cache_dir", 3),
             )),
+            [SOURCE | {"clean_area": "part.geojson"}], [SOURCE | {"clean": "a.gpkg", "clean_area": [25, 60, 24, 61]}],
+            [SOURCE | {"clean": "a.gpkg", "clean_area": 3}], [SOURCE | {"clean": "{stem}.png", "clean_area": "hull"}],
             [SOURCE | {"overpass": "today"}], [SOURCE | {"overpass": None}],
         )),
     ],
