@@ -29,7 +29,7 @@ from lib.networks.checkpoint import TrainedModel
 from lib.paths import ROOT, write_whole
 from lib.sample.layers import generator
 from lib.scores.evaluate import probability_pairs, to_mask
-from lib.scores.metrics import PixelScores, pixel_scores
+from lib.scores.metrics import PixelScores, paired_difference, pixel_scores
 from lib.trust.self_training import move
 
 GSD_M = 1.0  # of the tiles, so that metres are their pixels
@@ -37,6 +37,7 @@ BUDGET = Budget((4, 120), (0, 0), (128, 128), NARROW, FEW_STEPS, gsd_m=GSD_M)
 TRAIN_TILES, VAL_TILES, VAL_CHIPS, TEST_CHIPS = 12, 3, 6, 14
 SIDE_PX = 768  # middle of a tile, on which its offset is measured
 OWN_WAY = "each its own way"
+STILL = "all alike, no augmentation"  # no flips and rotations, which turn labels that are off with the image
 LEFT, IMAGE, PREDICTION = "left in", "by image", "by prediction"
 # how tiles are displaced, by how many metres, and what is done about it; what tells most comes first
 STUDIED = (
@@ -46,6 +47,8 @@ STUDIED = (
     ("all alike", 6.0, PREDICTION),
     (OWN_WAY, 6.0, LEFT),
     (OWN_WAY, 6.0, PREDICTION),
+    (STILL, 6.0, LEFT),
+    (STILL, 6.0, PREDICTION),
     ("not", 0.0, IMAGE),
     ("all alike", 3.0, LEFT),
     ("all alike", 3.0, PREDICTION),
@@ -107,14 +110,17 @@ def moved_bench(bench: Bench, by_m: pd.DataFrame, folder: Path) -> tuple[Bench, 
     return replace(bench, manifest=manifest), float(scores.compute()["iou_pooled"])
 
 
-def rows(bench: Bench, tiles: Path, seed: int, finished: bool) -> Iterator[tuple[Bench, Row, Mapping[str, object]]]:
-    """Each training of a seed, with what its table says of it; a bench holds the masks that it learns from."""
+def rows(
+    bench: Bench, tiles: Path, seed: int, finished: bool
+) -> Iterator[tuple[Bench, Row, Row, Mapping[str, object]]]:
+    """Each training of a seed, that with the displacement left in, and what its table says; a bench holds its masks."""
     bench = replace(bench, manifest=chosen(bench.manifest, seed))
     osm = bench.manifest[bench.manifest["label"] == "osm"]
     scenes, trained = osm["scene"].unique().tolist(), {}
     for way, metres, correction in STUDIED:
         moved_m = displacements(scenes, way, metres, seed)
-        row = Row(f"offset {way} {metres:g} {correction}", seed, 1, BUDGET, BUDGET.model)
+        recipe = (("augmentation", "none"),) if way == STILL else ()
+        row = Row(f"offset {way} {metres:g} {correction}", seed, 1, BUDGET, BUDGET.model, recipe=recipe)
         if finished and not is_finished(bench, row):
             continue
         folder = bench.work_dir / "labels" / row.folder
@@ -131,7 +137,7 @@ def rows(bench: Bench, tiles: Path, seed: int, finished: bool) -> Iterator[tuple
             trained[way, metres] = moved, row
         known = {"displaced": way, "metres": metres, "correction": correction, "seed": seed, "tiles": len(off_m)}
         known |= misses(off_m, certain) | ({"certain": np.nan} if correction == LEFT else {})
-        yield moved, row, known | {"labels' IoU": label_iou}
+        yield moved, row, trained[way, metres][1], known | {"labels' IoU": label_iou}
 
 
 def misses(off_m: pd.DataFrame, certain: pd.Series) -> dict[str, float]:
@@ -164,11 +170,18 @@ def finish(bench: Bench, row: Row) -> None:
     write_whole(bench.folder(row) / "scores.csv", table.to_csv(index=False))
 
 
-def scored(bench: Bench, row: Row) -> dict[str, float | str]:
-    """Scores of a finished row over the test chips, its threshold, and what it ran on."""
-    table = pd.read_csv(bench.folder(row) / "scores.csv")
-    values = pixel_scores(table)
-    return {name: values[key] for name, key in SHOWN.items()} | table[["threshold", "device"]].iloc[0].to_dict()
+def scored(bench: Bench, row: Row, left_in: Row) -> dict[str, float | str]:
+    """
+    Scores of a finished row over the test chips, its threshold, and what it ran on.
+
+    With them, what its pooled IoU gains on the same labels with the displacement left in, and the 95 % interval of that
+    over the test chips.
+    """
+    table, before = (pd.read_csv(bench.folder(each) / "scores.csv") for each in (row, left_in))
+    values, gain = pixel_scores(table), paired_difference(before, table)
+    scores = {name: values[key] for name, key in SHOWN.items()}
+    scores |= {"IoU gained": gain.value, "low": gain.low, "high": gain.high}
+    return scores | table[["threshold", "device"]].iloc[0].to_dict()
 
 
 def main() -> None:
@@ -181,17 +194,17 @@ def main() -> None:
     bench = make_bench("real", BUDGET, str(options.data_dir.resolve()), options.work_dir.resolve() / "offset")
     tiles, table = options.data_dir / "massachusetts-roads-tiles", []
     for seed in range(options.seeds):
-        for moved, row, known in rows(bench, tiles, seed, options.finished):
+        for moved, row, left_in, known in rows(bench, tiles, seed, options.finished):
             if not options.finished:
                 finish(moved, row)
             if is_finished(moved, row):
-                table.append(known | scored(moved, row))
+                table.append(known | scored(moved, row, left_in))
                 text = pd.DataFrame(table).to_csv(index=False, float_format="%.4f")
                 write_whole(ROOT / "results" / "offset_study.csv", text)
     if not table:
         raise InputError("No row is finished: run it without --finished first.")
     shown = pd.DataFrame(table).groupby(["displaced", "metres", "correction"], sort=False)
-    print(shown[["certain", "miss, m", "labels' IoU", *SHOWN]].mean().round(3).to_string())
+    print(shown[["certain", "miss, m", "labels' IoU", *SHOWN, "IoU gained"]].mean().round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def scene_offsets(
     Shift that would bring each scene's OSM vectors onto its image.
 
     Measured from the image itself at the file's own pixels (WORKING_GSD_M at the finest: a narrow street is lost in
-    the metres of a chip), and with a model also from what it predicts. A model that learned from labels that were off
-    predicts roads that are off alike: its word is worth most where the labels of its training were aligned.
+    the metres of a chip), and with a model also from what it predicts. Of labels that were off, a model trained with
+    flips and rotations still says where the road is, for they turn the displacement with the image; one trained without
+    has learned the displacement, and finds none (docs/results.md). `lib.training.recipe.AUGMENTATIONS` has both.
 
     Only scenes of at least LEAST_SIDE_M whose OSM labels are vectors are looked at: a smaller one holds too few roads
     to tell.
