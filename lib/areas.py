@@ -102,7 +102,11 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         }
     if "clean" not in source:
         settings["04_evaluate"] = own | {"test_label": "osm"}
-    settings["05_map_area"] = own | {"data_dir": data_dir, "images": pattern, "osm": source.get("osm", "")}
+    osm_vectors = (
+        source.get("osm", "") if "{" not in source.get("osm", "") else ""
+    )  # masks know no roads to compare with
+    mapped = [as_glob(pattern)] if _has_place(data_dir, pattern) else []  # a map of several images needs their places
+    settings["05_map_area"] = own | {"data_dir": data_dir, "images": mapped, "osm": osm_vectors}
     notebooks = sorted({p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.py")} | {*NOTEBOOKS})
     texts = {name: _params_text(area, name, settings.get(name, own)) for name in notebooks}
     for name, text in texts.items():
@@ -151,20 +155,26 @@ def _fitting(data_dir: str, pattern: str) -> tuple[float, int]:
     return gsd_m, LARGE_PX if ground_m2 / (LARGE_PX * gsd_m) ** 2 >= LARGE_CHIPS else LARGE_PX // 2
 
 
+def _has_place(data_dir: str, pattern: str) -> bool:
+    """Whether the first of the images lies somewhere on earth; also where there is none yet."""
+    first = next(iter(sorted(resolve(data_dir).glob(as_glob(pattern)))), None)
+    return first is None or read_grid(first, require_crs=False).crs is not None
+
+
 def _params_text(area: str, notebook: str, own: Mapping[str, Any]) -> str:
     """A params file: what differs from the notebook's own values, then these, commented out, with what they mean."""
     known = declared(notebook)
     cell = (ROOT / "notebooks" / f"{notebook}.py").read_text()
     lines, others = [], []
-    for name, (kind, default) in known.items():
+    for name, (_, default) in known.items():
         said = re.search(rf"^{name}: \w+ = .*?  # (.*)$", cell, re.MULTILINE)
         meaning = f"  # {said[1]}" if said else ""
-        value = [own[name]] if kind == "list" and not isinstance(own.get(name, []), list) else own.get(name, default)
+        value = own.get(name, default)
         if name in ("area", "work_dir"):
             continue
         if value == default:
             others.append(f"# {name}: {_yaml(default)}{meaning}")
-        elif isinstance(value, list) and isinstance(value[0], dict):
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
             pairs = [(key, item, i) for entry in value for i, (key, item) in enumerate(entry.items())]
             entries = [f"  {' ' if i else '-'} {key}: {_yaml(item)}" for key, item, i in pairs]
             lines += [f"{name}:{meaning}", *entries]
