@@ -10,9 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from lib.chips.manifest import write_png
 from lib.paths import ROOT
+
+# the same examples in each run, and no limit of time: how busy the machine is says nothing of the code
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ transforms = st.tuples(
 
 
 @given(transforms, st.floats(-5000, 5000), st.floats(-5000, 5000))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_pixel_to_world_and_back_also_when_rotated(transform, x, y):
     grid = Grid(transform, UTM, 10, 10)
     assert grid.world_to_pixel(grid.pixel_to_world([[x, y]])) == pytest.approx(np.array([[x, y]]), abs=1e-5)

@@ -85,7 +85,7 @@ def whole(writing):
     return writing.whole()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_killed_at_any_step_outputs_end_as_if_they_had_not_been(writing, whole, left_in, data):
     expected, steps = whole

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import ParameterError
@@ -137,7 +137,6 @@ def test_the_nearest_known_name_is_offered():
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-@settings(suppress_health_check=[HealthCheck.too_slow])  # any text may be asked for
 @given(data=st.data())
 def test_whatever_comes_is_taken_or_refused_in_words(notebook, data):
     """A value of the right type, however odd, ends in a ParameterError or in the value itself."""

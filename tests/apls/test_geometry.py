@@ -26,7 +26,7 @@ def test_nearest_point_of_a_segment():
     assert np.isnan(foot_on_segment(1.0, 1.0, 2.0, 2.0, 2.0, 2.0)).all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(0, 12), st.sampled_from([0.5, 8.0, 40.0]))
 def test_the_grid_misses_no_segment_within_reach(seed, lines, reach_px):
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from lib.apls import paths as apls_paths
 from lib.apls import rows as apls_rows
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(0, 200))
 def test_rows_of_distances_are_the_shortest(seed, count, arcs):
     """Against Floyd and Warshall; arcs of one way only, loops, parallel ones and lengths of 0 among them."""

@@ -18,7 +18,7 @@ def networks():
     return st.lists(st.lists(st.sampled_from(spots), min_size=2, max_size=5).map(np.array), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(networks(), networks(), st.randoms(use_true_random=False))
 def test_strict_does_not_depend_on_the_order_of_its_input(truth, proposal, random):
     def shuffled(roads):
@@ -31,21 +31,21 @@ def test_strict_does_not_depend_on_the_order_of_its_input(truth, proposal, rando
     assert 0 <= expected.apls <= 1
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(networks(), networks())
 def test_roles_are_symmetric(three, one, two):
     there, back = apls.score(one, two, "strict"), apls.score(two, one, "strict")
     assert three(there) == pytest.approx((back.proposal_to_truth, back.truth_to_proposal, back.apls), abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(networks(), networks())
 def test_challenge_mode_scores_what_passes_its_checks(one, two):
     one, two = roadio.without_repeats(one), roadio.without_repeats(two)
     assert 0 <= apls.score(one, two).apls <= 1 + 1e-12
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 7), st.sampled_from(["challenge", "strict"]))
 def test_a_network_is_like_itself(three, random_network, seed, size, mode):
     """Where no two roads overlap, every control point finds its own place again."""

@@ -42,7 +42,7 @@ def whole(cutting):
     return cutting.whole()
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_killed_at_any_step_cutting_ends_as_if_it_had_not_been(cutting, whole, left_in, data):
     expected, steps = whole

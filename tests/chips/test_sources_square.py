@@ -52,7 +52,7 @@ def width_m(grid, bearing_deg):
 
 
 @given(latitude=st.floats(-78, 78), bearing=st.floats(0, 180), oblong=st.floats(0.5, 2))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_a_road_over_imagery_in_degrees_is_as_wide_at_every_bearing(tmp_path_factory, latitude, bearing, oblong):
     side = 4.5e-6  # half a metre of latitude
     width = side * oblong / np.cos(np.radians(latitude))

@@ -194,7 +194,7 @@ def test_each_earlier_candidate_is_taken_once_by_the_most_alike(place):
     assert new["status"].tolist() == ["open", "rejected", "open"] and new["candidate"].is_unique
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(*[st.integers(0, 10**4)] * 4), max_size=6), st.randoms())
 def test_numbers_are_those_of_places_in_any_order(ends, random):
     ends = [(a, b, c, d) for a, b, c, d in dict.fromkeys(ends) if (a, b) < (c, d)]

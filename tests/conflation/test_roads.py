@@ -126,7 +126,7 @@ def test_frames_without_crs_and_rules_out_of_range_are_refused(town, extracted):
         RoadRules(max_angle_deg=0)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(gone=st.sets(st.integers(0, 5)))
 def test_missing_is_never_longer_than_what_is_gone(town, extracted, gone):
     found = compare_roads(extracted, town.roads.drop(index=list(gone)), town.ground)

@@ -12,7 +12,7 @@ points = st.tuples(st.integers(0, 500), st.integers(0, 500))
 polylines = st.lists(points, min_size=2, max_size=6, unique=True).map(shapely.LineString)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(polylines, min_size=1, max_size=4), st.floats(2, 40), st.integers(0, 2**32 - 1))
 def test_stretches_and_the_rest_make_up_the_lines(lines, step_m, seed):
     lines = as_array(lines)

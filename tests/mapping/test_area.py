@@ -30,7 +30,7 @@ def changed(**values):
     return MapOptions(**{"window_px": 64, "overlap_px": 16, "views": "none"} | values)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_any_windows_make_what_the_whole_image_makes(data, tmp_path_factory, red, smooth, write_scene, levels):
     folder = tmp_path_factory.mktemp("map")

@@ -41,7 +41,7 @@ def by_hand(window: np.ndarray, views: str) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.integers(1, 3),
     st.sampled_from([32, 64]),

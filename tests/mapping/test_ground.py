@@ -42,7 +42,7 @@ def test_the_first_scene_is_shown_and_the_grid_grows_to_all(tmp_path, ground, wr
     assert not seen[0, 0] and not image[0, 0].any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     shift_px=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     side=st.sampled_from([40, 64]),

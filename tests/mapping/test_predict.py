@@ -57,7 +57,7 @@ def expected(image: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-(image[..., 0] / 255 - 0.5) / 0.25))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 150),
     st.integers(1, 150),

@@ -84,7 +84,7 @@ def test_a_road_that_ends_near_a_seam_leaves_no_crumb_behind_it():
         assert found.nodes[:, 0].max() == pytest.approx(end, abs=1.5)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10_000),
     block_px=st.integers(40, 300).map(lambda half: 2 * half),
@@ -119,7 +119,7 @@ def test_no_road_is_no_network():
     assert len(nothing.nodes) == len(nothing.lines) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), block_px=st.integers(7, 100), right_angles=st.booleans())
 def test_footprints_are_those_of_the_whole_raster_for_any_block(seed, block_px, right_angles):
     rng = np.random.default_rng(seed)

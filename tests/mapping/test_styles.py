@@ -55,7 +55,9 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-@pytest.mark.parametrize("style", list(dict.fromkeys(STYLES.values())), ids=lambda style: f"{style.column}-{style.is_area}")
+@pytest.mark.parametrize(
+    "style", list(dict.fromkeys(STYLES.values())), ids=lambda style: f"{style.column}-{style.is_area}"
+)
 def test_categories_look_different_to_colour_blind_readers(style: Style):
     for one, other in combinations(style.looks, 2):
         for matrix in (np.eye(3), *map(np.array, BLIND.values())):

@@ -41,7 +41,7 @@ offsets = st.tuples(st.floats(-12, 12), st.floats(-12, 12))
 
 
 @given(offsets)
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 def test_from_probabilities_to_a_part_of_a_pixel(offset_m):
     roads = town()
     seen = rasterize_roads(shift(roads, *offset_m), GRID)
@@ -54,7 +54,7 @@ def test_from_probabilities_to_a_part_of_a_pixel(offset_m):
 
 
 @given(offsets)
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=4)
 def test_from_an_image(offset_m):
     roads = town()
     image = picture(rasterize_roads(shift(roads, *offset_m), GRID))

@@ -82,7 +82,7 @@ def test_whole_or_chip_by_chip_is_the_same(helsinki):
     inside = np.pad(np.ones((SCENE.height, SCENE.width), dtype=bool), 400)
 
     @given(windows)
-    @settings(max_examples=60, deadline=None, derandomize=True)
+    @settings(max_examples=60)
     def check(window):
         col, row, width, height = window
         cut = np.s_[row + 400 : row + 400 + height, col + 400 : col + 400 + width]
@@ -93,7 +93,7 @@ def test_whole_or_chip_by_chip_is_the_same(helsinki):
 
 
 @given(windows)
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 def test_a_chip_drawn_on_its_own_grid_is_the_same(window):
     osm = quarter()
     col, row, width, height = window
@@ -105,7 +105,7 @@ def test_a_chip_drawn_on_its_own_grid_is_the_same(window):
 
 
 @given(windows, st.floats(1.0, 6.0))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 def test_the_ignore_band_is_the_same_too(window, band_px):
     index = index_roads(quarter().roads, SCENE)
     col, row, width, height = window = (max(window[0], 20), max(window[1], 20), window[2], window[3])

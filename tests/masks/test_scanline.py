@@ -14,7 +14,7 @@ PLAIN = Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), None, 200, 200)  # pixels are metre
 
 
 @given(st.floats(0, 180), st.floats(1.0, 25.0), st.floats(-1, 1), st.floats(-1, 1))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_a_road_is_as_wide_as_asked_in_any_direction(lines, burned, angle_deg, width_m, dx, dy):
     along = np.array([np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))])
     centre = np.array([100 + dx, 100 + dy])
@@ -69,7 +69,7 @@ polygons = st.lists(
 
 
 @given(polygons)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_polygons_follow_rasterios_rule(burned, shapes):
     houses = [rotate(shapely.box(x, y, x + w, y + h), a, use_radians=True) for x, y, w, h, a in shapes]
     houses = [shapely.set_precision(house, 1 / 1024) for house in houses]

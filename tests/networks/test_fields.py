@@ -142,7 +142,7 @@ JSON = st.recursive(
 
 
 @given(name=st.sampled_from(sorted(INFO_FIELDS)), inner=st.sampled_from(["", *sorted(MODEL_FIELDS)]), value=JSON)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_any_value_is_taken_whole_or_refused(name, inner, value, tmp_path):
     changed = INFO | {name: value}
     if name == "model" and inner:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import ParameterError
@@ -30,7 +30,6 @@ def width_m(profile=METRIC, **tags):
 
 
 @given(st.text(max_size=12))
-@settings(deadline=None, derandomize=True)
 def test_no_tag_value_stops_a_run(text):
     frame = pd.DataFrame({"highway": ["residential"], **{key: [text] for key in ("width", "lanes", "layer", "oneway")}})
     for profile in (METRIC, PAPER):

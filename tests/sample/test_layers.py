@@ -21,7 +21,7 @@ def test_shadow_lies_opposite_the_sun_and_is_as_long_as_it_should():
     assert not dark[95:105, 95:105].any()
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     ends=st.lists(st.floats(25, 75), min_size=4, max_size=4).filter(lambda p: np.hypot(p[0] - p[2], p[1] - p[3]) > 8),
     width=st.floats(5, 30),

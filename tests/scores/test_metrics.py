@@ -73,7 +73,7 @@ def test_ignored_truth_excuses_nobody():
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PAIRS)
 def test_bounds_and_order(pair):
     found = scores_of(pair)
@@ -84,7 +84,7 @@ def test_bounds_and_order(pair):
     assert not found["relaxed_recall"] < found["recall"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PAIRS)
 def test_prediction_and_truth_swapped_swaps_precision_and_recall(pair):
     found, swapped = scores_of(pair), scores_of(pair[::-1])
@@ -93,7 +93,7 @@ def test_prediction_and_truth_swapped_swaps_precision_and_recall(pair):
         assert swapped[other.replace("#", "recall")] == pytest.approx(found[name], nan_ok=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PAIRS)
 def test_background_counts_like_foreground_over_classes(pair):
     inverse = scores_of((~pair[0], ~pair[1]))
@@ -101,7 +101,7 @@ def test_background_counts_like_foreground_over_classes(pair):
     assert inverse["accuracy"] == scores_of(pair)["accuracy"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PAIRS, st.integers(1, 6))
 def test_ignoring_pixels_is_cropping_them(pair, width):
     prediction, truth = pair[0].astype(np.uint8) * 255, pair[1].astype(np.uint8) * 255
@@ -111,7 +111,7 @@ def test_ignoring_pixels_is_cropping_them(pair, width):
     assert count_pixels(wide_prediction, wide_truth) == count_pixels(prediction, truth)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(PAIRS, min_size=2, max_size=5))
 def test_streaming_is_pooling(pairs):
     scores, halves = PixelScores(), [PixelScores(), PixelScores()]

@@ -105,7 +105,7 @@ def tags_of(page: str) -> list[str]:
     return reader.tags
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(value=st.one_of(st.text(min_size=1, max_size=60), st.just(NASTY)))
 def test_tags_stay_text_in_the_page(grids, value):
     made = scene(grids["pixels"])

@@ -66,7 +66,7 @@ def test_mask_stays_a_mask_and_the_outside_is_ignored():
     assert (image > 0.999).all(), "the image is mirrored there"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([32, 64, 96]))
 def test_margin_is_enough(seed, crop_px):
     margin = margin_px(ALWAYS, crop_px)

@@ -77,7 +77,7 @@ def test_one_run_stops_by_patience_and_the_other_is_best_at_last(whole, result):
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_killed_at_any_step_training_ends_as_if_it_had_not_been(training, whole, result, data):
     expected, steps = whole

@@ -86,7 +86,7 @@ def test_what_has_no_right_angles_stays_as_it_is():
         assert right_angled(shape).equals(shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_polygons_cover_the_mask(seed):
     rng = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def test_empty_sides():
     assert np.isnan(building_f1(box, []).precision)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BOXES, BOXES)
 def test_counts_add_up_and_a_stricter_threshold_finds_no_more(truth, proposed):
     loose, strict = building_f1(truth, proposed, 0.3), building_f1(truth, proposed, 0.7)

@@ -108,7 +108,7 @@ def test_round_trip_of_the_sample_town():
     assert apls.score(truth, found.lines, mode="strict", gsd_m=GSD_M).apls >= 0.95
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 40), st.integers(0, 40))
 @example(1, 0, 0, 0)
 def test_topology_does_not_depend_on_place_or_direction(euler, topology, seed, symmetry, dx, dy):

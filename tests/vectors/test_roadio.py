@@ -68,7 +68,7 @@ def test_points_of_one_cell_are_the_same_section():
 points = st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda p: (p[0] * 0.25, p[1] * 7.0))
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.lists(points, max_size=6).map(lambda line: road(*line)), max_size=6))
 def test_without_repeats_passes_the_checks(roads):
     roadio.check_roads(roadio.without_repeats(roads))
@@ -79,7 +79,7 @@ def test_without_repeats_keeps_what_is_right():
     assert all(np.array_equal(a, b) for a, b in zip(roads, roadio.without_repeats(roads), strict=True))
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.sampled_from(["AOI_2_Vegas_img1", "b", "c d"]),

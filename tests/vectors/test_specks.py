@@ -8,7 +8,7 @@ from scipy import ndimage
 from lib.vectors import specks, thinning
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(0, 30))
 def test_cleaning_is_labelling_and_dropping_the_small(blobs, seed, min_blob_px, min_hole_px):
     mask = blobs(seed)

@@ -16,7 +16,7 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
     return (inner[: mask.shape[0], : mask.shape[1]] & thinning.SKELETON) > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_skeleton_keeps_components_and_holes_and_is_thin(blobs, euler, seed):
     mask = blobs(seed)
