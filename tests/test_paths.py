@@ -48,7 +48,7 @@ def test_patience_waits_for_the_holder_and_for_no_longer(tmp_path):
         start_s = time.monotonic()
         with pytest.raises(BusyError), locked(tmp_path / "chips", patience_s=0.2):
             pass
-        assert 0.2 <= time.monotonic() - start_s < 5
+        assert 0.2 <= time.monotonic() - start_s < 30
     assert process.wait() == 0
 
 

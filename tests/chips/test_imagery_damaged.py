@@ -72,7 +72,7 @@ def read_all(folder, name, own_gsd=True):
 def test_damaged_images(tmp_path, damages, name):
     FORMATS[name](tmp_path / name)
     read_all(tmp_path, name)
-    whole, started = (tmp_path / name).read_bytes(), time.monotonic()
+    whole, started_s = (tmp_path / name).read_bytes(), time.process_time()
     head = [
         (what, data + whole[len(data) :]) for what, data in damages(whole[:600], DAMAGES)
     ]  # where sizes are declared
@@ -82,7 +82,7 @@ def test_damaged_images(tmp_path, damages, name):
             read_all(tmp_path, name)
         except Exception as error:
             raise AssertionError(f"{name}, {what}") from error
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started_s < 60
 
 
 @pytest.mark.parametrize("name", ["a.jgw", "a.prj", "tilemapresource.xml"])

@@ -153,7 +153,7 @@ def test_a_name_on_the_hub(folder, tmp_path):
     place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-c", LOAD]
     ran = subprocess.run(
-        command, cwd=ROOT, env=os.environ | place, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=ROOT, env=os.environ | place, capture_output=True, text=True, check=False, timeout=600
     )
     server.shutdown()
     assert ran.returncode == 0, ran.stderr

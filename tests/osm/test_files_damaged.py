@@ -16,7 +16,7 @@ from lib.osm.layers import area_of_interest, read_osm
 
 AREA = (23.9, 59.9, 24.1, 60.1)
 HOUSES = [shapely.box(24 + n / 1000, 60, 24.0005 + n / 1000, 60.0005) for n in range(20)]
-MOST_S = 5.0
+MOST_S = 5.0  # of CPU time
 COUNT = 24
 
 
@@ -42,12 +42,12 @@ def test_a_damaged_file_is_read_or_named(tmp_path, suffix, damages):
         for what, damaged in damages(whole, COUNT // len(parts)):
             part.write_bytes(damaged)
             for area in (None, AREA):
-                started = time.monotonic()
+                started_s = time.process_time()
                 try:
                     read_osm(path, area)
                 except InputError as error:
                     assert path.name in str(error), what
-                assert time.monotonic() - started < MOST_S, what
+                assert time.process_time() - started_s < MOST_S, what
         part.write_bytes(whole)
 
 

@@ -86,7 +86,7 @@ def all_texts() -> list[str]:
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
-PATIENCE_S = 60
+PATIENCE_S = 300
 # 1 where the page is wider than the window: what a reader would have to push aside; and what makes it so
 TOO_WIDE = """(() => {
     const width = document.documentElement.clientWidth, page = document.scrollingElement;

@@ -75,7 +75,7 @@ def test_a_browser_shows_the_text_and_runs_none_of_it(grids, text, tmp_path):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     drawn = re.sub(r"<(script|style)>.*?</\1>", "", ran.stdout, flags=re.DOTALL)
     shown = html.unescape(re.sub(r"<[^>]*>", "", drawn))
     for kind in ("vectors", "mask", "lines"):

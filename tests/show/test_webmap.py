@@ -238,7 +238,7 @@ def test_a_browser_draws_the_map(tmp_path, name, grids):
         + [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     drawn = re.sub(r"<(script|style)>.*?</\1>", "", ran.stdout, flags=re.DOTALL)

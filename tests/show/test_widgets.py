@@ -257,7 +257,7 @@ def test_an_executed_notebook_is_headless(monkeypatch, request):
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     notebook.cells = [nbformat.v4.new_code_cell("from lib.show import widgets\nprint(widgets.is_interactive())")]
     root = request.config.rootpath
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(root)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(root)}}).execute()
     assert notebook.cells[0].outputs[0]["text"] == "False\n"
 
 
