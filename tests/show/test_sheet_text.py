@@ -42,7 +42,7 @@ def routes(text):
 
 def scene(text, image, folder):
     path = write_png(folder / "scene.png", image)
-    return Scene(text, path, (SIDE, SIDE), GRID, folder, {"osm": text})
+    return Scene(text, path, (SIDE, SIDE), GRID, folder, {"images": "*.png", "osm": text})
 
 
 def layers(text):
@@ -69,11 +69,13 @@ def walk(text, image, quarters, folder):
     place, model = scene(text, image, folder), SimpleNamespace(info=SimpleNamespace(threshold=0.5))
     path = write_probability(folder / "probability.png", (prediction / 255).astype(np.float32))
     one = chip(text, image, truth, folder)
+    said = pd.DataFrame({"said": [0.2, 0.8], "right": [0.3, 0.7], "weight": [1.0, 2.0]})
     fit = LaneFit({text: 3.0}, lanes(text), (0.1, 0.2), (0.1, 0.2))
     yield charts.training_curves(history, best_epoch=2, title=text), True
     yield charts.plot_scoreboard(board, title=text, note=text), True
     yield charts.widths_histogram([3.0, 4.0], [text, "b"]), True
     yield charts.lane_dumbbells(lanes(text), title=text), True
+    yield charts.reliability_diagram({text: said}, title=text, note=text), True
     yield charts.precision_recall(sweep, chosen=0.5), False
     yield figures.label_overlay(image, truth, title=text, label=text), True
     yield figures.overlay_grid([image] * 2, [truth] * 2, titles=[text] * 2, label=text), True
