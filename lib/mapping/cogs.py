@@ -88,10 +88,11 @@ def write_mask_cog(path: Path, grid: Grid, probability: Path, threshold: float) 
     """Write mask.tif from probability.tif: 255 where the probability is at least the threshold, else 0."""
     vrt, (values, mask) = _vrt(grid)
     least = int(np.ceil(round(threshold * LEVELS, 6)))  # of the levels, the first that is foreground
-    steps = {max(least - 1, 0): 0, least: MASK_FOREGROUND, LEVELS + 1: MASK_FOREGROUND}
     source = ElementTree.SubElement(values, "ComplexSource")
     _from(source, probability, "1", grid.width, grid.height)
-    ElementTree.SubElement(source, "LUT").text = ",".join(f"{level}:{value}" for level, value in steps.items())
+    # a slope so steep that levels below `least` fall to 0 and the others rise past 255; a table of values takes longer
+    ElementTree.SubElement(source, "ScaleOffset").text = str(MASK_FOREGROUND * (1 - least))
+    ElementTree.SubElement(source, "ScaleRatio").text = str(MASK_FOREGROUND)
     _from(ElementTree.SubElement(mask, "SimpleSource"), probability, "mask,1", grid.width, grid.height)
     _write_cog(path, vrt, "NEAREST")
 
