@@ -174,7 +174,7 @@ def _resampled(
 def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
     """How a scene is shown; found once for all of its chips, as long as its file is the same."""
     with opened(path) as file:
-        bands = _every_band(file) if bands == "all" else bands or _bands_of(file)
+        bands = every_band(file) if bands == "all" else bands or _bands_of(file)
         bands = bands * 3 if len(bands) == 1 else bands
         if max(bands) > file.count:
             raise InputError(f"{path} has {file.count} bands, and no band {max(bands)} as its source has it in `bands`")
@@ -229,7 +229,7 @@ def _bands_of(file: DatasetReader) -> tuple[int, ...]:
     return tuple(shown[:3]) if len(shown) >= 3 else (shown[0],)
 
 
-def _every_band(file: DatasetReader) -> tuple[int, ...]:
+def every_band(file: DatasetReader) -> tuple[int, ...]:
     """Red, green and blue, then every other band that is no alpha; of a file with fewer than three, its first."""
     first = _bands_of(file)
     others = (n for n, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha and n not in first)

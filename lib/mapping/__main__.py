@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import ParameterError, run
-from lib.limits import TASKS, VIEWS
+from lib.limits import BACKENDS, TASKS, VIEWS
 from lib.mapping.formats import WRITERS
 from lib.mapping.layers import LayerOptions, write_layers
 from lib.mapping.options import MapOptions
@@ -106,11 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--window", dest="window_px", type=int, help=f"side of a window, px, of 32; default: {default.window_px}")
     add("--overlap", dest="overlap_px", type=int, help=f"shared by neighbours, px; default: {default.overlap_px}")
     add("--views", choices=VIEWS, help=f"d4 averages eight flips and rotations; default: {default.views}")
+    add("--backend", choices=BACKENDS, help="what computes the network on a CPU; auto: OpenVINO in large maps")
     add("--memory", dest="memory_gib", type=float, help=f"GiB that may be used; default: {default.memory_gib:g}")
     add("--gsd", dest="gsd_m", type=float, help="metres a pixel of images that have no place")
     add("--allow-gsd", action="store_true", help="take images more than twice finer or coarser than the checkpoint's")
     add("--crs", help="CRS of images that state none, such as EPSG:32635; a world file never does")
-    add("--bands", type=int, nargs="+", help="numbers of red, green and blue, or of grey, from 1; default: as stated")
+    add("--bands", type=int, nargs="+", help="numbers of red, green, blue and what follows, or of grey, from 1")
     add("--formats", nargs="+", choices=WRITERS, help="files beside map.gpkg and map.osm")
     add("--highway", help="OSM's class of the roads in map.osm; default: road, which says that nobody has looked yet")
     add("--upload", action="store_true", help="let JOSM upload map.osm as it is")

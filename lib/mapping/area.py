@@ -6,6 +6,7 @@ not by the scenes. What is finished lies in OUT_DIR/parts until the rasters are 
 """
 
 import json
+import math
 import tempfile
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from lib.mapping.options import MapOptions
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
+from lib.networks.backends import backend_for, with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.devices import device_name, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
@@ -35,7 +37,8 @@ from lib.paths import is_written, locked, read_mapping, write_whole
 PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "parts"
 AHEAD = 2  # windows that are read, and that wait to be written, beside those in the network
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
-HOST_BYTES = 60  # a window takes for each pixel while it is read or blended: float32 of three bands, twice, and masks
+HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
+BAND_BYTES = 8  # and for each of its bands: float32, twice
 VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
 MOST_VIEWS = 8  # at once; more are no faster
 PATIENCE_S = 10.0  # between lines of progress
@@ -89,7 +92,7 @@ def map_rasters(
         If the disk has no room.
     """
     options, out_dir = options or MapOptions(), Path(out_dir)
-    at_once = views_at_once(options)
+    at_once = views_at_once(options, len(model.info.mean))
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
     with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
@@ -136,7 +139,7 @@ def opened_ground(
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
-def views_at_once(options: MapOptions) -> int:
+def views_at_once(options: MapOptions, bands: int = 3) -> int:
     """
     How many views go through the network at once, so that all stays within the memory.
 
@@ -146,7 +149,7 @@ def views_at_once(options: MapOptions) -> int:
         If not one does.
     """
     pixels, gib = options.window_px**2, 2.0**30
-    waiting_gib = pixels * HOST_BYTES * (2 * AHEAD + 1) / gib
+    waiting_gib = pixels * (HOST_BYTES + BAND_BYTES * bands) * (2 * AHEAD + 1) / gib
     views = int((options.memory_gib - BASE_GIB - waiting_gib) * gib / (pixels * VIEW_BYTES))
     if views < 1:
         needed = BASE_GIB + waiting_gib + pixels * VIEW_BYTES / gib
@@ -164,6 +167,7 @@ def _made_by(model: TrainedModel, options: MapOptions, ground: Ground) -> dict[s
         "checkpoint": model.digest,
         "task": model.info.task,
         "views": options.views,
+        "backend": options.backend,
         "window_px": options.window_px,
         "overlap_px": options.overlap_px,
         "area": "" if ground.area is None else ground.area.wkt,
@@ -210,6 +214,8 @@ def _predict(
     progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Make all blocks that aren't there; returns what was seen, and how fast."""
+    pixels = len(parts.windows) * math.prod(parts.windows.shape) * (8 if options.views == "d4" else 1)
+    model = with_backend(model, backend_for(options.backend, pixels))
     told = _Progress(parts, progress)
 
     def read(index: Index) -> tuple[Index, np.ndarray | None, np.ndarray | None]:

@@ -93,6 +93,11 @@ class Placed:
     box: tuple[float, float, float, float]
     to_file: tuple[tuple[float, float], tuple[float, float]] | None
 
+    @property
+    def bands(self) -> int:
+        """How many bands are read of it, 3 or more."""
+        return max(3, len(self.scene.bands))
+
     def touches(self, window: Box) -> bool:
         """Whether the scene may show a part of a window of the map."""
         left, top, right, bottom = self.box
@@ -100,11 +105,11 @@ class Placed:
         return left < col + width and col < right and top < row + height and row < bottom
 
     def read(self, window: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Image uint8 (height, width, 3) of a window of the map, and bool (height, width), True where there is any."""
+        """Image uint8 (height, width, bands) of a window of the map, and bool (height, width): where there is any."""
         return self._read_straight(window) if self.to_file else self._read_turned(window)
 
     def _read_straight(self, window: Box) -> tuple[np.ndarray, np.ndarray]:
-        image, seen = np.zeros((window[3], window[2], 3), np.uint8), np.zeros((window[3], window[2]), bool)
+        image, seen = _nothing(window, self.bands)
         spans = []
         for axis in (0, 1):
             scale, offset = self.to_file[axis]
@@ -130,7 +135,7 @@ class Placed:
         return image, seen
 
     def _read_turned(self, window: Box) -> tuple[np.ndarray, np.ndarray]:
-        image, seen = np.zeros((window[3], window[2], 3), np.uint8), np.zeros((window[3], window[2]), bool)
+        image, seen = _nothing(window, self.bands)
         x, y = (_knots(window[axis], window[2 + axis]) for axis in (0, 1))
         lattice = np.stack(np.meshgrid(x[0], y[0]), axis=-1)  # (rows, columns, 2) pixels of the map
         own = _to_grid(self.grid, self.scene.grid, lattice.reshape(-1, 2)).reshape(lattice.shape)
@@ -141,12 +146,17 @@ class Placed:
         high = np.minimum(np.ceil(own.max(axis=(0, 1))) + 2, size).astype(int)
         if (high <= low).any():
             return image, seen
-        part, valid = read_scene(self.scene, (*low.tolist(), *(high - low).tolist()))
+        part, valid = read_scene(self.scene, (*low.tolist(), *(high - low).tolist()), every_band=True)
         # (height, width, 2) float32 pixels of `part`, whose first pixel's centre OpenCV calls (0, 0)
         at = np.einsum("hk,klc,wl->hwc", y[1], own - low - 0.5, x[1], optimize=True).astype(np.float32)
-        cv2.remap(part, at, None, cv2.INTER_LINEAR, image, cv2.BORDER_REPLICATE)
+        image = cv2.remap(part, at, None, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
         shown = cv2.remap(valid.view(np.uint8), at, None, cv2.INTER_NEAREST, None, cv2.BORDER_CONSTANT, 0)
         return image, shown.astype(bool)
+
+
+def _nothing(window: Box, bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """A window that shows nothing: image (height, width, bands) and seen (height, width)."""
+    return np.zeros((window[3], window[2], bands), np.uint8), np.zeros((window[3], window[2]), bool)
 
 
 def _knots(start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +214,7 @@ class Ground:
         Returns
         -------
         image
-            uint8 (height, width, 3), black where no scene shows anything; beyond the area, too, it is image.
+            uint8 (height, width, bands), black where no scene shows anything; beyond the area, too, it is image.
         seen
             bool (height, width): where there is image in the area.
 
@@ -214,7 +224,7 @@ class Ground:
             If a scene can't be read there, unless `skipped` may hold it: then the others are shown.
         """
         col, row, width, height = window
-        image, seen = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+        image, seen = _nothing(window, max((placed.bands for placed in self.scenes), default=3))
         inside = self._inside(window)
         if not inside.any():
             return image, seen

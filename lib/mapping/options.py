@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lib.errors import ParameterError
-from lib.limits import VIEWS, check_fields, limited
+from lib.limits import BACKENDS, VIEWS, check_fields, limited
 from lib.networks.config import INPUT_MULTIPLE_PX
 
 
@@ -19,6 +19,9 @@ class MapOptions:
         Side of a window, and what neighbours share at least; there they are blended linearly.
     views
         "d4" averages eight views (flips and rotations), "none" takes one.
+    backend
+        What computes the network on a CPU, see `lib.networks.backends.with_backend`; "auto" converts it for OpenVINO
+        where the map is large enough for that to pay.
     memory_gib
         What the process may take on the host: more views go through the network at once, more windows wait in line.
     threshold
@@ -32,7 +35,8 @@ class MapOptions:
     allow_gsd
         Whether scenes of which the GSD is more than twice or less than half the checkpoint's are taken, too.
     bands
-        Numbers of the bands that are red, green and blue, or of the one that is grey, from 1; (): as the file says.
+        Numbers of the bands that are red, green and blue, and of those that follow where the checkpoint learned from
+        more; or of the one that is grey; from 1. (): as the file says.
     go_on
         Whether scenes that can't be read, or parts of them, are left out and named, while the others go on.
     """
@@ -40,6 +44,7 @@ class MapOptions:
     window_px: int = limited(1024, minimum=INPUT_MULTIPLE_PX, maximum=8192, multiple_of=INPUT_MULTIPLE_PX)
     overlap_px: int = limited(128, minimum=0)
     views: str = limited("d4", choices=VIEWS)
+    backend: str = limited("auto", choices=BACKENDS)
     memory_gib: float = limited(4.0, minimum=1, maximum=4096)
     threshold: float | None = limited(None, minimum=0, maximum=1)
     area: str = ""
@@ -55,5 +60,7 @@ class MapOptions:
             raise ParameterError(
                 f"overlap_px is {self.overlap_px}: expected at most half of window_px, {self.window_px // 2}"
             )
-        if len(self.bands) not in (0, 1, 3):
-            raise ParameterError(f"bands is {self.bands!r}: expected three numbers (red, green, blue), or one")
+        if len(self.bands) == 2:
+            raise ParameterError(
+                f"bands is {self.bands!r}: expected numbers (red, green, blue, then any others), or one (grey)"
+            )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rasterio.enums import ColorInterp
 
+from lib.chips.imagery import every_band
 from lib.chips.sources import MOST_OBLONG, Scene
 from lib.errors import InputError, or_skip
 from lib.grid import oblongness, utm_code
@@ -80,7 +81,7 @@ def _scene(
             f"{name} has {len(colours)} band{'s' * (len(colours) != 1)}, and the checkpoint learned from red, green "
             "and blue. Give it a coloured image; bands 1 takes the first for all three."
         )
-    size_px, source = (grid.width, grid.height), {"bands": tuple(options.bands)}
+    size_px, source = (grid.width, grid.height), {"bands": _bands(name, path, len(info.mean), options)}
     sides_m = grid.pixel_size_m if grid.crs else (options.gsd_m, options.gsd_m)
     if None in sides_m:
         say(f"{name}: no CRS and no gsd_m, so that the map is in pixels; nothing is resampled")
@@ -103,3 +104,18 @@ def _scene(
         )
     say(f"{name}: {own_m:.3g} m a pixel, {'kept' if kept else f'resampled to {gsd_m:.3g} m'}, {width} x {height} px")
     return Scene(name, path, size_px, grid, path.parent, source)
+
+
+def _bands(name: str, path: Path, count: int, options: MapOptions) -> tuple[int, ...]:
+    """Bands that are read of an image; () where it says itself which three. InputError where they aren't `count`."""
+    with opened(path) as file:
+        bands = tuple(options.bands) or (every_band(file) if count > 3 else ())
+        if max(bands, default=0) > file.count:
+            raise InputError(f"{name} has {file.count} bands, and no band {max(bands)} as `bands` has it.")
+    read = len(bands) if len(bands) > 1 or count > 3 else 3
+    if read != count:
+        raise InputError(
+            f"{name} gives {read} band{'s' * (read != 1)}, the checkpoint learned from {count}: name as many in "
+            "`bands`, red, green and blue first, then the others as when its chips were cut; or use another checkpoint."
+        )
+    return bands

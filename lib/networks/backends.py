@@ -1,8 +1,8 @@
 """
 Other runtimes for a network on a CPU: ONNX Runtime and OpenVINO beside PyTorch, each checked against it when made.
 
-A CPU with bfloat16 computes PP-LinkNet on ResNet-34 3.1 times as fast in OpenVINO as plain PyTorch in float32, and 1.3
-times as fast as PyTorch in bfloat16; without bfloat16 OpenVINO is 1.6 times as fast as plain PyTorch
+A CPU with bfloat16 computes PP-LinkNet on ResNet-34 about three times as fast in OpenVINO as plain PyTorch in float32,
+and 1.05 to 1.3 times as fast as PyTorch in bfloat16; without bfloat16 OpenVINO is 1.6 times as fast as plain PyTorch
 (docs/performance.md). Making one takes seconds: for a few images PyTorch is done sooner.
 """
 
@@ -23,6 +23,8 @@ from lib.networks.models import INPUT_MULTIPLE_PX, Logits
 from lib.networks.skeleton import smallest_side_px
 
 TOLERANCE = 1e-3  # of a probability, against PyTorch
+# Pixels of input from which "auto" is worth it: 3.5 s of a CPU for making one, 0.08 s less for each 1024 x 1024 px
+WORTH_PX = 45 * 1024**2
 TRACED = (2, 192, 256)  # N, H, W of the image that the tracer sees
 
 Compute = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) float32 normalised to (N, 1, H, W) float32 logits
@@ -69,6 +71,11 @@ def with_backend(model: TrainedModel, backend: str = "auto") -> TrainedModel:
             raise
         warnings.warn(f"Stays with PyTorch: {error}", stacklevel=2)
         return model
+
+
+def backend_for(backend: str, pixels: int) -> str:
+    """The backend for so many pixels of input: of "auto" PyTorch where another one would cost more than it saves."""
+    return "torch" if backend == "auto" and pixels < WORTH_PX else backend
 
 
 class _Other(nn.Module):

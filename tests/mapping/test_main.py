@@ -78,6 +78,7 @@ def test_help_names_every_option(capsys):
         "window",
         "overlap",
         "views",
+        "backend",
         "memory",
         "threshold",
         "area",
@@ -88,5 +89,5 @@ def test_help_names_every_option(capsys):
         "go-on",
     ):
         assert f"--{name}" in text
-    assert len(MapOptions.__dataclass_fields__) == 11
+    assert len(MapOptions.__dataclass_fields__) == 12
     assert np.all([word in text for word in ("probability.tif", "mask.tif", "map.json", "s3://")])
