@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlap", dest="overlap_px", type=int, help=f"shared by neighbours, px; default: {default.overlap_px}")
     add("--views", choices=VIEWS, help=f"d4 averages eight flips and rotations; default: {default.views}")
     add("--backend", choices=BACKENDS, help="what computes the network on a CPU; auto: OpenVINO in large maps")
+    add("--scheduler", help="address of a Dask scheduler whose workers predict, tcp://HOST:PORT")
     add("--memory", dest="memory_gib", type=float, help=f"GiB that may be used; default: {default.memory_gib:g}")
     add("--gsd", dest="gsd_m", type=float, help="metres a pixel of images that have no place")
     add("--allow-gsd", action="store_true", help="take images more than twice finer or coarser than the checkpoint's")

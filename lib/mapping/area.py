@@ -5,15 +5,18 @@ Reading ahead, the network, and blending with writing run side by side. Memory g
 not by the scenes. What is finished lies in OUT_DIR/parts until the rasters are whole, so that a killed map goes on.
 """
 
+import hashlib
 import json
 import math
+import platform
 import tempfile
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,17 +24,19 @@ import numpy as np
 import rasterio
 
 from lib.errors import InputError, ParameterError, PPLinkNetError
-from lib.grid import Grid
+from lib.mapping.cluster import map_each, wait_for_files
 from lib.mapping.cogs import write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
+from lib.mapping.images import ADDRESS
 from lib.mapping.options import MapOptions
 from lib.mapping.parts import Parts, open_parts
+from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
 from lib.networks.backends import backend_for, with_backend
-from lib.networks.checkpoint import CheckpointInfo, TrainedModel
-from lib.networks.devices import device_name, freed_memory_kept
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel, save_checkpoint
+from lib.networks.devices import freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
 PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "parts"
@@ -41,9 +46,12 @@ HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: pr
 BAND_BYTES = 8  # and for each of its bands: float32, twice
 VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
 MOST_VIEWS = 8  # at once; more are no faster
-PATIENCE_S = 10.0  # between lines of progress
+JOB_WINDOWS = 8  # that a worker of a cluster takes at once
+CHECKPOINT = "checkpoint.safetensors"  # in the parts, for workers
 FOR_ADDRESSES = {"GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 1, "GDAL_HTTP_CONNECTTIMEOUT": 20}
 FOR_ADDRESSES |= {"GDAL_HTTP_TIMEOUT": 120, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+
+_COMPUTING = threading.Lock()  # one job of a worker computes at a time, within its memory
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -92,11 +100,14 @@ def map_rasters(
         If the disk has no room.
     """
     options, out_dir = options or MapOptions(), Path(out_dir)
+    if options.scheduler:  # workers start elsewhere
+        images, out_dir = [one if ADDRESS.match(str(one)) else Path(one).resolve() for one in images], out_dir.resolve()
+        options = replace(options, area=str(Path(options.area).resolve()) if options.area else "")
     at_once = views_at_once(options, len(model.info.mean))
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
     with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
-        windows = Windows(ground.grid.width, ground.grid.height, options.window_px, options.overlap_px)
+        windows = Windows(ground.grid.width, ground.grid.height, *_sides(options))
         made_by = _made_by(model, options, ground)
         threshold = model.info.threshold if options.threshold is None else options.threshold
         before = _finished(out_dir, made_by)
@@ -108,7 +119,7 @@ def map_rasters(
         else:
             parts = _open(out_dir, made_by, windows, ground)
             with _noting(parts):
-                before = _predict(model, parts, options, at_once, skipped, progress)
+                before = _predict(model, parts, options, at_once, skipped, progress, images, made_by)
                 if not before["seen_px"]:
                     raise InputError(f"Nothing is seen: all is no-data or outside the area. {skipped or ''}")
                 progress(f"writing {out_dir / PROBABILITY}")
@@ -212,11 +223,37 @@ def _predict(
     at_once: int,
     skipped: dict[str, str] | None,
     progress: Callable[[str], None],
+    images: Sequence[str | Path],
+    made_by: dict[str, Any],
 ) -> dict[str, Any]:
     """Make all blocks that aren't there; returns what was seen, and how fast."""
     pixels = len(parts.windows) * math.prod(parts.windows.shape) * (8 if options.views == "d4" else 1)
-    model = with_backend(model, backend_for(options.backend, pixels))
-    told = _Progress(parts, progress)
+    backend = backend_for(options.backend, pixels)
+    told = Progress(parts, progress)
+    if options.scheduler:
+        for index in in_order(parts.waiting, _by_workers(model, parts, options, backend, skipped, images, made_by)):
+            told.add(parts.finish(index, None))
+        return told.summary() | {"device": f"workers of {options.scheduler}"}
+
+    def finish(result: tuple[Index, np.ndarray | None]) -> None:
+        told.add(parts.finish(*result))
+
+    results = _windows(with_backend(model, backend), parts, parts.waiting, options, at_once, skipped)
+    with closing(results), freed_memory_kept():
+        for _ in ahead(finish, results, AHEAD):
+            pass
+    return told.summary()
+
+
+def _windows(
+    model: TrainedModel,
+    parts: Parts,
+    indices: Iterable[Index],
+    options: MapOptions,
+    at_once: int,
+    skipped: dict[str, str] | None,
+) -> Iterator[tuple[Index, np.ndarray | None]]:
+    """Windows through the network, read ahead; None for those without image, and for those that are there."""
 
     def read(index: Index) -> tuple[Index, np.ndarray | None, np.ndarray | None]:
         if parts.has_window(index):
@@ -224,15 +261,76 @@ def _predict(
         image, seen = parts.ground.read(parts.windows.window(index), skipped)
         return (index, image, seen) if seen.any() else (index, None, None)
 
-    def finish(result: tuple[Index, np.ndarray | None]) -> None:
-        told.add(parts.finish(*result))
-
     together = max(1, at_once // (8 if options.views == "d4" else 1))  # windows
-    with closing(ahead(read, parts.waiting, AHEAD)) as windows, freed_memory_kept():
-        results = _forward(model, windows, options.views, at_once, together)
-        for _ in ahead(finish, results, AHEAD):
-            pass
-    return told.summary()
+    with closing(ahead(read, indices, AHEAD)) as windows:
+        yield from _forward(model, windows, options.views, at_once, together)
+
+
+def _by_workers(
+    model: TrainedModel,
+    parts: Parts,
+    options: MapOptions,
+    backend: str,
+    skipped: dict[str, str] | None,
+    images: Sequence[str | Path],
+    made_by: dict[str, Any],
+) -> Iterator[Index]:
+    """Waiting windows as they lie in the parts, predicted by workers of a Dask cluster."""
+    there = {index for index in parts.waiting if parts.has_window(index)}
+    yield from there
+    missing = [index for index in parts.waiting if index not in there]
+    jobs = [tuple(missing[first : first + JOB_WINDOWS]) for first in range(0, len(missing), JOB_WINDOWS)]
+    checkpoint = save_checkpoint(parts.folder / CHECKPOINT, model.network, model.info)  # all see the same one there
+    task = partial(_job, images, parts.folder, options, _stamp(made_by))
+    for job, (written, left_out) in map_each(jobs, task, checkpoint, options.scheduler, backend):
+        wait_for_files([parts.window_path(index) for index in written])
+        if skipped is not None:
+            skipped |= left_out
+        yield from job
+
+
+def _job(
+    images: Sequence[str | Path],
+    folder: Path,
+    options: MapOptions,
+    stamp: str,
+    model: TrainedModel,
+    job: Sequence[Index],
+) -> tuple[list[Index], dict[str, str]]:
+    """Predict windows on a worker: which are in the folder, and which scenes were left out."""
+    skipped: dict[str, str] | None = {} if options.go_on else None
+    with opened_ground(images, model.info, options, skipped) as ground:
+        if _stamp(_made_by(model, options, ground)) != stamp:
+            raise InputError(
+                f"The worker on {platform.node()} finds other images than the map was started with: {ground.states[:3]}"
+                " ... Workers must see the same files under the same paths."
+            )
+        parts = Parts(folder, Windows(ground.grid.width, ground.grid.height, *_sides(options)), ground)
+        at_once = views_at_once(options, len(model.info.mean))
+        with _COMPUTING, freed_memory_kept():
+            for index, probability in _windows(model, parts, job, options, at_once, skipped):
+                if probability is not None:
+                    parts.keep(index, probability)
+        return [index for index in job if parts.has_window(index)], skipped or {}
+
+
+def _stamp(made_by: dict[str, Any]) -> str:
+    """Digest of what a map is made by, but for the checkpoint: workers read a copy."""
+    return hashlib.sha256(json.dumps(made_by | {"checkpoint": ""}).encode()).hexdigest()
+
+
+def _sides(options: MapOptions) -> tuple[int, int]:
+    return options.window_px, options.overlap_px
+
+
+def in_order(due: Sequence[Item], done: Iterable[Item]) -> Iterator[Item]:
+    """What is due, in order, each as soon as it and all before it are done."""
+    there, position = set(), 0
+    for item in done:
+        there.add(item)
+        while position < len(due) and due[position] in there:
+            yield due[position]
+            position += 1
 
 
 def _forward(
@@ -273,52 +371,3 @@ def ahead(work: Callable[[Item], Result], items: Iterable[Item], depth: int) -> 
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-@dataclass
-class _Progress:
-    """Counts windows and pixels, and says so now and then."""
-
-    parts: Parts
-    say: Callable[[str], None]
-    started_s: float = field(default_factory=time.monotonic)
-    told_s: float = field(default_factory=time.monotonic)
-    windows: int = 0
-    seen_px: int = 0
-
-    def add(self, seen_px: int) -> None:
-        """Count a window whose block shows so many pixels."""
-        self.windows += 1
-        self.seen_px += seen_px
-        now_s, last = time.monotonic(), self.windows == len(self.parts.waiting)
-        if last or now_s - self.told_s >= PATIENCE_S:
-            self.told_s = now_s
-            taken_s = now_s - self.started_s
-            left_s = taken_s / self.windows * (len(self.parts.waiting) - self.windows)
-            done = len(self.parts.windows) - len(self.parts.waiting) + self.windows
-            area, speed = self._area(self.seen_px), self._area(self.seen_px / max(taken_s, 1e-9) * 3600)
-            left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
-            self.say(f"{done} of {len(self.parts.windows)} windows, {area}, {speed}/h, {left} left")
-
-    def _area(self, pixels: float) -> str:
-        km2 = _km2(self.parts.ground.grid, pixels)
-        return f"{pixels / 1e6:.1f} Mpx" if km2 is None else f"{km2:.3g} km2" if km2 < 100 else f"{km2:.0f} km2"
-
-    def summary(self) -> dict[str, Any]:
-        """What was seen in all, and how fast this call was."""
-        seconds, grid = time.monotonic() - self.started_s, self.parts.ground.grid
-        seen_px = self.seen_px + self.parts.seen_px()
-        rate = _km2(grid, self.seen_px / seconds * 3600)
-        return {
-            "seen_px": seen_px,
-            "km2": _km2(grid, seen_px),
-            "km2_per_h": rate,
-            "seconds": seconds,
-            "windows": len(self.parts.windows),
-            "device": device_name(),
-        }
-
-
-def _km2(grid: Grid, pixels: float) -> float | None:
-    """Ground of so many pixels; None where the grid has no CRS."""
-    return None if grid.crs is None else pixels * grid.gsd_m**2 / 1e6

@@ -1,6 +1,8 @@
 """One task for each scene or block of an area: here, or on a Dask cluster with one copy of the model a worker."""
 
+import platform
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import TypeVar
 import torch
 
 from lib.chips.jobs import run_jobs
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, InputError
 from lib.networks.backends import with_backend
 from lib.networks.checkpoint import TrainedModel, file_digest, load_model
+from lib.paths import is_written
 
+APPEARS_S = 60.0  # patience with a shared folder: NFS tells of new files up to a minute later
 _LOADING = threading.Lock()  # the threads of a worker wait for one copy instead of loading their own
 
 Scene, Result = TypeVar("Scene"), TypeVar("Result")
@@ -74,6 +78,11 @@ def _with_model(
 
 @lru_cache(maxsize=1)
 def _model(checkpoint: str, digest: str, backend: str) -> TrainedModel:
+    if not Path(checkpoint).is_file():
+        raise CheckpointError(
+            f"The worker on {platform.node()} sees no {checkpoint}: workers must see the same files under the same "
+            "paths, the folder of the map among them."
+        )
     model = load_model(checkpoint, "cuda" if torch.cuda.is_available() else "cpu")
     if model.digest != digest:
         raise CheckpointError(
@@ -81,3 +90,15 @@ def _model(checkpoint: str, digest: str, backend: str) -> TrainedModel:
             f"({digest[:12]}): workers must see the same files under the same paths."
         )
     return with_backend(model, backend)
+
+
+def wait_for_files(paths: Sequence[Path], patience_s: float = APPEARS_S) -> None:
+    """Wait until files that workers wrote are seen here; InputError if they never are."""
+    deadline_s = time.monotonic() + patience_s
+    while missing := [path for path in paths if not is_written(path)]:
+        if time.monotonic() > deadline_s:
+            raise InputError(
+                f"A worker wrote {missing[0]}, and it is not there: workers must see the same folders under the same "
+                "paths. Give a folder of the map that all of them share."
+            )
+        time.sleep(0.2)

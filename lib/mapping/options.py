@@ -22,8 +22,10 @@ class MapOptions:
     backend
         What computes the network on a CPU, see `lib.networks.backends.with_backend`; "auto" converts it for OpenVINO
         where the map is large enough for that to pay.
+    scheduler
+        Address of a Dask scheduler whose workers predict, such as "tcp://10.0.0.5:8786"; "": this process does.
     memory_gib
-        What the process may take on the host: more views go through the network at once, more windows wait in line.
+        What a process may take on the host: more views go through the network at once, more windows wait in line.
     threshold
         Probability from which a pixel is foreground; None: the checkpoint's.
     area
@@ -45,6 +47,7 @@ class MapOptions:
     overlap_px: int = limited(128, minimum=0)
     views: str = limited("d4", choices=VIEWS)
     backend: str = limited("auto", choices=BACKENDS)
+    scheduler: str = ""
     memory_gib: float = limited(4.0, minimum=1, maximum=4096)
     threshold: float | None = limited(None, minimum=0, maximum=1)
     area: str = ""

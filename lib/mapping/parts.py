@@ -87,6 +87,11 @@ class Parts:
         """Whether a window's probabilities are there."""
         return is_written(self.window_path(index))
 
+    def keep(self, index: Index, probability: np.ndarray) -> None:
+        """Keep a window, (H, W) float32."""
+        with whole_file(self.window_path(index)) as part, part.open("wb") as file:
+            np.save(file, probability)
+
     def finish(self, index: Index, probability: np.ndarray | None) -> int:
         """
         Keep a window, and blend its block.
@@ -106,8 +111,7 @@ class Parts:
             How many pixels of the block show image.
         """
         if probability is not None:
-            with whole_file(self.window_path(index)) as part, part.open("wb") as file:
-                np.save(file, probability)
+            self.keep(index, probability)
         count, over = 0, self.windows.over(index)
         if index not in self.done:
             paths = {one: self.window_path(one) for one in over}

@@ -1,6 +1,7 @@
 """Scenes on a cluster: one model a worker, and nothing lost with one that dies."""
 
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -8,9 +9,12 @@ import cloudpickle
 import pytest
 from distributed import LocalCluster
 
-from lib.errors import CheckpointError
-from lib.mapping.cluster import map_each
-from lib.networks.checkpoint import CheckpointInfo, save_checkpoint
+from lib.errors import CheckpointError, InputError
+from lib.mapping.area import map_rasters
+from lib.mapping.cluster import _model, map_each, wait_for_files
+from lib.mapping.options import MapOptions
+from lib.mapping.parts import Parts
+from lib.networks.checkpoint import CheckpointInfo, load_model, save_checkpoint
 from lib.networks.models import ModelConfig, build_model
 
 SCENES = [f"scene_{number}" for number in range(12)]
@@ -37,13 +41,13 @@ def cluster():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers can't import a test
     options = {"dashboard_address": None, "worker_dashboard_address": None, "host": "127.0.0.1"}
     with LocalCluster(n_workers=2, threads_per_worker=2, **options) as made:
-        yield made.scheduler_address
+        yield made
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def test_a_worker_that_dies_loses_nothing_and_each_holds_one_model(cluster, checkpoint, tmp_path):
     jobs = [(scene, tmp_path) for scene in SCENES]
-    found = list(map_each(jobs, who, checkpoint, cluster, "torch"))
+    found = list(map_each(jobs, who, checkpoint, cluster.scheduler_address, "torch"))
     assert sorted(scene for (scene, _), _ in found) == sorted(SCENES)
     processes = {process for _, (process, _, _) in found}
     copies = {(process, model) for _, (process, model, _) in found}
@@ -62,3 +66,33 @@ def test_here_scenes_come_in_order_with_one_model(checkpoint, tmp_path):
 def test_a_checkpoint_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="No checkpoint at"):
         next(map_each(["a"], who, tmp_path / "none.safetensors"))
+
+
+def test_a_map_by_workers_is_the_local_one_though_one_is_killed(
+    cluster, checkpoint, tmp_path, smooth, write_scene, monkeypatch
+):
+    scene, model = write_scene(tmp_path / "a.tif", smooth(500, 700)), load_model(checkpoint)
+    options = {"window_px": 64, "overlap_px": 16, "views": "none", "backend": "torch", "gsd_m": 0.5}
+    map_rasters(model, [scene], tmp_path / "here", MapOptions(**options), lambda line: None)
+    finish, killed = Parts.finish, []
+
+    def finishing(parts, index, probability):
+        if not killed:
+            killed.append(next(iter(cluster.workers.values())).pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return finish(parts, index, probability)
+
+    monkeypatch.setattr(Parts, "finish", finishing)
+    spread = MapOptions(scheduler=cluster.scheduler_address, **options)
+    made = map_rasters(model, [scene], tmp_path / "there", spread, lambda line: None)
+    assert killed and made["windows"] == 165 and "tcp://127.0.0.1" in made["device"]
+    for name in ("probability.tif", "mask.tif"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    assert not (tmp_path / "there/parts").exists()
+
+
+def test_workers_that_share_no_folder_are_told_so(tmp_path):
+    with pytest.raises(CheckpointError, match="The worker on .* sees no .*the folder of the map among them"):
+        _model(str(tmp_path / "none.safetensors"), "", "torch")
+    with pytest.raises(InputError, match=r"A worker wrote .*window\.npy, and it is not there: workers"):
+        wait_for_files([tmp_path / "window.npy"], patience_s=0)

@@ -79,6 +79,7 @@ def test_help_names_every_option(capsys):
         "overlap",
         "views",
         "backend",
+        "scheduler",
         "memory",
         "threshold",
         "area",
@@ -89,5 +90,5 @@ def test_help_names_every_option(capsys):
         "go-on",
     ):
         assert f"--{name}" in text
-    assert len(MapOptions.__dataclass_fields__) == 12
+    assert len(MapOptions.__dataclass_fields__) == 13
     assert np.all([word in text for word in ("probability.tif", "mask.tif", "map.json", "s3://")])
