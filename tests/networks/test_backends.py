@@ -10,7 +10,7 @@ import torch
 from lib.errors import CheckpointError, ParameterError
 from lib.mapping.forward import probabilities
 from lib.networks import backends, devices
-from lib.networks.backends import with_backend
+from lib.networks.backends import backend_for, with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.models import ModelConfig, build_model
 
@@ -103,3 +103,9 @@ def test_a_model_elsewhere_stays_there(model):
     assert with_backend(away) is away
     with pytest.raises(ParameterError, match="the model is on meta"):
         with_backend(away, "onnxruntime")
+
+
+def test_auto_converts_where_that_pays():
+    few, many = 24 * 1024**2, 60 * 1024**2
+    assert [backend_for("auto", pixels) for pixels in (few, many)] == ["torch", "auto"]
+    assert backend_for("openvino", few) == "openvino"
