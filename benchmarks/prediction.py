@@ -7,6 +7,7 @@ A GeoTIFF through the same network: geoai's predict_geotiff against this project
 Equal windows, equal overlap, one view. The peer is installed as benchmarks/requirements-peers.txt says; without --peer
 it is left out. Its way: float32, four windows at once, sums of the whole scene in float64, a compressed
 float32 GeoTIFF. `bare` is the floor: forward passes of as many windows by PyTorch in this CPU's precision, from memory.
+Ours is the map as users make it, with its files; `-float32` after a name computes as the peer does.
 The clock starts where the model is ready and stops with the written file; making ready (reading weights, for another
 runtime the conversion and its check) is a column of its own. CPU seconds mean more than the wall on a busy machine; the
 least of the rounds counts. Results go to results/prediction_speed.csv.
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib.networks import devices
 from lib.networks.backends import with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, load_model, save_checkpoint
 from lib.networks.devices import autocast, device_name, freed_memory_kept
@@ -34,7 +36,9 @@ from lib.networks.models import ModelConfig, build_model
 from lib.paths import ROOT
 
 GSD_M = 0.5
-OURS = ("openvino", "torch", "onnxruntime")
+FLOAT32 = "-float32"  # after the name of an engine: without bfloat16, as the peer computes
+OURS = ("openvino", "torch", f"torch{FLOAT32}", "onnxruntime")
+BARE = ("bare", f"bare{FLOAT32}")
 Engine = Callable[[TrainedModel, Path, Path, int, int], None]
 
 
@@ -52,16 +56,12 @@ def make_scene(path: Path, side_px: int) -> None:
 
 
 def map_here(model: TrainedModel, scene: Path, out: Path, window_px: int, overlap_px: int) -> None:
-    """The scene, read and predicted in windows by what is measured, as a uint8 GeoTIFF."""
-    import rasterio
+    """The rasters of a map as users make them: windows kept and blended, probability.tif, mask.tif, map.json."""
+    from lib.mapping.area import map_rasters
+    from lib.mapping.options import MapOptions
 
-    from lib.mapping.predict import predict_image
-
-    with rasterio.open(scene) as file:
-        image, profile = np.ascontiguousarray(file.read().transpose(1, 2, 0)), file.profile
-    probability = predict_image(model, image, "none", window_px, overlap_px)
-    with rasterio.open(out, "w", **profile | {"count": 1}) as file:
-        file.write(np.rint(255 * probability).astype(np.uint8), 1)
+    options = MapOptions(window_px=window_px, overlap_px=overlap_px, views="none", backend="torch")  # as it comes
+    map_rasters(model, [scene], out.with_suffix(""), options, progress=lambda line: None)
 
 
 def map_by_geoai(model: TrainedModel, scene: Path, out: Path, window_px: int, overlap_px: int) -> None:
@@ -99,13 +99,17 @@ def forward_only(model: TrainedModel, scene: Path, out: Path, window_px: int, ov
 def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     """One engine's run, in this process: CPU and wall seconds, GiB at the peak and before the start."""
     torch.set_num_threads(options.threads)
-    engine: Engine = {"bare": forward_only, "geoai": map_by_geoai}.get(name, map_here)
+    if name.endswith(FLOAT32):
+        devices.cpu_has_bf16 = lambda: False
+    engine: Engine = {"geoai": map_by_geoai, **dict.fromkeys(BARE, forward_only)}.get(name, map_here)
     before = time.process_time()
     model = load_model(options.checkpoint)
     if name in OURS:
-        model = with_backend(model, name)
+        import lib.mapping.area  # noqa: F401  imports are no part of the speed
+
+        model = with_backend(model, name.removesuffix(FLOAT32))
     if name == "geoai":
-        import geoai.inference  # noqa: F401  its import is no part of its speed
+        import geoai.inference  # noqa: F401
     made_s, held_gib = time.process_time() - before, _resident_gib()
     wall, cpu = time.perf_counter(), time.process_time()
     engine(model, options.scene, options.scene.with_name(f"{name}.tif"), options.window_px, options.overlap_px)
@@ -138,7 +142,7 @@ def in_own_process(name: str, python: str, options: argparse.Namespace, folder: 
 
 
 def version_of(name: str, python: str) -> str:
-    package = {"geoai": "geoai-py", "bare": "torch"}.get(name, name)
+    package = {"geoai": "geoai-py", "bare": "torch"}.get(name.removesuffix(FLOAT32), name.removesuffix(FLOAT32))
     if python == sys.executable:
         return importlib.metadata.version(package)
     code = f"import importlib.metadata as m; print(m.version({package!r}), 'on torch', m.version('torch'))"
@@ -150,7 +154,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options.one, options)))
         return
-    engines = {"bare": sys.executable} | dict.fromkeys(OURS, sys.executable)
+    engines = dict.fromkeys((*BARE, *OURS), sys.executable)
     if options.peer:
         engines = {"geoai": options.peer} | engines
     with tempfile.TemporaryDirectory() as name:
@@ -195,7 +199,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--encoder", default="resnet34")
     for name, value in (("side-px", 2048), ("window-px", 512), ("overlap-px", 128), ("rounds", 1), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--one", choices=("bare", "geoai", *OURS), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=("geoai", *BARE, *OURS), help=argparse.SUPPRESS)
     parser.add_argument("--scene", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
