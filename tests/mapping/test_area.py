@@ -241,7 +241,7 @@ with rasterio.open(f"{out}/a.tif", "w", "GTiff", crs="EPSG:32635", transform=tra
 info = CheckpointInfo(ModelConfig(), "roads", (0.5, 0.4, 0.5), (0.25, 0.25, 0.25), gsd_m=0.5)
 model = TrainedModel(Red().eval(), info, "a")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-map_rasters(model, [f"{out}/a.tif"], f"{out}/map", MapOptions(views="none", memory_gib=3), print)
+map_rasters(model, [f"{out}/a.tif"], f"{out}/map", MapOptions(backend="torch", views="none", memory_gib=3), print)
 print(before / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
