@@ -62,8 +62,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m lib.vectors.ahead
 	@touch $@
 
-lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: $(READY)  ## JupyterLab on working copies of the notebooks, of an area: make lab AREA=my-town; or a start page
+	$(BIN)/python -m lib.show.lab $(if $(filter file,$(origin AREA)),,"$(AREA)")
 
 results: $(READY)  ## two stages against one, over seeds and clean chips: results/clean_chips.csv
 	$(BIN)/python -m benchmarks.experiments clean-chips
