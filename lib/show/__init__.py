@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "charts": ["plot_scoreboard", "precision_recall", "reliability_diagram", "training_curves"],
         "figures": ["best_and_worst", "label_overlay", "overlay_grid"],
+        "live": ["watchers"],
         "map_result": ["result_figure", "result_map"],
         "review": ["ReviewPanel", "review_sheet", "viewer"],
         "splits": ["split_map"],

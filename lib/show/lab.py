@@ -2,7 +2,7 @@
 JupyterLab on working copies of the notebooks, so that nothing that is run there changes the project's own.
 
 `python -m lib.show.lab my-town` opens the copies of an area, in reports/my-town/lab/; without an area, a start page
-that leads to those of all. What follows is handed to JupyterLab: `python -m lib.show.lab my-town --no-browser`.
+that leads to those of all. What follows "--" is for JupyterLab: `python -m lib.show.lab my-town -- --no-browser`.
 """
 
 import argparse
@@ -159,7 +159,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Open JupyterLab on working copies of the notebooks.")
     parser.add_argument("area", nargs="?", help="a folder of params/, e.g. demo; without one: a start page of all")
     parser.add_argument("--work-dir", default=".", help="where data/, runs/ and reports/ are written")
-    arguments, others = parser.parse_known_args()
+    words = [*sys.argv[1:], "--"]
+    own, others = words[: words.index("--")], words[words.index("--") + 1 : -1]
+    arguments = parser.parse_args(own)
     work_dir = arguments.work_dir
     opened = copy_notebooks(arguments.area, work_dir)[0] if arguments.area else start_page(work_dir)
     settings = {"ServerApp.root_dir": resolve(work_dir), "ContentsManager.hide_globs": HIDDEN}

@@ -111,7 +111,7 @@ class SegmentationTask(lightning.LightningModule):
         self.bands = len(mean)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self._losses: list[Tensor] = []  # of the epoch's batches so far, scalars on the device
+        self.losses: list[Tensor] = []  # of the epoch's batches so far, scalars on the device
         self._chips = torch.empty(0)  # of the last batch, positions in the cache
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class SegmentationTask(lightning.LightningModule):
         torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
         if not any(parameter.requires_grad for parameter in self.network.encoder.parameters()):
             self.network.encoder.eval()
-        self._losses = []
+        self.losses = []
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of a batch of crops, augmented here, on the device."""
@@ -132,7 +132,7 @@ class SegmentationTask(lightning.LightningModule):
         moves = batch["affine"], batch["colour"]
         image, mask, weight = augment(batch["pixels"], *moves, self.config.crop_px, self.bands)
         loss = self.loss(self._logits(image), mask, weight)
-        self._losses.append(loss.detach())
+        self.losses.append(loss.detach())
         self._chips = batch["chip"]
         return loss * self._step_share(batch_index)
 
@@ -148,14 +148,14 @@ class SegmentationTask(lightning.LightningModule):
     def epoch_loss(self) -> float:
         """Mean training loss of the epoch that ends, over all processes."""
         self._check_last_loss()
-        return float(self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
+        return float(self.trainer.strategy.reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
 
     def _check_last_loss(self) -> None:
         """Look at the loss a step late, so that a device that runs ahead need not wait."""
-        if self._losses and not bool(torch.isfinite(self._losses[-1])):
+        if self.losses and not bool(torch.isfinite(self.losses[-1])):
             names = [self.chip_names[index] for index in self._chips.tolist()]
             raise TrainingDivergedError(
-                f"The loss is {float(self._losses[-1])} in epoch {self.current_epoch + 1}, on the chips {names}. The "
+                f"The loss is {float(self.losses[-1])} in epoch {self.current_epoch + 1}, on the chips {names}. The "
                 f"epochs before are saved. Look at these chips and masks. {ADVICE}"
             )
 
@@ -323,7 +323,7 @@ class Record(Callback):
         waiting = self.out_dir / "next.safetensors"
         if waiting.is_file():
             epoch = read_info(waiting).provenance["best"]["epoch"]
-            if self.rows and epoch == self._best()["epoch"]:
+            if self.rows and epoch == self.best()["epoch"]:
                 waiting.replace(self.out_dir / "best.safetensors")
             else:
                 waiting.unlink()
@@ -337,7 +337,7 @@ class Record(Callback):
         loss = row.get("train_loss", math.nan)
         return -math.inf if math.isnan(loss) else -loss
 
-    def _best(self) -> dict[str, float]:
+    def best(self) -> dict[str, float]:
         """Row of the best epoch, the first where several are."""
         return max(self.rows, key=self._merit)
 
@@ -350,7 +350,7 @@ class Record(Callback):
     def _line(self, row: dict[str, float]) -> str:
         loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
         seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
-        mark = " best" if row is self._best() else ""
+        mark = " best" if row is self.best() else ""
         return (
             f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
             f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def fit(
     task: str = "roads",
     init_from: Path | None = None,
     progress: Callable[[str], None] = print,
+    callbacks: Sequence[Callback] = (),
 ) -> FitResult:
     """
     Train a network and keep the weights of its best epoch: as validation on held-out chips has it, unless the recipe is
@@ -92,6 +93,8 @@ def fit(
         `model.encoder_weights`.
     progress
         Called with a line of text an epoch.
+    callbacks
+        Lightning's, that look on and change nothing, such as `lib.show.live.LiveTraining`; called after the run's own.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def fit(
         keep_previous(out_dir, run, progress)
         if not is_done(out_dir, run):
             known = CheckpointInfo(model, task, (), (), training=asdict(config), provenance=run["facts"])
-            _train(train, val, out_dir, config, known, init_from, progress)
+            _train(train, val, out_dir, config, known, init_from, progress, callbacks)
         finish(out_dir, run)
     return FitResult(best, pd.read_csv(history), read_info(best).provenance["best"]["epoch"])
 
@@ -146,6 +149,7 @@ def _train(
     known: CheckpointInfo,
     init_from: Path | None,
     progress: Callable[[str], None],
+    callbacks: Sequence[Callback],
 ) -> None:
     """Train, to `known` completed by what training finds out: mean, deviation, threshold, best epoch."""
     torch.manual_seed(config.seed)
@@ -179,7 +183,7 @@ def _train(
         data = ChipData(crops, val_cache, config.batch_size, config.workers)
         if not is_helper():  # what a killed process logged goes: `Record` tells all epochs again
             shutil.rmtree(out_dir / "tensorboard", ignore_errors=True)
-        trainer = _trainer(config, record, out_dir, score_first=bool(init and not resumed))
+        trainer = _trainer(config, record, callbacks, out_dir, score_first=bool(init and not resumed))
         trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
 
 
@@ -197,7 +201,9 @@ def _synchronised(config: TrainConfig) -> bool:
     return config.devices * config.nodes > 1 and config.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bool) -> lightning.Trainer:
+def _trainer(
+    config: TrainConfig, record: Record, onlookers: Sequence[Callback], out_dir: Path, score_first: bool
+) -> lightning.Trainer:
     callbacks: list[Callback] = [record]  # first: it keeps the best weights while the averaged ones are in place
     if config.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
@@ -215,7 +221,7 @@ def _trainer(config: TrainConfig, record: Record, out_dir: Path, score_first: bo
         max_epochs=config.epochs,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.clip_norm or None,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *onlookers],
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         num_sanity_val_steps=-1 if score_first else 0,
