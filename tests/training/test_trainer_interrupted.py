@@ -1,0 +1,70 @@
+"""A kernel that is interrupted while it trains: two lines, and the same cell goes on."""
+
+import time
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from lib.errors import STOPPED
+from lib.paths import ROOT
+
+CELL = """
+config = TrainConfig(
+    epochs={epochs}, batch_size=4, crop_px=32, samples_per_epoch=8, accelerator="cpu", precision="32-true"
+)
+done = fit(train, val, Path({folder!r}), config, ModelConfig(encoder_name="tu-mobilenetv3_small_050"))
+"""
+SETUP = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+import pandas as pd, torch
+from lib.errors import say_in_words
+from lib.networks import ModelConfig
+from lib.training import TrainConfig, fit
+torch.set_num_threads(1)
+say_in_words(get_ipython())
+train, val = (pd.read_csv(path) for path in {tables!r})
+"""
+
+
+def run(client, code, on_line=lambda text: None):
+    """What a cell prints, and its error if it ends in one."""
+    said, error = [], None
+    client.execute(code)
+    until = time.monotonic() + 120
+    while True:
+        message = client.get_iopub_msg(timeout=until - time.monotonic())
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            said += content["text"].splitlines()
+            on_line(said[-1])
+        elif kind == "error":
+            error = content["traceback"]
+        elif kind == "status" and content["execution_state"] == "idle":
+            return said, error
+
+
+@pytest.fixture
+def kernel():
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(ROOT / "notebooks"))
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_an_interrupted_training_ends_in_two_lines_and_the_same_cell_goes_on(kernel, chips, tmp_path):
+    manager, client = kernel
+    tables = [str(tmp_path / "train.csv"), str(tmp_path / "val.csv")]
+    for rows, path in zip(chips, tables, strict=True):
+        rows.to_csv(path, index=False)
+    assert run(client, SETUP.format(root=str(ROOT), tables=tables)) == ([], None)
+    cell = CELL.format(folder=str(tmp_path / "run"), epochs=200)
+    said, error = run(client, cell, lambda line: manager.interrupt_kernel() if line.startswith("epoch   2/") else None)
+    assert error == [STOPPED, "(%tb in a cell below shows where)"]
+    assert said and all(line.startswith("epoch ") for line in said), "nothing but the epochs' lines"
+    finished = len(said)
+    went_on, error = run(client, cell, lambda line: manager.interrupt_kernel() if line.startswith("epoch ") else None)
+    assert went_on[0].startswith("going on after the last finished epoch")
+    assert int(went_on[1].split("/")[0].removeprefix("epoch ")) in (finished + 1, finished + 2)
+    assert error[0] == STOPPED
