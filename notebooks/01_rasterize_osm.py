@@ -130,7 +130,8 @@ label_figures.widths_figure(scenes, layers, lanes) if task == "roads" else print
 
 # %%
 model = load_model(resolve(checkpoint), task=task) if checkpoint else None
-measured = alignment.scene_offsets(scenes, layers, task, lanes, model)
+print("measuring how far the map lies off the image: some seconds a scene", flush=True)
+measured = alignment.scene_offsets(scenes, layers, task, lanes, model, progress=print)
 shifts_m = alignment.shifts(scenes, measured if align else None, dx_m, dy_m)
 drawn_scenes = alignment.with_vectors(scenes, layers)
 moved_scenes = [scene for scene in drawn_scenes if scene.name in shifts_m]

@@ -60,7 +60,7 @@ import pandas as pd
 from lib.chips import load_manifest, read_bands, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
 from lib.scores import predicted_case
-from lib.show import best_and_worst, overlay_grid, reports, training_curves
+from lib.show import best_and_worst, overlay_grid, reports, training_curves, watchers
 from lib.training import beside_the_release, fit, refuse_shared_ground, train_config
 from lib.trust import relabel
 
@@ -96,7 +96,7 @@ beside_the_release(config, task)
 # %%
 bands = read_bands(train["image"].iloc[0]).shape[2]  # weights of three bands are spread over more
 model = ModelConfig(architecture, encoder_name, encoder_weights or None, context, in_channels=bands)
-stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task)
+stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task, callbacks=watchers(area))
 
 # %% [markdown]
 # ## What happened
@@ -119,7 +119,7 @@ if self_training:
     folder = reports.run_dir(area, "stage1b", work_dir)
     relabelled = load_manifest(relabel(load_model(stage1.checkpoint), chips_dir, folder / "probabilities"))
     better = select(relabelled, "osm", "train")
-    final = fit(better, val, folder, config, model, task, init_from=stage1.checkpoint)
+    final = fit(better, val, folder, config, model, task, init_from=stage1.checkpoint, callbacks=watchers(area))
 
 # %% [markdown]
 # ## What it sees now

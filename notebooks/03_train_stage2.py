@@ -58,7 +58,7 @@ import pandas as pd
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model, read_info
 from lib.scores import predicted_case
-from lib.show import best_and_worst, overlay_grid, reports, training_curves
+from lib.show import best_and_worst, overlay_grid, reports, training_curves, watchers
 from lib.show.canvas import TRUTH
 from lib.training import beside_the_release, fit, refuse_overlap, refuse_shared_ground, train_config
 
@@ -111,7 +111,7 @@ beside_the_release(config, task)
 runs = {}
 if stage1:
     folder = reports.run_dir(area, "two_stage", work_dir)
-    runs["two_stage"] = fit(train, val, folder, config, model, task, init_from=stage1)
+    runs["two_stage"] = fit(train, val, folder, config, model, task, init_from=stage1, callbacks=watchers(area))
 
 
 # %%
@@ -129,7 +129,8 @@ curves("two_stage") if stage1 else print("no stage 1 to go on from")
 # %%
 if compare_scratch or not stage1:
     alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing to keep in random weights
-    runs["scratch"] = fit(train, val, reports.run_dir(area, "scratch", work_dir), alone, model, task)
+    folder = reports.run_dir(area, "scratch", work_dir)
+    runs["scratch"] = fit(train, val, folder, alone, model, task, callbacks=watchers(area))
 
 # %%
 curves("scratch") if "scratch" in runs else print("not compared: compare_scratch is off")

@@ -38,6 +38,8 @@ parameters = check_notebook("04_evaluate", globals())
 
 # %%
 # %matplotlib inline
+from functools import partial
+
 import pandas as pd
 from IPython.display import display
 
@@ -86,7 +88,8 @@ for name, folder in runs.items():
     if checkpoint.exists():
         models[name] = load_model(checkpoint, task=task)
         refuse_overlap(test, models[name].info, "test")
-        probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta)
+        say = partial(print, f"{name}:", flush=True)
+        probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta, progress=say)
 print(f"{len(test)} test chips, runs: {', '.join(models)}")
 
 # %% [markdown]
@@ -98,7 +101,11 @@ print(f"{len(test)} test chips, runs: {', '.join(models)}")
 # within 300 m of a place. `docs/scores.md` has the formulas.
 
 # %%
-tables = {name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task) for name in models}
+print("pixels, then graphs and routes or outlines, of each chip and run", flush=True)
+tables = {
+    name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task, progress=print)
+    for name in models
+}
 board = evaluate.scoreboard(tables, task, seed)
 wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
 display(wide.round(3))
@@ -124,7 +131,8 @@ gains[gains.metric.isin(shown_metrics)].round(3)
 
 # %%
 val = select(manifest, test_label, "val")
-val_paths = predict_chips(models[best], val, reports.run_dir(area, runs[best], work_dir) / "val", tta=tta)
+val_dir = reports.run_dir(area, runs[best], work_dir) / "val"
+val_paths = predict_chips(models[best], val, val_dir, tta=tta, progress=print)
 threshold = models[best].info.threshold
 sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, val_paths)), chosen=threshold)
 sweep_figure

@@ -133,6 +133,7 @@ compared, known = None, gpd.GeoDataFrame(geometry=[], crs=4326)
 candidates = f"missing_{task}"
 if osm:
     source = osm if osm == "overpass" else resolve(data_dir) / osm
+    print("comparing with OpenStreetMap", flush=True)
     vectors = read_osm(source, shown.grid, (task,))
     compared = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves)
     known = shift(getattr(vectors, task), *compared.offset.believed_m)

@@ -14,6 +14,7 @@ from lib.networks.checkpoint import TrainedModel
 from lib.networks.devices import freed_memory_kept
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import is_written, write_whole
+from lib.progress import counted
 
 
 def predict_image(
@@ -129,7 +130,7 @@ def predict_chips(
     tta, window_px, overlap_px
         See `predict_image`.
     progress
-        Called with a line of text, about ten times.
+        Called with a line of text every few seconds.
 
     Returns
     -------
@@ -154,10 +155,8 @@ def predict_chips(
         write_whole(stamp, made_by)
     waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not is_written(path)]
     with freed_memory_kept():
-        for count, (image, path) in enumerate(waiting, 1):
+        for image, path in counted(waiting, "predicted", "chips", progress):
             write_probability(path, predict_image(model, read_bands(image), tta, window_px, overlap_px))
-            if progress is not None and (count % max(len(waiting) // 10, 1) == 0 or count == len(waiting)):
-                progress(f"predicted {count} of {len(waiting)} chips")
     return paths
 
 

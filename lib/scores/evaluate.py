@@ -1,6 +1,6 @@
 """From probabilities to a scoreboard: masks, road graphs, scores a chip, intervals over chips."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_image, read_probability
 from lib.networks.checkpoint import TrainedModel
+from lib.progress import counted
 from lib.scores.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
 from lib.scores.topo import topo
 from lib.vectors.buildings import building_f1, mask_to_polygons
@@ -93,7 +94,13 @@ def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
     return mask_to_graph(mask == MASK_FOREGROUND, gsd_m)
 
 
-def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float, task: str) -> pd.DataFrame:
+def score_chips(
+    chips: pd.DataFrame,
+    probabilities: pd.Series,
+    threshold: float,
+    task: str,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
     """
     Scores of each chip.
 
@@ -108,6 +115,8 @@ def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float,
     task
         "roads" adds APLS (strict) and TOPO between the graphs of both masks, at the chip's GSD; "buildings" adds the
         counts of matched polygons at an IoU of 0.5.
+    progress
+        Called with a line of text every few seconds.
 
     Returns
     -------
@@ -118,7 +127,7 @@ def score_chips(chips: pd.DataFrame, probabilities: pd.Series, threshold: float,
     """
     score_shapes = _score_roads if task == "roads" else _score_buildings
     pixels, shapes = PixelScores(), []
-    for chip in chips.itertuples():
+    for chip in counted(list(chips.itertuples()), "scored", "chips", progress):
         truth = read_mask(chip.mask)
         prediction = to_mask(read_probability(probabilities[chip.Index]), threshold, truth)
         pixels.update(prediction, truth, chip=chip.chip)

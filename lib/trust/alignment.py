@@ -1,6 +1,6 @@
 """Where the map lies on the images of an area: the offset of each scene, measured, looked at and undone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from lib.masks.rasterize import Window, rasterize_buildings, rasterize_roads
 from lib.networks.checkpoint import TrainedModel
 from lib.osm.lanes import LaneProfile
 from lib.osm.layers import OsmLayers
+from lib.progress import counted
 
 SIDE_PX = 3072  # the middle of a scene tells its offset as well as all of it, and sooner
 CLOSE_UP_PX = 512  # side of the part that shows an offset
@@ -49,6 +50,7 @@ def scene_offsets(
     task: str,
     profile: LaneProfile,
     model: TrainedModel | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """
     Shift that would bring each scene's OSM vectors onto its image.
@@ -69,6 +71,8 @@ def scene_offsets(
         What is drawn, and how.
     model
         Of stage 1, trained at the scenes' GSD.
+    progress
+        Called with a line of text every few seconds.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def scene_offsets(
         confidence, error_m; see `lib.masks.offset.Offset`.
     """
     rows = []
-    for scene in with_vectors(scenes, layers):
+    for scene in counted(with_vectors(scenes, layers), "measured", "scenes", progress):
         if min(scene.grid.width, scene.grid.height) * scene.grid.gsd_m < LEAST_SIDE_M:
             continue
         views = {"image": _fine(scene)} if model is None else {"prediction": scene, "image": _fine(scene)}
