@@ -48,7 +48,7 @@ def clean_area(tmp_path):
         cv2.imwrite(str(tmp_path / f"{name}_sat.jpg"), image)
         cv2.imwrite(str(tmp_path / f"{name}_mask.png"), mask)
     source = {"images": "{id}_sat.jpg", "clean": "{id}_mask.png", "gsd_m": 0.5}
-    return {"area": "clean", "work_dir": str(tmp_path)}, {
+    return {"area": "demo", "work_dir": str(tmp_path)}, {
         "data_dir": str(tmp_path), "render_sample": False, "sources": [source],
         "gsd_m": 0.5, "chip_px": 64, "clean_chips": 0,
     }  # fmt: skip
@@ -71,7 +71,7 @@ def test_clean_labels_alone_go_through_every_notebook(clean_area, capsys):
 
 def test_a_report_of_an_area_without_stage_1_leaves_it_out():
     assert reports.notebooks_of("deepglobe") == ["01_rasterize_osm", "03_train_stage2", "04_evaluate"]
-    assert len(reports.notebooks_of("demo")) == 4
+    assert len(reports.notebooks_of("demo")) == 5
 
 
 def spacenet(name, images, task, gsd_m, **labels):
@@ -129,7 +129,7 @@ READERS = {  # real chips, each with the parameters that it needs
 
 @pytest.mark.parametrize("name", READERS)
 def test_real_chips_of_every_reader_go_through_notebook_1(name, tmp_path):
-    values = {"area": "a", "chip_px": 128, "clean_chips": 0, "render_sample": False} | READERS[name]
+    values = {"area": "demo", "chip_px": 128, "clean_chips": 0, "render_sample": False} | READERS[name]
     values |= {"work_dir": str(tmp_path), "data_dir": str(SHARED / str(READERS[name].get("data_dir", "")))}
     folder = SHARED / re.split(r"[/{*]", values["sources"][0]["images"])[0]
     if not folder.is_dir() and not SHARED.is_dir():

@@ -83,7 +83,7 @@ def test_a_copy_stays_until_the_projects_notebook_is_another_and_is_kept_then(to
 
 
 def test_an_area_without_parameters_is_refused(town):
-    with pytest.raises(ParameterError, match=r"no parameters of an area 'my-twon'.*\['my-town'\]"):
+    with pytest.raises(ParameterError, match=r"no area 'my-twon'.*\['my-town'\]"):
         lab.copy_notebooks("my-twon")
 
 
