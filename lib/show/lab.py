@@ -60,7 +60,7 @@ def copy_notebooks(area: str, work_dir: str | Path = ".") -> list[Path]:
     """
     known = areas()
     if area_name(area) not in known:
-        raise ParameterError(f"no area {area!r} in {ROOT / 'params'}; they are {list(known)}. make new AREA={area} begins it.")
+        raise ParameterError(f"no area {area!r}; they are {list(known)}. A new one: make new AREA={area}")
     return [_copy(name, area, work_dir) for name in known[area]]
 
 
@@ -136,7 +136,7 @@ def start_page(work_dir: str | Path = ".") -> Path:
             "changes nothing of the project's own.",
             "\n".join(asked.values()),
             f"<table>\n{table}\n</table>",
-            "An area of your own begins with `make new AREA=...`, see `docs/own-imagery.md`; `make lab` then has it here.",
+            "An area of your own begins with `make new AREA=…`, see `docs/own-imagery.md`; `make lab` then has it here.",
         ]
     )
     book = _filled(NOTEBOOKS[0], {})
