@@ -136,7 +136,7 @@ def start_page(work_dir: str | Path = ".") -> Path:
             "changes nothing of the project's own.",
             "\n".join(asked.values()),
             f"<table>\n{table}\n</table>",
-            "An area of your own begins with `make new AREA=…`, see `docs/own-imagery.md`; `make lab` then has it here.",
+            "An area of your own begins with `make new AREA=…`, see `docs/own-imagery.md`; `make lab` has it then.",
         ]
     )
     book = _filled(NOTEBOOKS[0], {})
