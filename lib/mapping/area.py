@@ -36,7 +36,7 @@ from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
 from lib.networks.backends import backend_for, with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, save_checkpoint
-from lib.networks.devices import freed_memory_kept
+from lib.networks.devices import device_of, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
 PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "parts"
@@ -46,6 +46,7 @@ HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: pr
 BAND_BYTES = 8  # and for each of its bands: float32, twice
 VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
 MOST_VIEWS = 8  # at once; more are no faster
+MOST_CPU_PIXELS = 2**20  # at once: on a CPU, more take memory and no less time
 JOB_WINDOWS = 8  # that a worker of a cluster takes at once
 CHECKPOINT = "checkpoint.safetensors"  # in the parts, for workers
 FOR_ADDRESSES = {"GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 1, "GDAL_HTTP_CONNECTTIMEOUT": 20}
@@ -103,7 +104,7 @@ def map_rasters(
     if options.scheduler:  # workers start elsewhere
         images, out_dir = [one if ADDRESS.match(str(one)) else Path(one).resolve() for one in images], out_dir.resolve()
         options = replace(options, area=str(Path(options.area).resolve()) if options.area else "")
-    at_once = views_at_once(options, len(model.info.mean))
+    at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type)
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
     with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
@@ -150,9 +151,18 @@ def opened_ground(
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
-def views_at_once(options: MapOptions, bands: int = 3) -> int:
+def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu") -> int:
     """
     How many views go through the network at once, so that all stays within the memory.
+
+    Parameters
+    ----------
+    options
+        Its windows and memory.
+    bands
+        Of the images.
+    device
+        Type of the network's device.
 
     Raises
     ------
@@ -168,7 +178,7 @@ def views_at_once(options: MapOptions, bands: int = 3) -> int:
             f"windows of {options.window_px} px take {needed:.1f} GiB, memory_gib is {options.memory_gib:g}: give more "
             "memory or smaller windows"
         )
-    return min(views, MOST_VIEWS)
+    return min(views, MOST_VIEWS, max(1, MOST_CPU_PIXELS // pixels) if device == "cpu" else MOST_VIEWS)
 
 
 def _made_by(model: TrainedModel, options: MapOptions, ground: Ground) -> dict[str, Any]:
@@ -306,7 +316,7 @@ def _job(
                 " ... Workers must see the same files under the same paths."
             )
         parts = Parts(folder, Windows(ground.grid.width, ground.grid.height, *_sides(options)), ground)
-        at_once = views_at_once(options, len(model.info.mean))
+        at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type)
         with _COMPUTING, freed_memory_kept():
             for index, probability in _windows(model, parts, job, options, at_once, skipped):
                 if probability is not None:

@@ -180,13 +180,14 @@ def add_lines(
     show: bool = True,
 ) -> None:
     """Add polylines in the grid's pixels, each float (N, 2) x, y; `tips` one plain text a line, escaped here."""
-    tips = [""] * len(lines) if tips is None else tips
-    if len(tips) != len(lines):
+    if tips is not None and len(tips) != len(lines):
         raise InputError(f"Expected one tip a line; got {len(tips)} tips for {len(lines)} lines.")
-    collection = []
-    for line, tip in zip(lines, tips, strict=True):
-        geometry = {"type": "LineString", "coordinates": _on_map(scene, np.asarray(line, float)).tolist()}
-        collection.append(_feature(scene, geometry, as_html(tip)))
+    shapes = [_on_map(scene, np.asarray(line, float)).tolist() for line in lines]
+    if tips is None:  # one feature: the graph of noise has thousands of lines
+        collection = [_feature(scene, {"type": "MultiLineString", "coordinates": shapes}, "")]
+    else:
+        geometries = [{"type": "LineString", "coordinates": shape} for shape in shapes]
+        collection = [_feature(scene, one, as_html(tip)) for one, tip in zip(geometries, tips, strict=True)]
     style = {"color": color, "weight": weight_px, "opacity": 0.95, "fill": False}
     if dashed:
         style["dashArray"] = "6 5"

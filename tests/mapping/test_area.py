@@ -197,8 +197,9 @@ def test_rasters_of_somebody_else_are_left_alone(tmp_path, red, write_scene, smo
 
 
 def test_memory_decides_how_many_views_go_together():
-    assert views_at_once(MapOptions(memory_gib=64)) == 8
-    assert 1 <= views_at_once(MapOptions(memory_gib=3)) < 4
+    assert views_at_once(MapOptions(memory_gib=64), device="cuda") == 8
+    assert 1 <= views_at_once(MapOptions(memory_gib=3), device="cuda") < 4
+    assert [views_at_once(MapOptions(memory_gib=64, window_px=side)) for side in (256, 512, 1024, 1536)] == [8, 4, 1, 1]
     with pytest.raises(ParameterError, match=r"windows of 4096 px take .* GiB, memory_gib is 4: give more"):
         views_at_once(MapOptions(window_px=4096))
 

@@ -25,7 +25,7 @@ def failing(tmp_path, monkeypatch):
     nbformat.write(new_notebook(cells=cells, metadata=KERNEL), tmp_path / "notebooks" / "02_train_stage1.ipynb")
     monkeypatch.setattr(reports, "ROOT", tmp_path)
     monkeypatch.setattr(reports, "NOTEBOOKS", ("02_train_stage1",))
-    monkeypatch.setattr(reports, "load", lambda area, notebook: {})
+    monkeypatch.setattr(reports, "load", lambda area, notebook: {"start_from": "stage1", "images": ["a.tif"]})
     monkeypatch.setattr(reports, "check", lambda notebook, values: values)
     monkeypatch.setattr(sys, "argv", ["reports", "town", "--work-dir", str(tmp_path)])
     return tmp_path / "reports" / "town"
