@@ -11,6 +11,7 @@ import pandas as pd
 import shapely
 
 from lib.chips.cut import Chip
+from lib.chips.manifest import SPLITS
 from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene, chosen_area
 from lib.chips.splits import (
@@ -76,16 +77,20 @@ def plan_chips(
     for scene in scenes:
         if (other := scene_of.setdefault(scene.name, scene)) is not scene:
             raise InputError(f"{scene.path} and {other.path} have one name, and so would their chips; rename one")
-    frames, plan = [], []
+    windows_of, plan = [], []
     for source in {id(s.source): s.source for s in scenes}.values():
         own = [s for s in scenes if s.source is source]
         windows = [(s.name, *w) for s in own for w in chip_windows(s.grid, options.chip_px, chosen_area(s))]
         if not windows:
             raise InputError(f"no chip of {source['images']!r} lies in its area {source.get('area')}")
-        frames.append((source, _split(windows, scene_of, options, areas)))
+        windows_of.append((source, windows))
+    frames = [(source, _split(windows, scene_of, options, areas)) for source, windows in windows_of]
+    if not set(SPLITS) <= {split for _, frame in frames for split in frame["split"]}:  # few chips: some for each
+        frames = [(source, _split(windows, scene_of, options, areas, each=True)) for source, windows in windows_of]
     _part_ground([frame for source, frame in frames if source.get("split") == "hash"], scene_of)
+    found = {split for _, frame in frames for split in frame.loc[frame["labelled"], "split"]}
     for source, split in frames:
-        _warn_of_empty(split[split["labelled"]], source, options)
+        _warn_of_empty(split[split["labelled"]], source, options, found)
         frame = _choose(split, source, options)
         for name, rows in frame.groupby("scene", sort=False):
             plan.append((scene_of[name], [_chip(row, recipes[name]) for row in rows.itertuples()]))
@@ -101,7 +106,11 @@ def _chip(row: Any, recipe: dict[str, Any]) -> Chip:
 
 
 def _split(
-    windows: list[tuple], scene_of: Mapping[str, Scene], options: ChipOptions, areas: Mapping[str, shapely.Geometry]
+    windows: list[tuple],
+    scene_of: Mapping[str, Scene],
+    options: ChipOptions,
+    areas: Mapping[str, shapely.Geometry],
+    each: bool = False,
 ) -> pd.DataFrame:
     """
     One row a chip with its split, by the key `split` of its source, and whether it lies where clean labels may be.
@@ -112,10 +121,10 @@ def _split(
     frame["labelled"] = _labelled(frame, scene_of, areas)
     first = scene_of[windows[0][0]].source
     if frame["labelled"].all() or first.get("split", "place") != "place":
-        return _assign(frame, scene_of, options)
+        return _assign(frame, scene_of, options, each)
     if not frame["labelled"].any():
         raise InputError(f"no chip of {first['images']!r} lies in its clean_area {first['clean_area']!r}")
-    inside = _assign(frame[frame["labelled"]].reset_index(drop=True), scene_of, options)
+    inside = _assign(frame[frame["labelled"]].reset_index(drop=True), scene_of, options, each)
     frame = pd.concat([inside, frame[~frame["labelled"]].assign(split="train")], ignore_index=True)
     _part_ground([frame], scene_of)
     return frame.sort_values(["scene", "row", "col"], kind="stable", ignore_index=True)
@@ -132,12 +141,14 @@ def _labelled(frame: pd.DataFrame, scene_of: Mapping[str, Scene], areas: Mapping
     return labelled
 
 
-def _assign(frame: pd.DataFrame, scene_of: Mapping[str, Scene], options: ChipOptions) -> pd.DataFrame:
+def _assign(
+    frame: pd.DataFrame, scene_of: Mapping[str, Scene], options: ChipOptions, each: bool = False
+) -> pd.DataFrame:
     """
     Chips with their split, by the key `split` of their source; in place.
 
     "place": by place where all scenes share a CRS, by scene where none has one; each of fewer than FEWEST_SCENES
-    without one by place in itself.
+    without one by place in itself. `each` as of `split_by_place`.
     """
     scenes = [scene_of[name] for name in frame["scene"].unique()]
     by, shares = scenes[0].source.get("split", "place"), (options.val_share, options.test_share)
@@ -158,13 +169,13 @@ def _assign(frame: pd.DataFrame, scene_of: Mapping[str, Scene], options: ChipOpt
         for _, own in frame.groupby("scene"):
             near = own[["col", "row"]].to_numpy()
             bounds = np.column_stack([near, near + own[["width", "height"]].to_numpy()]).astype(float)
-            frame.loc[own.index, "split"] = split_by_place(bounds, *shares)
+            frame.loc[own.index, "split"] = split_by_place(bounds, *shares, each)
     elif systems == {None}:
         frame["split"] = frame["scene"].map(split_by_scene(list(frame["scene"]), *shares, options.seed))
     elif len(systems) == 1:
         windows = frame[["scene", "col", "row", "width", "height"]].itertuples(index=False)
         bounds = np.array([scene_of[name].grid.window(*window).bounds for name, *window in windows])
-        frame["split"] = split_by_place(bounds, *shares)
+        frame["split"] = split_by_place(bounds, *shares, each)
     else:
         raise InputError(
             f"the scenes of one source must share one CRS, got {sorted(map(str, systems))}; use two sources"
@@ -189,11 +200,11 @@ def _part_ground(frames: list[pd.DataFrame], scene_of: Mapping[str, Scene]) -> N
             frame.loc[own.index, "split"], apart = apart[: len(own)], apart[len(own) :]
 
 
-def _warn_of_empty(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions) -> None:
-    """Warn where a split that was asked for got no chip: there are too few to share out."""
+def _warn_of_empty(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions, found: set[str]) -> None:
+    """Warn where a split that was asked for is in none of the sources: there are too few chips to share out."""
     shares = {"train": 1.0, "val": options.val_share, "test": options.test_share}
     asked = shares if source.get("split", "place") in ("place", "hash") else {}  # else somebody has chosen
-    empty = [name for name, share in asked.items() if share > 0 and name not in set(frame["split"])]
+    empty = [name for name, share in asked.items() if share > 0 and name not in found]
     if empty:
         warnings.warn(
             f"No chip of {source['images']!r} is left for {' and '.join(empty)}: {frame['scene'].nunique()} scenes "

@@ -20,12 +20,12 @@ PUBLISHED = {"training": "train", "valid": "val", "validation": "val", "testing"
 RANK = {"": 0, "train": 1, "val": 2, "test": 3}  # of two chips that share ground the higher one stays
 
 
-def split_by_place(bounds: np.ndarray, val_share: float, test_share: float) -> np.ndarray:
+def split_by_place(bounds: np.ndarray, val_share: float, test_share: float, each: bool = False) -> np.ndarray:
     """
     Split chips by where they lie, so that no ground is shared: strips across the longer side of their extent.
 
     The first strip trains, the next validates, the last tests. A chip that reaches over the line between two strips
-    belongs to neither and gets no split. Few chips give each split one as long as there is room for three strips.
+    belongs to neither and gets no split.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def split_by_place(bounds: np.ndarray, val_share: float, test_share: float) -> n
         (n, 4): min x, min y, max x, max y of each chip in one coordinate system, any unit.
     val_share, test_share
         Share of the chips' ground that validates and that tests; the rest trains.
+    each
+        Move the lines where few chips leave a split without any, as long as there is room for three strips.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def split_by_place(bounds: np.ndarray, val_share: float, test_share: float) -> n
     tolerance = 1e-6 * (high - low)[axis]
     splits = _strips(near, far, val_from, test_from, tolerance)
     asked = {"train"} | {name for name, share in (("val", val_share), ("test", test_share)) if share > 0}
-    if asked == {"train", "val", "test"} and not asked <= set(splits):  # few chips: the nearest lines that leave some
+    if each and asked == {"train", "val", "test"} and not asked <= set(splits):  # the nearest lines that leave some
         lines = _nearest_lines(near, far, edges, ground, wanted, tolerance)
         splits = splits if lines is None else _strips(near, far, *lines, tolerance)
     return splits

@@ -67,7 +67,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 @pytest.mark.parametrize("columns", [3, 4, 5, 7])
 def test_few_chips_leave_some_for_each_split(columns):
     bounds = np.array([[100.0 * i, 0, 100.0 * i + 100, 100] for i in range(columns)])
-    assert set(split_by_place(bounds, 0.15, 0.2)) == {"train", "val", "test"}
+    assert set(split_by_place(bounds, 0.15, 0.2, each=True)) == {"train", "val", "test"}
 
 
 def test_a_hash_says_the_same_for_ever():
