@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.conflation.review import ACCEPTED, OPEN, SKIPPED, read_candidates, read_layer
+from lib.conflation.review import ACCEPTED, OPEN, SKIPPED, read_candidates
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT
 from lib.limits import TASKS
+from lib.mapping.geopackage import read_layer
 from lib.osm.files import joined
 from lib.osm.layers import LAYER_TAGS, area_of_interest
 from lib.paths import whole_file

@@ -11,11 +11,12 @@ import pandas as pd
 
 from lib.conflation.buildings import BuildingComparison, compare_buildings
 from lib.conflation.ground import ground_of_map
-from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates, read_layer
+from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates
 from lib.conflation.roads import RoadComparison, compare_roads
 from lib.errors import InputError
-from lib.mapping.geopackage import add_layers
-from lib.mapping.layers import DEFAULTS, GEOPACKAGE, MAP, MASK, LayerOptions, write_files
+from lib.mapping.geopackage import add_layers, layer_names, read_layer
+from lib.mapping.layers import DEFAULTS, LayerOptions, write_files
+from lib.mapping.options import GEOPACKAGE, MAP, MASK
 from lib.masks.rasterize import Window
 from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile
@@ -83,8 +84,9 @@ def write_reviewed(map_dir: Path, options: LayerOptions = DEFAULTS) -> dict[str,
         Of what is left, see `lib.mapping.layers.write_files`.
     """
     task, gpkg, found = _layer(map_dir)
+    there = layer_names(gpkg)
     for layer in LAYERS:
-        if layer.endswith(task) and read_layer(gpkg, layer) is not None:
+        if layer.endswith(task) and layer in there:
             found = kept(found, read_candidates(gpkg, layer))
     add_layers(gpkg, {task: found})
     return write_files(map_dir, found, task, read_grid(map_dir / MASK), options)
@@ -101,7 +103,7 @@ def _layer(map_dir: Path) -> tuple[str, Path, gpd.GeoDataFrame]:
 
 def _with_decisions(found: gpd.GeoDataFrame, gpkg: Path, layer: str) -> gpd.GeoDataFrame:
     """Candidates with earlier numbers and decisions, and behind them those that were rejected and not found again."""
-    earlier = read_candidates(gpkg, layer) if read_layer(gpkg, layer) is not None else None
+    earlier = read_candidates(gpkg, layer) if layer in layer_names(gpkg) else None
     candidates = carry_over(found, earlier)
     if earlier is None:
         return candidates

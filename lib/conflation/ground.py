@@ -10,11 +10,11 @@ import shapely
 
 from lib.errors import InputError
 from lib.grid import Grid, crs_text, project
+from lib.mapping.options import PROBABILITY
 from lib.masks.rasterize import Window
 from lib.rasters import opened, read_grid
 
 TILE_PX = 1024  # side of the windows that points are looked up in
-MAP_PROBABILITY = "probability.tif"  # in the folder of a map: uint8, round(255 p), and a mask that is 0 where not seen
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def ground_of_map(map_dir: Path, image: Callable[[Window], np.ndarray] | None = 
     InputError
         If the file is missing, damaged, or has no CRS.
     """
-    path = Path(map_dir) / MAP_PROBABILITY
+    path = Path(map_dir) / PROBABILITY
 
     def probability(window: Window) -> np.ndarray:
         col, row, width, height = window

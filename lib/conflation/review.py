@@ -19,6 +19,7 @@ import shapely
 
 from lib.errors import BusyError, InputError, ParameterError, reading
 from lib.grid import LONLAT
+from lib.mapping.geopackage import read_layer, roll_back
 from lib.paths import locked, room_for
 
 LAYERS = ("missing_roads", "missing_buildings", "changed_buildings")
@@ -49,7 +50,7 @@ def read_candidates(gpkg: Path, layer: str) -> gpd.GeoDataFrame:
         Names the file if it can't be read, lacks the layer or a column, holds a number twice or an unknown status.
     """
     _check_layer(layer)
-    frame = read_layer(gpkg, layer)
+    frame = read_layer(gpkg, layer, EXPECTED)
     if frame is None:
         raise InputError(f"{gpkg}: expected a layer {layer!r}, found none; compare the map with OSM first.")
     if lacking := [column for column in COLUMNS if column not in frame]:
@@ -60,22 +61,6 @@ def read_candidates(gpkg: Path, layer: str) -> gpd.GeoDataFrame:
         twice = frame["candidate"][frame["candidate"].duplicated()].iloc[0]
         raise InputError(f"{gpkg}: expected numbers of their own in {layer}; candidate {twice} is there twice.")
     return frame
-
-
-def read_layer(gpkg: Path, layer: str) -> gpd.GeoDataFrame | None:
-    """A layer of a GeoPackage; None where it has no such layer. InputError where it can't be read."""
-    import pyogrio
-
-    with reading(gpkg, EXPECTED):
-        _roll_back(gpkg)
-        return pyogrio.read_dataframe(gpkg, layer=layer) if layer in pyogrio.list_layers(gpkg)[:, 0] else None
-
-
-def _roll_back(gpkg: Path) -> None:
-    """Undo what a killed writer left half done, which GDAL refuses to read: it opens for reading alone."""
-    if gpkg.with_name(f"{gpkg.name}-journal").is_file():
-        with closing(_connect(gpkg)) as database:
-            database.execute("SELECT count(*) FROM sqlite_master")  # SQLite does it before the first reading
 
 
 def _connect(gpkg: Path) -> sqlite3.Connection:
@@ -133,7 +118,7 @@ def read_statuses(gpkg: Path, layer: str) -> dict[int, str]:
 
     _check_layer(layer)
     with reading(gpkg, EXPECTED):
-        _roll_back(gpkg)
+        roll_back(gpkg)
         table = pyogrio.read_dataframe(gpkg, layer=layer, columns=["candidate", "status"], read_geometry=False)
     return dict(zip(table["candidate"].tolist(), table["status"].tolist(), strict=True))
 

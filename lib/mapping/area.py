@@ -29,7 +29,7 @@ from lib.mapping.cogs import write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
-from lib.mapping.options import MapOptions
+from lib.mapping.options import MAP, MASK, PROBABILITY, MapOptions
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
@@ -39,7 +39,7 @@ from lib.networks.checkpoint import CheckpointInfo, TrainedModel, save_checkpoin
 from lib.networks.devices import device_of, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
-PROBABILITY, MASK, MADE_BY, PARTS = "probability.tif", "mask.tif", "map.json", "parts"
+PARTS = "parts"  # folder of what is finished
 AHEAD = 2  # windows that are read, and that wait to be written, beside those in the network
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
 HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
@@ -116,7 +116,7 @@ def map_rasters(
             progress(f"{out_dir} is finished already")
             return before
         if before:  # no map.json may state a threshold that the mask is not of
-            write_whole(out_dir / MADE_BY, json.dumps(before | {"threshold": None}))
+            write_whole(out_dir / MAP, json.dumps(before | {"threshold": None}))
         else:
             parts = _open(out_dir, made_by, windows, ground)
             with _noting(parts):
@@ -124,11 +124,11 @@ def map_rasters(
                 if not before["seen_px"]:
                     raise InputError(f"Nothing is seen: all is no-data or outside the area. {skipped or ''}")
                 progress(f"writing {out_dir / PROBABILITY}")
-                (out_dir / MADE_BY).unlink(missing_ok=True)
+                (out_dir / MAP).unlink(missing_ok=True)
                 write_probability_cog(out_dir / PROBABILITY, ground.grid, parts.blocks())
         write_mask_cog(out_dir / MASK, ground.grid, out_dir / PROBABILITY, threshold)
         made = {**before, **made_by, "threshold": threshold, "skipped": skipped or {}, "options": asdict(options)}
-        write_whole(out_dir / MADE_BY, json.dumps(made, indent=1))
+        write_whole(out_dir / MAP, json.dumps(made, indent=1))
         if (out_dir / PARTS).exists():
             Parts(out_dir / PARTS, windows, ground).remove()
         return made
@@ -199,7 +199,7 @@ def _made_by(model: TrainedModel, options: MapOptions, ground: Ground) -> dict[s
 
 def _finished(out_dir: Path, made_by: dict[str, Any]) -> dict[str, Any]:
     """What map.json says where the map is finished and was made by the same; else {}."""
-    before = read_mapping(out_dir / MADE_BY)
+    before = read_mapping(out_dir / MAP)
     is_same = bool(made_by["checkpoint"]) and all(before.get(name) == value for name, value in made_by.items())
     whole = is_written(out_dir / PROBABILITY) and is_written(out_dir / MASK)
     return before if is_same and whole and not before.get("skipped") else {}
@@ -209,7 +209,7 @@ def _open(out_dir: Path, made_by: dict[str, Any], windows: Windows, ground: Grou
     """The parts of an unfinished map; InputError where the folder holds rasters that no map wrote."""
     parts = out_dir / PARTS
     strange = [name for name in (PROBABILITY, MASK) if (out_dir / name).exists()]
-    if strange and not (out_dir / MADE_BY).exists() and not parts.exists():
+    if strange and not (out_dir / MAP).exists() and not parts.exists():
         raise InputError(f"{out_dir} holds {strange}, written by no map: choose another folder.")
     open_parts(parts, {name: value for name, value in made_by.items() if name != "inputs"})
     return Parts(parts, windows, ground)
@@ -237,7 +237,7 @@ def _predict(
     made_by: dict[str, Any],
 ) -> dict[str, Any]:
     """Make all blocks that aren't there; returns what was seen, and how fast."""
-    pixels = len(parts.windows) * math.prod(parts.windows.shape) * (8 if options.views == "d4" else 1)
+    pixels = len(parts.windows) * math.prod(parts.windows.shape) * options.views_a_window
     backend = backend_for(options.backend, pixels)
     told = Progress(parts, progress)
     if options.scheduler:
@@ -271,7 +271,7 @@ def _windows(
         image, seen = parts.ground.read(parts.windows.window(index), skipped)
         return (index, image, seen) if seen.any() else (index, None, None)
 
-    together = max(1, at_once // (8 if options.views == "d4" else 1))  # windows
+    together = max(1, at_once // options.views_a_window)  # windows
     with closing(ahead(read, indices, AHEAD)) as windows:
         yield from _forward(model, windows, options.views, at_once, together)
 

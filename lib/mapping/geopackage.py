@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GEOMETRY_COLUMN = "geom"  # GDAL's name; a style names its layer by both
 PATIENCE_S = 60.0  # for another writer of the same file
+EXPECTED = "a GeoPackage"
 
 # as QGIS makes it, QgsOgrProvider::saveStyle; it looks for rows whose schema is "", not NULL
 _STYLE_TABLE = """
@@ -112,7 +113,7 @@ def _settle(path: Path) -> None:
         If another program has the file open and logs its changes beside it.
     """
     # the last one to close a file takes its log away
-    with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(path)) as file:
+    with reading(path, EXPECTED), contextlib.closing(sqlite3.connect(path)) as file:
         file.execute("SELECT count(*) FROM gpkg_contents").fetchone()
     if path.with_name(f"{path.name}-wal").exists():
         raise BusyError(
@@ -143,8 +144,31 @@ def _write_style(file: sqlite3.Connection, name: str, style: Style) -> None:
     file.execute(_STYLE_ROW, (name, GEOMETRY_COLUMN, name, qml(style)))
 
 
+def read_layer(path: Path, layer: str, expected: str = EXPECTED) -> "gpd.GeoDataFrame | None":
+    """A layer of a GeoPackage; None where it has no such layer. InputError, with `expected`, where it can't be read."""
+    import pyogrio
+
+    with reading(path, expected):
+        roll_back(path)
+        return pyogrio.read_dataframe(path, layer=layer) if layer in pyogrio.list_layers(path)[:, 0] else None
+
+
+def read_layers(path: Path) -> dict[str, "gpd.GeoDataFrame"]:
+    """The layers of a map by name, in the order of its GeoPackage; errors as `read_layer`."""
+    return {name: read_layer(path, name) for name in layer_names(path) if name in STYLES}
+
+
+def roll_back(path: Path) -> None:
+    """Undo what a killed writer left half done, which GDAL refuses to read: it opens for reading alone."""
+    if path.with_name(f"{path.name}-journal").is_file():
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as file:
+            file.execute("SELECT count(*) FROM sqlite_master")  # SQLite does it before the first reading
+
+
 def layer_names(path: Path) -> list[str]:
     """Names of the layers of features in a GeoPackage, in their order; InputError where it is none."""
-    with reading(path, "a GeoPackage"), contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-        rows = file.execute("SELECT table_name FROM gpkg_contents WHERE data_type = 'features' ORDER BY rowid")
-        return [name for (name,) in rows]
+    with reading(path, EXPECTED):
+        roll_back(path)
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+            rows = file.execute("SELECT table_name FROM gpkg_contents WHERE data_type = 'features' ORDER BY rowid")
+            return [name for (name,) in rows]

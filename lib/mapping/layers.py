@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lib.errors import InputError, reading
+from lib.errors import InputError
 from lib.grid import LONLAT, Grid, local_gsd_m, project
 from lib.limits import TASKS, Limits, check_fields, check_value, limited
 from lib.mapping import josm, stitch
 from lib.mapping.formats import IN_DEGREES, WRITERS
-from lib.mapping.geopackage import add_layers, layer_names
+from lib.mapping.geopackage import add_layers, read_layer
+from lib.mapping.options import GEOPACKAGE, MAP, MASK, PROBABILITY
 from lib.mapping.stitch import Progress, Read, Window
 from lib.mapping.styles import STYLES, confidence_class, counts
 from lib.mask_values import HALF
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
 Curve = Callable[[np.ndarray], np.ndarray]  # probabilities to how often they are right
 
-MAP, PROBABILITY, MASK = "map.json", "probability.tif", "mask.tif"  # what is read
-GEOPACKAGE, OSM, SUMMARY = "map.gpkg", "map.osm", "layers.json"  # what is written, the summary last
+OSM, SUMMARY = "map.osm", "layers.json"  # beside map.gpkg; the summary is written last
 
 
 @dataclass(frozen=True)
@@ -152,9 +152,9 @@ def write_layers(
         files = [GEOPACKAGE, *[OSM] * (rasters.grid.crs is not None), *(f"map.{name}" for name in options.formats)]
         if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in files):
             return former
-        if _holds(out_dir / GEOPACKAGE, rasters.task) and traced_of.items() <= former.get("made_of", {}).items():
-            layer = _read_layer(out_dir / GEOPACKAGE, rasters.task)
-        else:
+        is_traced = is_written(out_dir / GEOPACKAGE) and traced_of.items() <= former.get("made_of", {}).items()
+        layer = read_layer(out_dir / GEOPACKAGE, rasters.task) if is_traced else None
+        if layer is None:
             (out_dir / SUMMARY).unlink(missing_ok=True)  # from here on it would speak of other layers
             layer = trace(rasters, options, progress)
             add_layers(out_dir / GEOPACKAGE, {rasters.task: layer})
@@ -304,14 +304,3 @@ def _made_of(
     stated = {"gsd_m": settings.pop("gsd_m")}
     settings.pop("block_px")  # the result doesn't depend on it
     return {"task": task, "rasters": digests, "tracing": tracing[task] | stated}, {"writing": settings}
-
-
-def _holds(path: Path, layer: str) -> bool:
-    return is_written(path) and layer in layer_names(path)
-
-
-def _read_layer(path: Path, layer: str) -> "gpd.GeoDataFrame":
-    import geopandas as gpd
-
-    with reading(path, "a GeoPackage"):
-        return gpd.read_file(path, layer=layer)

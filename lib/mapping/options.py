@@ -1,4 +1,4 @@
-"""What a user says of a map of whole scenes. Checked before a file is opened."""
+"""What a user says of a map of whole scenes, checked before a file is opened; and what its files are called."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from lib.errors import ParameterError
 from lib.limits import BACKENDS, VIEWS, check_fields, limited
 from lib.networks.config import INPUT_MULTIPLE_PX
+
+# in the folder of a map: what it was made by; two uint8 rasters with a mask of what was seen, round(255 p), and 0 or 255;
+# its layers
+MAP, PROBABILITY, MASK, GEOPACKAGE = "map.json", "probability.tif", "mask.tif", "map.gpkg"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class MapOptions:
     allow_gsd: bool = False
     bands: Sequence[int] = limited((), minimum=1)
     go_on: bool = False
+
+    @property
+    def views_a_window(self) -> int:
+        """How many views a window is seen in."""
+        return 8 if self.views == "d4" else 1
 
     def __post_init__(self) -> None:
         check_fields(self)

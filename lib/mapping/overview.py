@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.errors import InputError, reading
+from lib.errors import InputError
 from lib.grid import Grid
-from lib.mapping.geopackage import layer_names
-from lib.mapping.layers import GEOPACKAGE, PROBABILITY
-from lib.mapping.styles import STYLES
+from lib.mapping.geopackage import read_layers
+from lib.mapping.options import GEOPACKAGE, PROBABILITY
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -54,8 +53,6 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX)
         Names the file if one of them can't be read, or lies elsewhere: it has a CRS and the map has none, or the other
         way round.
     """
-    import geopandas as gpd
-
     from lib.rasters import opened, read_grid
 
     whole = read_grid(out_dir / PROBABILITY, require_crs=False, by_name=False)
@@ -68,10 +65,7 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX)
     image = np.full((*shape, 3), 255, np.uint8)
     for path in reversed(images):
         _lay(image, path, grid)
-    with reading(out_dir / GEOPACKAGE, "a GeoPackage"):
-        names = [name for name in layer_names(out_dir / GEOPACKAGE) if name in STYLES]
-        layers = {name: gpd.read_file(out_dir / GEOPACKAGE, layer=name) for name in names}
-    return Overview(grid, image, probability, layers)
+    return Overview(grid, image, probability, read_layers(out_dir / GEOPACKAGE))
 
 
 def _lay(canvas: np.ndarray, path: Path, grid: Grid) -> None:

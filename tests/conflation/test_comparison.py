@@ -9,8 +9,9 @@ import pytest
 import rasterio
 
 from lib.conflation.comparison import compare_map, write_reviewed
-from lib.conflation.review import decide, read_layer
+from lib.conflation.review import decide
 from lib.errors import InputError
+from lib.mapping.geopackage import read_layer
 from lib.mapping.layers import LayerOptions, write_layers
 from lib.networks.calibration import Curve
 
