@@ -1,7 +1,7 @@
 """APLS of whole files: every image, cities, the means as the challenge takes them and what they leave out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +116,9 @@ def score_files(
     if isinstance(left, list) and isinstance(right, list):
         image = Path(proposal).stem
     elif isinstance(left, list):
-        image = _only(right, truths[0])
+        image = image_beside(right, truths[0])
     elif isinstance(right, list):
-        image = _only(left, proposal)
+        image = image_beside(left, proposal)
     left = {image: left} if isinstance(left, list) else left
     right = {image: right} if isinstance(right, list) else right
     if not set(left) & set(right):
@@ -154,15 +154,22 @@ def _read(paths: Sequence[str | Path], grid: Any) -> tuple[dict[str, Roads] | Ro
     return roadio.read_challenge_lines(paths)
 
 
-def _only(roads: dict[str, Roads], vector: str | Path) -> str:
-    """The image of a CSV that a vector file is compared with."""
-    if len(roads) == 1:
-        return next(iter(roads))
-    if (image := Path(vector).stem) in roads:
+def image_beside(images: Collection[str], vector: str | Path) -> str:
+    """
+    The image of a CSV that a vector file is compared with: the only one, or the one called like the file.
+
+    Raises
+    ------
+    InputError
+        If there is none such.
+    """
+    if len(images) == 1:
+        return next(iter(images))
+    if (image := Path(vector).stem) in images:
         return image
     raise InputError(
         f"{vector} holds one image, called {image}; the CSV beside it holds others: "
-        f"{', '.join(sorted(roads)[:IMAGES_NAMED])}; call the file like its image."
+        f"{', '.join(sorted(images)[:IMAGES_NAMED])}; call the file like its image."
     )
 
 

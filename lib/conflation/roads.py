@@ -23,7 +23,7 @@ from lib.masks.rasterize import rasterize_buildings, rasterize_roads
 from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile, highway_classes, is_drawn, road_widths_m
 from lib.osm.tags import tag_text
-from lib.trust.alignment import SIDE_PX
+from lib.trust.alignment import middle
 
 OPEN = "open"  # of a candidate that nobody has judged yet
 ACROSS_M = (-4.0, -2.0, 0.0, 2.0, 4.0)  # where beside an OSM line the road may be: a mapper's hand and a lane's width
@@ -143,8 +143,7 @@ def compare_roads(
 
 def measured_offset(osm: gpd.GeoDataFrame, ground: Ground, task: str, profile: LaneProfile = METRIC) -> Offset:
     """Offset between OSM's vectors and the probabilities, in the middle of the area; metres to the right and up."""
-    width, height = min(ground.grid.width, SIDE_PX), min(ground.grid.height, SIDE_PX)
-    window = ((ground.grid.width - width) // 2, (ground.grid.height - height) // 2, width, height)
+    window = middle(ground.grid)
     grid = ground.grid.window(*window)
     mask = rasterize_roads(osm, grid, profile) if task == "roads" else rasterize_buildings(osm, grid)
     if not (mask == MASK_FOREGROUND).any():

@@ -77,15 +77,6 @@ def labels_of_csv(path: Path, grids: Mapping[str, Grid], task: str) -> dict[str,
     return found
 
 
-def in_pixels(labels: gpd.GeoDataFrame, grid: Grid) -> list[shapely.Geometry]:
-    """Geometries of an image's labels in its pixels, x right, y down."""
-
-    def to_pixels(xy: np.ndarray) -> np.ndarray:
-        return np.asarray(grid.world_to_pixel(project(xy, DEGREES, grid.crs)))
-
-    return list(shapely.transform(labels.geometry.to_numpy(), to_pixels))
-
-
 def _checked(frame: gpd.GeoDataFrame, task: str, path: Path) -> gpd.GeoDataFrame:
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     other = sorted(set(frame.geom_type) - {KINDS[task]} - ({"Point"} if task == "buildings" else set()))

@@ -15,9 +15,10 @@ import pandas as pd
 from lib.chips.jobs import run_jobs
 from lib.datasets.archives import unpack
 from lib.datasets.catalogue import TERMS, DataSet, image_id
-from lib.datasets.labels import DEGREES, in_pixels, labels_of_csv, read_label
+from lib.datasets.labels import DEGREES, labels_of_csv, read_label
 from lib.datasets.stretch import PERCENT, Stretch, measure, write_8bit
 from lib.errors import InputError
+from lib.masks.pixel_shapes import in_pixels
 from lib.paths import locked, read_mapping, whole_file, write_whole
 from lib.rasters import read_grid
 from lib.vectors.buildingio import write_building_csv
@@ -121,7 +122,7 @@ def _write_labels(folder: Path, task: str, found: dict[str, gpd.GeoDataFrame], g
     with whole_file(folder / f"{task}.gpkg") as part:
         part.unlink()  # the driver writes no database into a file that is there
         whole.to_file(part, layer=task, driver="GPKG", **kind)
-    pixels = {name: in_pixels(own, grids[name]) for name, own in found.items()}
+    pixels = {name: list(in_pixels(own.geometry.to_numpy(), own.crs, grids[name])) for name, own in found.items()}
     if task == "roads":
         roads = {name: without_repeats([np.array(line.coords) for line in own]) for name, own in pixels.items()}
         write_challenge_csv(folder / "truth.csv", roads)

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.errors import InputError, run
+from lib.apls.report import image_beside
+from lib.errors import run
 from lib.vectors.buildingio import Buildings, read_building_csv, read_building_vectors
 from lib.vectors.buildings import IOU_THRESHOLD, score_buildings
 
@@ -48,14 +49,7 @@ def _image(truth: Buildings | list, proposed: Buildings | list, truth_path: Path
     if isinstance(truth, dict) and isinstance(proposed, dict):
         return ""
     table, vector = (truth, proposal_path) if isinstance(truth, dict) else (proposed, truth_path)
-    if not isinstance(table, dict):
-        return proposal_path.stem
-    if len(table) != 1 and vector.stem not in table:
-        raise InputError(
-            f"{vector} holds one image, called {vector.stem}; the CSV beside it holds {len(table)} others: "
-            "call the file like its image"
-        )
-    return next(iter(table)) if len(table) == 1 else vector.stem
+    return image_beside(table, vector) if isinstance(table, dict) else proposal_path.stem
 
 
 def _city_of(image: str) -> str:

@@ -16,7 +16,7 @@ from lib.show.charts import lane_dumbbells, widths_histogram
 from lib.show.figures import overlay_grid
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
 from lib.show.widgets import OFFSET_RANGE_M, LanePanel
-from lib.trust.alignment import close_up, scene_middle
+from lib.trust.alignment import close_up, middle
 from lib.trust.lane_fit import LaneFit, drawn_widths, road_drawer, widths_by_class
 from lib.trust.noise_study import GSD_M, Pair
 
@@ -93,7 +93,7 @@ def lane_panel(
     path
         Parameters file that "save profile" updates.
     """
-    window = scene_middle(scene, PANEL_PX)
+    window = middle(scene.grid, PANEL_PX)
     image, _ = read_scene(scene, window)
     roads = shift(layers[scene.label_sources["osm"]].roads, *measured_m)
     draw = road_drawer(roads, scene.grid.window(*window), profile, OFFSET_RANGE_M[1])

@@ -26,7 +26,8 @@ from matplotlib.figure import Figure
 from lib.chips.imagery import read_pixels
 from lib.conflation.review import ACCEPTED, OPEN, REJECTED, SKIPPED, Review
 from lib.errors import InputError, PPLinkNetError
-from lib.grid import Grid, crs_text, project
+from lib.grid import Grid
+from lib.masks.pixel_shapes import in_pixels
 from lib.rasters import read_grid
 from lib.show.canvas import INK, LABEL, PREDICTION, casing, check_pair, short, tint
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
@@ -133,17 +134,13 @@ def viewer(scenes: Sequence[Path], candidates: gpd.GeoDataFrame, osm: gpd.GeoDat
         if number not in geometry:
             raise InputError(f"Expected the number of a candidate; {number} is none of the {len(geometry)}.")
         for path, grid in zip(scenes, grids, strict=True):
-            own = _in_pixels(geometry[number], crs_text(candidates.crs), grid)
+            own = in_pixels(geometry[number], candidates.crs, grid)
             left, top, right, bottom = shapely.bounds(own)
             if 0 <= left + right <= 2 * grid.width and 0 <= top + bottom <= 2 * grid.height:
                 return _view(path, grid, own, osm_near[grid.crs])
         raise InputError(f"Candidate {number} lies on none of the {len(scenes)} images; give the one that shows it.")
 
     return view
-
-
-def _in_pixels(geometry: shapely.Geometry, crs: str, grid: Grid) -> shapely.Geometry:
-    return shapely.transform(geometry, lambda xy: grid.world_to_pixel(project(xy, crs, grid.crs)))
 
 
 def _view(path: Path, grid: Grid, candidate: shapely.Geometry, osm: gpd.GeoDataFrame) -> View:
@@ -157,7 +154,7 @@ def _view(path: Path, grid: Grid, candidate: shapely.Geometry, osm: gpd.GeoDataF
     image, _ = read_pixels(path, (*corner.tolist(), *size.tolist()), shape)
     window = shapely.box(*corner, *(corner + size))
     ground = shapely.transform(window, grid.pixel_to_world)
-    near = [_in_pixels(own, grid.crs, grid) for own in osm.geometry.iloc[np.sort(osm.sindex.query(ground))]]
+    near = in_pixels(osm.geometry.iloc[np.sort(osm.sindex.query(ground))].to_numpy(), grid.crs, grid)
     paths = [[(path - corner) * zoom for own in some for path in _paths(own)] for some in ([candidate], near)]
     return View(image, grid.gsd_m / zoom, *paths)
 

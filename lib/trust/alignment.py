@@ -27,10 +27,10 @@ OFFSET_COLUMNS = ("dx_m", "dy_m", "confidence", "error_m")
 GSD_TOLERANCE = 0.1  # share by which the pixels of a model's training may differ from those it is shown
 
 
-def scene_middle(scene: Scene, side_px: int = SIDE_PX) -> Window:
-    """Window of the middle of a scene, at most `side_px` wide and high."""
-    width, height = min(scene.grid.width, side_px), min(scene.grid.height, side_px)
-    return (scene.grid.width - width) // 2, (scene.grid.height - height) // 2, width, height
+def middle(grid: Grid, side_px: int = SIDE_PX) -> Window:
+    """Window of the middle of a grid, at most `side_px` wide and high."""
+    width, height = min(grid.width, side_px), min(grid.height, side_px)
+    return (grid.width - width) // 2, (grid.height - height) // 2, width, height
 
 
 def _image_and_mask(
@@ -86,7 +86,7 @@ def scene_offsets(
             continue
         views = {"image": _fine(scene)} if model is None else {"prediction": scene, "image": _fine(scene)}
         for by, view in views.items():
-            image, mask = _image_and_mask(view, scene_middle(view), layers, task, profile)
+            image, mask = _image_and_mask(view, middle(view.grid), layers, task, profile)
             if by == "prediction":
                 check_gsd(model, view.grid.gsd_m)
                 image = predict_image(model, image, tta="none")
@@ -134,7 +134,7 @@ def close_up(
         Metres to the east and to the north by which the mask is moved.
     """
     scene = _fine(scene)
-    image, mask = _image_and_mask(scene, scene_middle(scene), layers, task, profile)
+    image, mask = _image_and_mask(scene, middle(scene.grid), layers, task, profile)
     # (H, W): share of foreground in the square around each pixel, of which those that lie within the image compete
     density = cv2.boxFilter((mask == MASK_FOREGROUND).astype(np.float32), -1, (CLOSE_UP_PX, CLOSE_UP_PX))
     half = CLOSE_UP_PX // 2

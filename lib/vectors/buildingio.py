@@ -10,7 +10,8 @@ import pandas as pd
 import shapely
 
 from lib.errors import InputError, reading
-from lib.grid import crs_text, parse_crs, project
+from lib.grid import crs_text, parse_crs
+from lib.masks.pixel_shapes import in_pixels
 from lib.paths import write_whole
 
 if TYPE_CHECKING:
@@ -102,8 +103,4 @@ def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[sh
         if claims and len(shapes) and np.ptp(shapely.total_bounds(shapes).reshape(2, 2), axis=0).max() < 1:
             raise InputError(f"{path}: expected pixels, found what looks like degrees; give --grid IMAGE")
         return list(shapes)
-
-    def in_pixels(xy: np.ndarray) -> np.ndarray:
-        return np.asarray(grid.world_to_pixel(project(xy, crs, grid.crs) if crs and grid.crs else xy))
-
-    return list(shapely.transform(shapes, in_pixels))
+    return list(in_pixels(shapes, crs or grid.crs, grid))  # what states no CRS is in that of the grid
