@@ -30,7 +30,7 @@ from lib.chips.options import RASTER_SUFFIXES, ChipOptions
 from lib.chips.plan import plan_chips
 from lib.chips.sources import Scene, clean_areas, read_vectors, usable
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
-from lib.grid import LONLAT
+from lib.grid import LONLAT, Grid
 from lib.limits import TASKS
 from lib.osm.lanes import chosen_lanes, is_drawn
 from lib.osm.layers import IMAGE_SUFFIXES, OsmLayers, area_of_interest
@@ -91,7 +91,9 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         source = {"images": pattern, "osm": "overpass"} | labels
     if len(source) == 1:
         raise ParameterError("without OSM there is nothing but CLEAN to learn from: say where it lies")
-    gsd_m, chip_px = _fitting(data_dir, pattern)
+    paths = sorted(resolve(data_dir).glob(as_glob(pattern)))
+    grids = [read_grid(path, require_crs=False) for path in paths[:SHOWN]]
+    gsd_m, chip_px = _fitting(grids, len(paths))
     own = {"task": task}
     chips = {"data_dir": data_dir, "render_sample": False, "sources": [source], "gsd_m": gsd_m, "chip_px": chip_px}
     settings: dict[str, dict[str, Any]] = {"01_rasterize_osm": own | chips | {"clean_chips": 0}}
@@ -102,13 +104,11 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         }
     if "clean" not in source:
         settings["04_evaluate"] = own | {"test_label": "osm"}
-    osm_vectors = (
-        source.get("osm", "") if "{" not in source.get("osm", "") else ""
-    )  # masks know no roads to compare with
-    mapped = [as_glob(pattern)] if _has_place(data_dir, pattern) else []  # a map of several images needs their places
-    settings["05_map_area"] = own | {"data_dir": data_dir, "images": mapped, "osm": osm_vectors}
-    notebooks = sorted({p.stem for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.py")} | {*NOTEBOOKS})
-    texts = {name: _params_text(area, name, settings.get(name, own)) for name in notebooks}
+    # a map of several images needs their places; masks hold no roads to compare it with
+    mapped = [as_glob(pattern)] if not grids or grids[0].crs else []
+    vectors = "" if "{" in source.get("osm", "") else source.get("osm", "")
+    settings["05_map_area"] = own | {"data_dir": data_dir, "images": mapped, "osm": vectors}
+    texts = {name: _params_text(area, name, settings.get(name, own)) for name in NOTEBOOKS}
     for name, text in texts.items():
         check(name, (yaml.safe_load(text) or {}) | {"area": area})
     for name, text in texts.items():
@@ -143,22 +143,14 @@ def _layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[s
     return str(shown), str(path.relative_to(data_dir)), {key: named[key] for key in LABELS if key in named}
 
 
-def _fitting(data_dir: str, pattern: str) -> tuple[float, int]:
+def _fitting(grids: list[Grid], images: int) -> tuple[float, int]:
     """GSD in metres and side of the chips in pixels that fit the images; those of half a metre where there are none."""
-    paths = sorted(resolve(data_dir).glob(as_glob(pattern)))
-    grids = [read_grid(path, require_crs=False) for path in paths[:SHOWN]]
     sizes_m = [grid.gsd_m for grid in grids if grid.crs]
     if not sizes_m:
         return 0.5, LARGE_PX // 2
     gsd_m = round(max(float(np.median(sizes_m)), FINEST_GSD_M), 2)
-    ground_m2 = len(paths) * np.mean([g.width * g.height * g.gsd_m**2 for g in grids if g.crs])
+    ground_m2 = images * np.mean([g.width * g.height * g.gsd_m**2 for g in grids if g.crs])
     return gsd_m, LARGE_PX if ground_m2 / (LARGE_PX * gsd_m) ** 2 >= LARGE_CHIPS else LARGE_PX // 2
-
-
-def _has_place(data_dir: str, pattern: str) -> bool:
-    """Whether the first of the images lies somewhere on earth; also where there is none yet."""
-    first = next(iter(sorted(resolve(data_dir).glob(as_glob(pattern)))), None)
-    return first is None or read_grid(first, require_crs=False).crs is not None
 
 
 def _params_text(area: str, notebook: str, own: Mapping[str, Any]) -> str:

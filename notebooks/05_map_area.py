@@ -48,6 +48,7 @@ parameters = check_notebook("05_map_area", globals())
 # %%
 # %matplotlib inline
 from contextlib import ExitStack
+from dataclasses import replace
 
 import geopandas as gpd
 import pandas as pd
@@ -55,7 +56,16 @@ from IPython.display import display
 
 from lib.chips import load_manifest, write_ground
 from lib.conflation import Review, compare_map, export_reviewed, write_challenge, write_reviewed
-from lib.mapping import LayerOptions, MapOptions, find_images, map_rasters, opened_ground, read_overview, write_layers
+from lib.mapping import (
+    LayerOptions,
+    MapOptions,
+    find_images,
+    map_rasters,
+    opened_ground,
+    read_layers,
+    read_overview,
+    write_layers,
+)
 from lib.masks.offset import shift
 from lib.networks import load_model, read_curves
 from lib.osm import read_osm
@@ -119,7 +129,8 @@ found = write_layers(folder, layers, curve=curves.get("pixels"))
 pd.Series(found["classes"], name=f"{task} by confidence").to_frame()
 
 # %%
-result = result_figure(read_overview(folder, shown.paths), title=area)
+overview = read_overview(folder, shown.paths)
+result = result_figure(overview, title=area)
 result
 
 # %% [markdown]
@@ -161,7 +172,7 @@ sheet if sheet is not None else print("no candidate to show")
 # Image, probability and all layers; it opens with the network off.
 
 # %%
-web_map = result_map(read_overview(folder, shown.paths))
+web_map = result_map(replace(overview, layers=read_layers(folder / "map.gpkg")))
 save_map(web_map, folder / "map.html")
 web_map
 

@@ -8,6 +8,7 @@ bright as a white roof.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class Stretch:
     black: tuple[float, ...] | None
     white: tuple[float, ...] | None
 
+    @lru_cache(maxsize=1)  # noqa: B019  a worker meets the images of one city
     def tables(self) -> np.ndarray:
         """uint8 (bands, 65536): what each value of a band becomes."""
         values = np.arange(LEVELS, dtype=np.float32)

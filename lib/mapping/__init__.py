@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "area": ["map_rasters", "opened_ground"],
         "cluster": ["map_each"],
         "forward": ["probabilities"],
-        "geopackage": ["add_layers"],
+        "geopackage": ["add_layers", "read_layers"],
         "images": ["find_images"],
         "layers": ["LayerOptions", "write_layers"],
         "options": ["MapOptions"],

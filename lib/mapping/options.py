@@ -7,8 +7,8 @@ from lib.errors import ParameterError
 from lib.limits import BACKENDS, VIEWS, check_fields, limited
 from lib.networks.config import INPUT_MULTIPLE_PX
 
-# in the folder of a map: what it was made by; two uint8 rasters with a mask of what was seen, round(255 p), and 0 or 255;
-# its layers
+# in the folder of a map: what it was made by; two rasters of uint8 with a mask of what was seen, round(255 p), and 0 or
+# 255; its layers
 MAP, PROBABILITY, MASK, GEOPACKAGE = "map.json", "probability.tif", "mask.tif", "map.gpkg"
 
 
