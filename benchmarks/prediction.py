@@ -1,7 +1,7 @@
 """
 A GeoTIFF through the same network: geoai's predict_geotiff against this project, each in a process of its own.
 
-    python -m benchmarks.prediction [--peer /tmp/peers/bin/python] [--side-px 2048] [--window-px 512]
+    python -m benchmarks.prediction [--peer PYTHON] [--side-px 2048] [--window-px 512]
         [--overlap-px 128] [--encoder resnet34] [--rounds 1] [--threads 1]
 
 Equal windows, equal overlap, one view. The peer is installed as benchmarks/requirements-peers.txt says; without --peer

@@ -173,12 +173,8 @@ def _changed(
     """Numbers of footprints whose group differs, that of the OSM building each overlaps most, and the group's IoU."""
     first, second, area = pairs
     # a touch joins no group: only what covers a part of either
-    part = area / np.minimum(shapely.area(own)[first], shapely.area(theirs)[second])
-    first, second, area = (
-        first[part >= rules.least_share],
-        second[part >= rules.least_share],
-        area[part >= rules.least_share],
-    )
+    covers = area / np.minimum(shapely.area(own)[first], shapely.area(theirs)[second]) >= rules.least_share
+    first, second, area = first[covers], second[covers], area[covers]
     size = len(own) + len(theirs)
     graph = coo_array((np.ones(len(first)), (first, second + len(own))), shape=(size, size))
     _, group = connected_components(graph, directed=False)

@@ -7,9 +7,8 @@ from itertools import pairwise
 import numpy as np
 import shapely
 
-HEADING_M = (
-    4.0  # a line's direction at a place is that from so far before to so far behind it: pixels' stairs are no turns
-)
+# a line's direction at a place is that from so far before to so far behind it: pixels' stairs are no turns
+HEADING_M = 4.0
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,8 @@ from lib.paths import ROOT, resolve, write_whole
 from lib.show.reports import report_dir
 
 MADE = "pp_linknet"  # in a copy's metadata: digest of its cells as they were made
-HIDDEN = [
-    "notebooks",
-    "__pycache__",
-    "*.egg-info",
-]  # in Lab's list of files: the project's own notebooks are not for it
+# in Lab's list of files: the project's own notebooks are not for it
+HIDDEN = ["notebooks", "__pycache__", "*.egg-info"]
 
 
 def areas() -> dict[str, list[str]]:
