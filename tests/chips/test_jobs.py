@@ -140,7 +140,8 @@ def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expect
     assert contents(out_dir) == expected
     lines = (tmp_path / "written.txt").read_text().splitlines()
     records = [line.split()[1] for line in lines if "/records/" in line]
-    assert len(records) == len(set(records)) == len(load_manifest(out_dir))  # each chip was finished once
+    assert len(records) == len(set(records))  # each chip was finished once
+    assert len(load_manifest(out_dir)) - len(records) <= 1  # the dead worker may not have noted its last file
     again = len(lines) - len({line.split()[1] for line in lines})
     assert again <= 2  # but for the image and the mask of the one that the dead worker had in its hands
     assert {int(line.split()[0]) for line in lines} == {worker.pid for worker in workers}
