@@ -1,5 +1,7 @@
 """Lines that say how far work has come: few, and always the last."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from lib import progress
@@ -10,7 +12,7 @@ from lib.progress import counted
 def clock(monkeypatch):
     """Seconds that pass only when somebody adds to them."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from lib.errors import ParameterError, WorkerError
@@ -64,9 +65,12 @@ def run_jobs(
     WorkerError
         If processes of this machine die of a job, one after the other.
     """
+    from dask.system import CPU_COUNT
+
     jobs = iter(jobs)
+    alone = CPU_COUNT == 1  # asked for before the clock starts: this import takes as long as many jobs
     started, done = time.monotonic(), 0
-    while not scheduler and not _worth_sharing(time.monotonic() - started, done, count):
+    while not scheduler and (alone or not _worth_sharing(time.monotonic() - started, done, count)):
         job = next(jobs, None)
         if job is None:
             return
@@ -80,9 +84,7 @@ def run_jobs(
 
 
 def _worth_sharing(elapsed_s: float, done: int, count: int) -> bool:
-    from dask.system import CPU_COUNT
-
-    return CPU_COUNT > 1 and done > 0 and elapsed_s / done * (count - done) > WORTH_S
+    return done > 0 and elapsed_s / done * (count - done) > WORTH_S
 
 
 def _one_thread(work: Callable[[Job], Result], job: Job) -> Result:
@@ -130,22 +132,23 @@ class _Helper:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
+        self._starting = Lock()  # none is started after the end
 
     def do(self, work: Callable[[Job], Result], job: Job) -> Result:
         """Result of a job; if the process dies of it, another one tries."""
         task, code = pickle.dumps((work, job)), None
         for _ in range(TRIES):
-            if self._ended:
-                break
-            if self._process is None:
-                self._process = _start()
+            with self._starting:
+                if self._ended:
+                    break
+                process = self._process = self._process or _start()
             try:
-                self._process.stdin.write(task)
-                self._process.stdin.flush()
-                done, result = pickle.load(self._process.stdout)
+                process.stdin.write(task)
+                process.stdin.flush()
+                done, result = pickle.load(process.stdout)
             except (EOFError, OSError, pickle.UnpicklingError):
-                self._process.kill()
-                code, self._process = self._process.wait(), None
+                process.kill()
+                code, self._process = process.wait(), None
                 continue
             if done:
                 return result
@@ -157,10 +160,11 @@ class _Helper:
 
     def end(self) -> None:
         """End the process, whatever it is doing."""
-        self._ended = True
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        with self._starting:
+            self._ended, process = True, self._process
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -1,12 +1,13 @@
 """Many chips: on all cores, on a cluster one of whose workers dies, and after a run that was killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -28,25 +29,33 @@ from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import lane_profile
 from lib.paths import ROOT
 
-SIDE_PX, CHIP_PX = 1280, 64  # 400 chips
+SIDE_PX, CHIP_PX = 640, 64  # 100 chips
 SOURCE = {"images": "*.tif", "osm": "osm.gpkg"}
 PATIENCE_S = 300  # with processes that have to start, whatever else this machine does
 OPTIONS = ChipOptions(gsd_m=0.5, chip_px=CHIP_PX)
-# a worker that notes each file it has written, and takes its time
-SLOW = """
-import os, time
-from lib.chips import cut
-from lib import chips
+# a worker that notes each file it has written. The first of two whose 50th file it is dies of it, when both have begun:
+# its 17th chip has an image and a mask then, and no record
+NOTING = """
+import os, signal, time
+from pathlib import Path
+from lib.chips import cut, manifest
 from lib.paths import write_whole
 
+folder, own = Path({folder!r}), []
+
 def noted(path, content):
-    time.sleep(0.004)
-    write_whole(path, content)
-    with open({log!r}, "a") as file:
+    own.append(write_whole(path, content))
+    with (folder / "written.txt").open("a") as file:
         file.write(f"{{os.getpid()}} {{path}}\\n")
+    (folder / f"{{os.getpid()}}.began").touch()
+    while len(list(folder.glob("*.began"))) < 2:
+        time.sleep(0.01)
+    if len(own) == 50 and not (folder / "died.txt").exists():
+        (folder / "died.txt").write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
     return path
 
-chips.write_whole = cut.write_whole = noted
+cut.write_whole = manifest.write_whole = noted
 """
 
 
@@ -59,8 +68,8 @@ def town(tmp_path_factory):
     transform = rasterio.Affine(0.5, 0, left, 0, -0.5, top)
     with rasterio.open(folder / "scene.tif", "w", transform=transform, **options) as file:
         file.write(rng.integers(0, 255, (3, SIDE_PX, SIDE_PX), dtype=np.uint8))
-    ends = rng.uniform((left, top - 640), (left + 640, top), (60, 2, 2))
-    roads = gpd.GeoDataFrame({"highway": ["residential"] * 60}, geometry=shapely.linestrings(ends), crs="EPSG:32635")
+    ends = rng.uniform((left, top - 320), (left + 320, top), (30, 2, 2))
+    roads = gpd.GeoDataFrame({"highway": ["residential"] * 30}, geometry=shapely.linestrings(ends), crs="EPSG:32635")
     roads.to_crs("EPSG:4326").to_file(folder / "osm.gpkg", layer="roads")
     return folder
 
@@ -87,69 +96,69 @@ def test_chips_are_the_pixels_of_the_whole_scene(town, tmp_path, monkeypatch):
     (scene,) = find_scenes(SOURCE, town, OPTIONS.gsd_m)
     roads = shift(gpd.read_file(town / "osm.gpkg"), 3.0, -2.0)
     whole = rasterize_roads(roads, scene.grid, lane_profile("metric"))
-    assert len(manifest) == 400 and whole.any()
+    assert len(manifest) == 100 and whole.any()
     for chip in manifest.itertuples():
         row, col = (int(part[1:]) for part in chip.chip.split("_")[1:])
         assert np.array_equal(read_mask(chip.mask), whole[row : row + CHIP_PX, col : col + CHIP_PX])
 
 
 def spawn(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": f"{PATIENCE_S}s"}
     return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, stderr=subprocess.DEVNULL)
+
+
+def address_in(place):
+    """What a scheduler writes into its file, as soon as it is whole."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return json.loads(place.read_text())["address"]
+        except (FileNotFoundError, ValueError):
+            assert time.monotonic() < until_s
+            time.sleep(0.02)
 
 
 @pytest.fixture
 def cluster(tmp_path):
     """A scheduler and two workers, each a process of its own: its address, and the workers' processes."""
-    (tmp_path / "slow.py").write_text(SLOW.format(log=str(tmp_path / "written.txt")))
+    (tmp_path / "noting.py").write_text(NOTING.format(folder=str(tmp_path)))
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     place = tmp_path / "scheduler.json"
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", place]
-    processes = [spawn("-m", "distributed.cli.dask_scheduler", *options)]
-    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--preload", tmp_path / "slow.py"]
-    options += ["--scheduler-file", place, "--local-directory", tmp_path / "dask"]
-    processes += [spawn("-m", "distributed.cli.dask_worker", *options) for _ in range(2)]
-    with Client(scheduler_file=str(place), timeout=PATIENCE_S, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=PATIENCE_S)
-        address = client.scheduler.address
-    yield address, processes[1:]
-    for process in processes:
-        process.kill()
-        process.wait()
+    processes = [spawn("-m", "distributed.cli.dask_scheduler", *options, "--scheduler-file", place)]
+    try:
+        address = address_in(place)
+        options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--preload", tmp_path / "noting.py"]
+        options += ["--local-directory", tmp_path / "dask"]
+        processes += [spawn("-m", "distributed.cli.dask_worker", address, *options) for _ in range(2)]
+        with Client(address, timeout=PATIENCE_S, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=PATIENCE_S)
+        yield address, processes[1:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_a_worker_that_dies_loses_nothing_and_nothing_is_made_twice(town, expected, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "BLOCK_CHIPS", 8)
+    monkeypatch.setattr(jobs, "REACH_S", PATIENCE_S)
     address, workers = cluster
     out_dir = tmp_path / "chips"
-    killed = []
-
-    def kill_half_way():
-        while not killed:
-            written = (tmp_path / "written.txt").read_text() if (tmp_path / "written.txt").is_file() else ""
-            pids = {line.split()[0] for line in written.splitlines()}
-            if written.count("/records/") > 150 and len(pids) == 2:
-                killed.append(workers[0].pid)
-                workers[0].send_signal(signal.SIGKILL)
-            time.sleep(0.01)
-
-    watch = threading.Thread(target=kill_half_way, daemon=True)
-    watch.start()
     build(town, out_dir, scheduler=address)
-    watch.join(PATIENCE_S)
-    assert killed and workers[0].wait(PATIENCE_S) == -signal.SIGKILL and workers[1].poll() is None
+    dead, alive = sorted(workers, key=lambda worker: str(worker.pid) != (tmp_path / "died.txt").read_text())
+    assert dead.wait(PATIENCE_S) == -signal.SIGKILL and alive.poll() is None
     assert contents(out_dir) == expected
     lines = (tmp_path / "written.txt").read_text().splitlines()
     records = [line.split()[1] for line in lines if "/records/" in line]
-    assert len(records) == len(set(records))  # each chip was finished once
-    assert len(load_manifest(out_dir)) - len(records) <= 1  # the dead worker may not have noted its last file
+    assert len(records) == len(set(records)) == 100  # each chip was finished once
     again = len(lines) - len({line.split()[1] for line in lines})
-    assert again <= 2  # but for the image and the mask of the one that the dead worker had in its hands
+    assert again == 2  # the image and the mask that the dead worker had in its hands
     assert {int(line.split()[0]) for line in lines} == {worker.pid for worker in workers}
 
 
 def test_a_cluster_without_workers_is_an_error(cluster, monkeypatch):
     address, workers = cluster
-    monkeypatch.setattr(jobs, "REACH_S", 30.0)
+    monkeypatch.setattr(jobs, "REACH_S", PATIENCE_S)
     assert list(run_jobs(eval, [THREADS], 1, address)) == [(THREADS, 1)]
     results = run_jobs(time.sleep, [0.1] * 100, 100, address)
     next(results)
@@ -193,11 +202,6 @@ def test_a_killed_run_goes_on_where_it_was(town, expected, tmp_path, capsys):
     assert contents(out_dir) == expected
 
 
-def test_all_cores_make_the_same_chips(town, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "WORTH_S", 0.0)
-    assert contents(build(town, tmp_path / "chips").parent) == expected
-
-
 THREADS = "__import__('cv2').getNumThreads()"  # a job for eval, which any process can import
 DIES = "__import__('os')._exit(9)"
 
@@ -209,15 +213,30 @@ def share(monkeypatch):
     monkeypatch.setattr("dask.system.CPU_COUNT", 3)
 
 
-def test_helpers_open_no_port_and_opencv_keeps_to_one_thread(share):
-    others = psutil.Process().children(recursive=True)  # an earlier test's, such as what multiprocessing leaves running
+def test_helpers_make_the_same_chips(share, town, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "BLOCK_CHIPS", 8)
+    assert contents(build(town, tmp_path / "chips").parent) == expected
+
+
+def test_helpers_open_no_port_and_opencv_keeps_to_one_thread(share, monkeypatch):
+    start, helpers = jobs._start, []
+    monkeypatch.setattr(jobs, "_start", lambda: helpers.append(start()) or helpers[-1])
     answers = run_jobs(eval, [THREADS] * 9, 9)
     next(answers)  # done here, to see how long one takes
     assert [next(answers)[1] for _ in range(2)] == [1, 1]
-    helpers = [child for child in psutil.Process().children(recursive=True) if child not in others]
-    assert helpers and not [c for h in helpers for c in h.net_connections("inet") if c.status == "LISTEN"]
+    family = [psutil.Process(helper.pid) for helper in helpers]
+    family += [child for one in family for child in one.children(recursive=True)]
+    assert helpers and not [c for one in family for c in one.net_connections("inet") if c.status == "LISTEN"]
     answers.close()
-    assert not [h for h in helpers if h.is_running() and h.status() != psutil.STATUS_ZOMBIE]
+    assert {helper.poll() for helper in helpers} == {-signal.SIGKILL}
+
+
+def test_none_starts_after_the_end():
+    helper = jobs._Helper()
+    helper.end()
+    with pytest.raises(WorkerError):
+        helper.do(abs, 1)
+    assert helper._process is None
 
 
 def test_a_helper_that_dies_gives_its_job_to_another(share, tmp_path):
@@ -251,17 +270,19 @@ def test_a_script_needs_no_guard(tmp_path):
     assert run.stdout == "9\n" and not run.stderr
 
 
-def test_small_work_stays_here_and_jobs_are_drawn_as_they_are_needed():
-    drawn = []
+@pytest.mark.parametrize(("job_s", "here"), [(2.2, 10), (2.3, 1)])
+def test_small_work_stays_here_and_jobs_are_drawn_as_they_are_needed(monkeypatch, job_s, here):
+    clock, drawn = [0.0], []
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("dask.system.CPU_COUNT", 2)
+    monkeypatch.setattr(jobs, "_on_all_cores", lambda work, rest: ((k, "shared") for k in rest))
 
-    def numbers():
-        for k in range(10):
-            drawn.append(k)
-            yield k
+    def work(k):
+        clock[0] += job_s
+        return drawn == list(range(k + 1))
 
-    results = run_jobs(lambda k: k * k, numbers(), 10)
-    assert next(results) == (0, 0) and drawn == [0]
-    assert [result for _, result in results] == [k * k for k in range(1, 10)]
+    results = list(run_jobs(work, (drawn.append(k) or k for k in range(10)), 10))
+    assert results == [(k, True if k < here else "shared") for k in range(10)]
 
 
 def test_a_scheduler_that_is_not_there_is_an_error(monkeypatch):
