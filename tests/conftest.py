@@ -1,5 +1,6 @@
 """What the tests of networks and of training share."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from lib.chips.manifest import write_png
 from lib.paths import ROOT
@@ -18,6 +20,16 @@ from lib.paths import ROOT
 # the same examples in each run, and no limit of time: how busy the machine is says nothing of the code
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+# nor of the numbers and words in those rooms of lib that other tests have imported into this process by then
+providers.HypothesisProvider._local_constants = providers.Constants()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Chance begins anew with each test and what is made for it, whichever tests ran in this process before."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  what draws from the global state is meant
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -150,7 +150,9 @@ def test_a_hub_out_of_reach(monkeypatch):
 def test_a_name_on_the_hub(folder, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, directory=folder.parents[1]))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path)}
+    place |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    place |= dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), "300")
     command = [sys.executable, "-c", LOAD]
     ran = subprocess.run(
         command, cwd=ROOT, env=os.environ | place, capture_output=True, text=True, check=False, timeout=600

@@ -1,122 +1,28 @@
-"""A server that answers as Overpass does, with its failures too."""
+"""A server that answers as Overpass does, with its failures too: what is read, kept, asked again, given up."""
 
 import contextlib
 import json
 import shutil
 import socket
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import osmnx
 import pytest
+import requests
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from osmnx import settings
 
 from lib.errors import DownloadError, ParameterError
-from lib.osm.layers import ROAD_TAGS, read_osm
+from lib.osm.layers import ROAD_TAGS
 from lib.osm.overpass import OverpassOptions, _checked
+from tests.osm.conftest import ANSWER, EMPTY, PATIENCE_S, TOWN
 
-POINTS = [(24.0, 60.0), (24.001, 60.0), (24.002, 60.001), (24.003, 60.0), (24.004, 60.0), (24.004, 60.001)]
-NODES = [{"type": "node", "id": i, "lon": x, "lat": y} for i, (x, y) in enumerate(POINTS, 1)]
-ANSWER = {
-    "version": 0.6,
-    "osm3s": {"timestamp_osm_base": "2024-02-03T04:05:06Z"},
-    "elements": [
-        *NODES,
-        {"type": "way", "id": 1, "nodes": [1, 2, 3], "tags": {"highway": "residential", "lanes": "2"}},
-        {"type": "way", "id": 2, "nodes": [4, 5, 6, 4], "tags": {"building": "yes"}},
-    ],
-}
-EMPTY = {"version": 0.6, "osm3s": {"timestamp_osm_base": "2024-02-03T04:05:06Z"}, "elements": []}
 TIMED_OUT = {**ANSWER, "remark": 'runtime error: Query timed out in "query" at line 1 after 180 seconds.'}
-FREE = "Connected as: 1\nCurrent time: 2024\nAnnounced endpoint: none\nRate limit: 2\n2 slots available now.\n"
 LATER = "Rate limit: 2\nSlot available after: 2024-02-03T04:05:06Z, in {} seconds.\nCurrently running queries:\n"
-TOWN = (23.99, 59.99, 24.02, 60.01)
-
-
-class Overpass:
-    """What a test says the server answers, one after the other; the last answer stays."""
-
-    def __init__(self, folder):
-        self.answers, self.questions, self.status = [], [], FREE
-        handler = type("Handler", (Handler,), {"overpass": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{self.server.server_port}/api"
-        self.options = OverpassOptions(url=address, cache_dir=folder, timeout_s=30, tries=3, pause_s=0.01)
-
-    def read(self, *answers, area=TOWN):
-        self.answers, self.questions = list(answers), []
-        return read_osm("overpass", area, overpass=self.options)
-
-
-class Handler(BaseHTTPRequestHandler):
-    overpass: Overpass
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):  # noqa: N802
-        self.reply(200, self.overpass.status.encode())
-
-    def do_POST(self):  # noqa: N802
-        self.rfile.read(int(self.headers["Content-Length"]))
-        asked = self.overpass.questions
-        answer = self.overpass.answers[min(len(asked), len(self.overpass.answers) - 1)]
-        asked.append(self.path)
-        if answer == "silence":
-            time.sleep(1.0)
-            answer = EMPTY
-        if answer == "cut":
-            self.reply(200, json.dumps(ANSWER).encode()[:300])
-        elif answer == "cut line":
-            self.reply(200, json.dumps(ANSWER).encode()[:300], length=900)
-        elif answer == "drip":
-            self.drip(b"HTTP/1.0 200 OK\r\n\r\n", json.dumps(ANSWER).encode())
-        elif answer == "dripping header":
-            self.drip(b"HTTP/1.0 200 OK\r\n", b"X-Slow: " + b"x" * 1000)
-        elif isinstance(answer, str):
-            self.reply(200, answer.encode())
-        elif isinstance(answer, tuple):
-            self.reply(answer[0], b"<html>busy</html>", wait=answer[1])
-        elif isinstance(answer, int):
-            self.reply(answer, b"<html>busy</html>")
-        else:
-            self.reply(200, json.dumps(answer).encode())
-
-    def drip(self, head, body):
-        """A byte long before each timeout of a socket, for minutes."""
-        try:
-            self.wfile.write(head)
-            for byte in body:
-                time.sleep(0.1)
-                self.wfile.write(bytes([byte]))
-        except OSError:
-            pass  # the client has waited long enough
-
-    def reply(self, status, body, length=None, wait=None):
-        try:
-            self.send_response(status)
-            if wait:
-                self.send_header("Retry-After", wait)
-            self.send_header("Content-Length", str(length or len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except BrokenPipeError:
-            pass  # the client has waited long enough
-
-
-@pytest.fixture
-def overpass(tmp_path):
-    server = Overpass(tmp_path / "cache")
-    yield server
-    server.server.shutdown()
-    server.server.server_close()
 
 
 def test_overpass_answer_is_read_and_cached(overpass):
@@ -184,13 +90,28 @@ def test_a_date_that_is_none_is_not_believed(overpass, date):
     assert overpass.read(500).date is None and not overpass.questions
 
 
+@pytest.fixture
+def sockets(overpass, monkeypatch):
+    """Sockets that soon give up a silent server, and no other; which timeouts they were given for its answer."""
+    request, given = requests.Session.request, []
+
+    def ask(session, method, url, timeout, **options):
+        silent = method == "POST" and overpass.next_answer == "silence"
+        given.append(timeout)
+        return request(session, method, url, timeout=0.2 if silent else PATIENCE_S, **options)
+
+    monkeypatch.setattr(requests.Session, "request", ask)
+    return given
+
+
 @pytest.mark.parametrize("failure", ["drip", "dripping header"])
-def test_an_answer_that_drips_has_a_deadline(overpass, failure):
-    overpass.options = replace(overpass.options, timeout_s=0.5)
+def test_an_answer_that_drips_has_a_deadline(overpass, sockets, failure):
+    overpass.options = replace(overpass.options, timeout_s=0.5, rate_limit=False)
     start = time.monotonic()
     with pytest.raises(DownloadError, match="No whole answer within 1 s"):
         overpass.read(failure)
-    assert 3 <= time.monotonic() - start < 30  # three tries of an answer that takes a minute
+    assert time.monotonic() - start >= 3  # three tries of an answer that never ends
+    assert {timeout for _, timeout in sockets} == {0.5}
 
 
 @pytest.mark.parametrize("wait", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
@@ -224,9 +145,7 @@ def test_dates_are_of_iso_8601_and_asked_for_in_utc():
 
 
 @pytest.mark.parametrize("failure", [429, 504, "silence", "cut", "cut line", TIMED_OUT])
-def test_overpass_is_asked_again_and_then_given_up(overpass, failure):
-    if failure == "silence":
-        overpass.options = replace(overpass.options, timeout_s=0.5)
+def test_overpass_is_asked_again_and_then_given_up(overpass, sockets, failure):
     assert len(overpass.read(failure, failure, ANSWER).roads) == 1
     assert len(overpass.questions) == 3
     shutil.rmtree(overpass.options.cache_dir)

@@ -1,10 +1,8 @@
 """Training that is killed, interrupted or out of disk, and goes on."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,8 +110,7 @@ def test_resumed_with_averaged_weights_schedule_by_step_and_patience(
 def test_interrupt_keeps_what_is_finished_and_the_handler(chips, tmp_path):
     def interrupt(line):
         if line.startswith("epoch   2"):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores interrupts
     try:
