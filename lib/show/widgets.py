@@ -70,7 +70,7 @@ class Panel(ipywidgets.VBox):
         )
         self.status = ipywidgets.HTML()
         for control in (*controls, *watched):
-            if control.has_trait("value"):
+            if control.has_trait("value") and control.has_trait("disabled"):  # not what `redraw` itself writes
                 control.observe(lambda _: self.redraw(), "value")
         self.column = ipywidgets.VBox([*controls, self.status], layout={"width": "340px"})
         super().__init__([ipywidgets.HBox([self.picture, self.column])])

@@ -85,7 +85,14 @@ def all_texts() -> list[str]:
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+QUIET = (
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+)
 PATIENCE_S = 300
 # 1 where the page is wider than the window: what a reader would have to push aside; and what makes it so
 TOO_WIDE = """(() => {
@@ -104,6 +111,7 @@ class Browser:
         self.from_browser, theirs_out = os.pipe()
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
         command = [CHROMIUM, "--headless", "--no-sandbox", *QUIET, "--disable-component-update"]
+        command.append("--disable-dev-shm-usage")  # of containers, most often too small for a large page
         self.process = subprocess.Popen(
             [*command, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
             stdout=subprocess.DEVNULL,
@@ -119,6 +127,7 @@ class Browser:
         self.session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
 
     def _message(self) -> dict[str, Any]:
         """The next message of the browser."""
@@ -145,14 +154,18 @@ class Browser:
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", media="", features=[scheme])
-        self.ask("Page.navigate", url="about:blank")
+        self._load("about:blank")
         self.events.clear()
-        self.ask("Page.navigate", url=page.as_uri())
-        until = time.monotonic() + PATIENCE_S
-        while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
-            assert time.monotonic() < until, f"{page} does not load"
-            self.events.append(self._message())
+        self._load(page.as_uri())
         self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def _load(self, address: str) -> None:
+        """Go to an address, and wait until that document is loaded: what is said of an earlier one counts for none."""
+        loader = self.ask("Page.navigate", url=address)["loaderId"]
+        loaded, until = {"name": "load", "loaderId": loader}, time.monotonic() + PATIENCE_S
+        while not any(loaded.items() <= event.get("params", {}).items() for event in self.events):
+            assert time.monotonic() < until, f"{address} does not load"
+            self.events.append(self._message())
 
     def value(self, script: str) -> Any:
         """What a script of the page's returns, awaited."""
@@ -160,6 +173,11 @@ class Browser:
         result = self.ask("Runtime.evaluate", expression=script, **options)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def made_of(self, page: Path) -> str:
+        """The document that a page has become once it is drawn, as HTML."""
+        self.open(page)
+        return self.value("document.documentElement.outerHTML")
 
     @property
     def complaints(self) -> list[str]:
@@ -187,10 +205,10 @@ class Browser:
         return path
 
     def close(self) -> None:
-        self.ask("Browser.close")
+        self.process.kill()  # nothing that it has is wanted any more
+        self.process.wait()
         os.close(self.to_browser)
         os.close(self.from_browser)
-        self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

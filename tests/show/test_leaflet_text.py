@@ -3,8 +3,6 @@
 import html
 import json
 import re
-import shutil
-import subprocess
 
 import geopandas as gpd
 import numpy as np
@@ -14,8 +12,6 @@ from shapely import LineString
 from lib.errors import ParameterError
 from lib.show import leaflet, webmap
 from lib.show.canvas import FP, TRUTH
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -69,15 +65,11 @@ def test_a_colour_is_a_colour(grids):
         webmap.add_lines(scene(grids["pixels"], "plain"), [], "lines", color="red;{{7*7}}")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the map in")
-def test_a_browser_shows_the_text_and_runs_none_of_it(grids, text, tmp_path):
-    page = leaflet.save_map(scene(grids["mercator"], text), tmp_path / "map.html")
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
-    drawn = re.sub(r"<(script|style)>.*?</\1>", "", ran.stdout, flags=re.DOTALL)
+@pytest.mark.browser
+def test_a_browser_shows_the_text_and_runs_none_of_it(browser, grids, text, tmp_path):
+    whole = browser.made_of(leaflet.save_map(scene(grids["mercator"], text), tmp_path / "map.html"))
+    drawn = re.sub(r"<(script|style)>.*?</\1>", "", whole, flags=re.DOTALL)
     shown = html.unescape(re.sub(r"<[^>]*>", "", drawn))
     for kind in ("vectors", "mask", "lines"):
         assert leaflet.short(f"{kind} {text}", leaflet.TEXT_LENGTH) in shown
-    assert text in shown and "<title>run" not in ran.stdout and "<img src=" not in drawn
+    assert text in shown and "<title>run" not in whole and "<img src=" not in drawn

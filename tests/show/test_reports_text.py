@@ -1,7 +1,5 @@
 """Whatever areas, runs, captions, parameters and outputs are called: pages show it as it is, and run nothing."""
 
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import nbformat
@@ -12,8 +10,8 @@ from lib.errors import ParameterError
 from lib.parameters import check, load
 from lib.show import reports
 from lib.show.leaflet import fetched_addresses
+from tests.show.conftest import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CODE = """
 import numpy as np, pandas as pd
 from lib.grid import Grid
@@ -75,15 +73,7 @@ def index(text, folder):
     return reports.render_index("town", folder)
 
 
-def browsed(page, folder):
-    """The page as a browser has made it."""
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
-
-
-def test_an_executed_notebook_shows_its_text(all_texts, tmp_path, monkeypatch):
+def test_an_executed_notebook_shows_its_text(all_texts, tmp_path, monkeypatch, request):
     path = executed(all_texts, tmp_path, monkeypatch)
     assert path.relative_to(tmp_path).parts == ("{{7*7}} {x}", "reports", "{area}", "n.html")
     page = path.read_text()
@@ -96,11 +86,11 @@ def test_an_executed_notebook_shows_its_text(all_texts, tmp_path, monkeypatch):
     (frame,) = (said for said in read.attributes if said.startswith("<!DOCTYPE html>"))
     assert r"\u007b{7*7}}" in frame and r"\u007b% if %}" in frame and fetched_addresses(frame) == []
     if CHROMIUM:
-        drawn = browsed(path, tmp_path)
+        drawn = request.getfixturevalue("browser").made_of(path)
         assert "<title>run" not in drawn and all(text[:40] in Reader(drawn).shown for text in all_texts)
 
 
-def test_the_index_shows_its_text(text, tmp_path):
+def test_the_index_shows_its_text(text, tmp_path, request):
     path = index(text, tmp_path)
     read, plain = Reader(path.read_text()), Reader(index("plain", tmp_path / "plain").read_text())
     assert read.tags == plain.tags and read.shown.count(text) == plain.shown.count("plain") >= 6
@@ -108,7 +98,7 @@ def test_the_index_shows_its_text(text, tmp_path):
     assert fetched_addresses(path.read_text()) == []
     assert text[:40] in (path.parent / "scoreboard.txt").read_text()
     if CHROMIUM:
-        drawn = browsed(path, tmp_path)
+        drawn = request.getfixturevalue("browser").made_of(path)
         assert "<title>run" not in drawn and text in Reader(drawn).shown
 
 

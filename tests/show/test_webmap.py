@@ -4,8 +4,6 @@ import base64
 import html
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import cv2
@@ -23,7 +21,6 @@ from lib.show import leaflet, webmap
 from lib.show.canvas import FN, FP, TP, TRUTH, rgb
 
 HEIGHT, WIDTH = 60, 80
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)> ${a} `b` {{ c }} \" '"
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -228,20 +225,11 @@ def test_tiles_are_an_option(grids):
     assert "tile.openstreetmap.org" in leaflet.map_page(made)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the map in")
+@pytest.mark.browser
 @pytest.mark.parametrize("name", ["mercator", "pixels"])
-def test_a_browser_draws_the_map(tmp_path, name, grids):
-    page = leaflet.save_map(full_scene(grids[name]), tmp_path / "map.html")
-    ran = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-        + ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        + [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-    )
-    drawn = re.sub(r"<(script|style)>.*?</\1>", "", ran.stdout, flags=re.DOTALL)
+def test_a_browser_draws_the_map(browser, tmp_path, name, grids):
+    whole = browser.made_of(leaflet.save_map(full_scene(grids[name]), tmp_path / "map.html"))
+    drawn = re.sub(r"<(script|style)>.*?</\1>", "", whole, flags=re.DOTALL)
     assert len(re.findall(r'<img class="leaflet-image-layer', drawn)) == 2  # image, mask; errors are off
     assert len(re.findall(r'<path class="leaflet-interactive"', drawn)) == 3  # road, polygon, lost route
     assert len(re.findall(r'type="checkbox"', drawn)) == 6  # five layers, and the swipe
