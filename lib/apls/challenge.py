@@ -11,6 +11,7 @@ keeps that order. Where the original's own answer changes from run to run, this 
 """
 
 import math
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -259,16 +260,24 @@ def _stale_sums(
     rows_here: DistanceRows,
     there: Places,
     rows_there: DistanceRows,
+    sources: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cost and number of the routes of each node where points outside the node set go stale, in blocks of nodes."""
+    """Cost and number of the routes of each source where points outside the node set go stale, in blocks of sources."""
     cost, count = np.zeros(len(target)), np.zeros(len(target), np.int64)
+    wanted = np.zeros(len(target), bool)
+    wanted[sources] = True
     points = int(copy.count[POINTS])
     limit = copy.d[:points][~copy.member[:points]].max()
-    blocks = 1 + 2 * len(target) // min(rows_here.at_once, rows_there.at_once)
-    for block in np.array_split(np.arange(len(target)), blocks):
+    copy = copy._replace(d=copy.d.copy())  # the runs change it
+    copy.d[copy_order] = np.inf
+    blocks = 1 + 2 * len(sources) // min(rows_here.at_once, rows_there.at_once)
+    begin = 0
+    for block in np.array_split(np.flatnonzero(wanted), blocks):
         sides = rows_here.at(here, block), rows_there.at(there, block)
-        stale_costs(copy, copy_order, target, limit, block, *sides, cost, count)
-    return cost, count
+        starts = np.arange(begin, block[-1] + 1)  # the original starts from all nodes, one after the other
+        stale_costs(copy, target, limit, starts, wanted, *sides, cost, count)
+        begin = block[-1] + 1
+    return cost[sources], count[sources]
 
 
 def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reach_px: float) -> Direction:
@@ -284,7 +293,7 @@ def _direction(here: tuple[Net, np.ndarray], there: tuple[Net, np.ndarray], reac
     rows, rows_there = DistanceRows(contracted.junctions), DistanceRows(copy_contracted.junctions)
     booked = None
     if stale or np.any((target >= 0) & (member < 0)):
-        booked = _stale_sums(copy, copy_order, target, contracted.nodes, rows, places, rows_there)
+        booked = partial(_stale_sums, copy, copy_order, target, contracted.nodes, rows, places, rows_there)
     return Direction(
         xy=np.column_stack([net.x[order], net.y[order]]),
         here=contracted.nodes,

@@ -145,7 +145,7 @@ class Direction:
     symmetric
         Both networks can be walked either way: each pair of points needs only one look.
     booked
-        Cost and number of routes per point, where they were already summed.
+        Gives cost and number of routes of the points asked for, where each start depends on those before it.
     graph
         Gives the points' own network with the lines of its edges, for pictures.
     """
@@ -156,7 +156,7 @@ class Direction:
     there: Places
     rows_there: DistanceRows
     symmetric: bool
-    booked: tuple[np.ndarray, np.ndarray] | None
+    booked: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None
     graph: Callable[[], ControlGraph]
 
     @property
@@ -183,8 +183,7 @@ def route_costs(direction: Direction, sources: np.ndarray | None = None) -> tupl
         the direction is symmetric and `sources` is None: a pair is then booked on one of its ends.
     """
     if direction.booked is not None:
-        cost, count = direction.booked
-        return (cost, count) if sources is None else (cost[sources], count[sources])
+        return direction.booked(np.arange(len(direction.xy)) if sources is None else sources)
     here, rows_here, there, rows_there = direction.here, direction.rows_here, direction.there, direction.rows_there
     halved = direction.halved and sources is None
     sources = np.arange(len(here.p)) if sources is None else sources

@@ -50,60 +50,66 @@ def _walk(net: Net, start: int, limit: float, inside: bool) -> tuple[bool, list[
 @njit(cache=True, nogil=True)
 def stale_costs(
     net: Net,
-    order: np.ndarray,
     target: np.ndarray,
     limit: float,
-    sources: np.ndarray,
+    starts: np.ndarray,
+    wanted: np.ndarray,
     on_own: Side,
     on_copy: Side,
     cost: np.ndarray,
     count: np.ndarray,
 ) -> None:
     """
-    Add up the costs of all routes, start after start in the original's order, where distances of earlier starts linger.
+    Add up the costs of the routes of wanted starts, start after start in the original's order, as distances linger.
 
     A start that comes to a point outside the node set by less than its old distance needs the literal run. Those
     distances are snaps, 4 m at most, so that a short walk tells; of all other starts such points are barriers, and
-    the distance rows hold.
+    the distance rows hold. Of a start that is not wanted only what it leaves behind counts, and the same short walk
+    leaves it: points farther than the greatest of those distances are lowered by nobody.
 
     Parameters
     ----------
-    net, order
-        The copy that routes are looked for in, and its members.
+    net
+        The copy that routes are looked for in; `net.d` is infinite at its members, before and after.
     target
         Point of the copy for each node of the first network; -1 for none.
     limit
         Greatest distance of a point outside the copy's node set, pixels.
-    sources
+    starts
         Nodes of the first network to start from; each call goes on where the last one ended.
+    wanted
+        Of each node: are its routes summed?
     on_own, on_copy
-        Places of the first network's nodes on it and on the copy.
+        Places of the first network's nodes on it and on the copy, with the rows of the wanted starts.
     cost, count
         Of each node: its sums so far, added to.
     """
     n = len(target)
     truth, found = np.empty(n), np.empty(n)  # length of the route to each node, in the first network and in the copy
-    net.d[order] = np.inf
-    for a in sources:
-        lengths_from_point(a, on_own, truth)
+    for a in starts:
         literal = False
+        lowered = [a][:0]
         if target[a] >= 0:
             literal, lowered = _walk(net, target[a], limit, True)
             for p in lowered:
                 net.d[p] = np.inf
         if literal:
-            _walk(net, target[a], np.inf, False)
-        else:
-            lengths_from_point(a, on_copy, found)
-        for b in range(n):
-            if b == a or truth[b] == np.inf:
-                continue
-            count[a] += 1
-            if target[a] < 0 or target[b] < 0:
-                cost[a] += 1.0
-            elif literal or on_copy.places.chain[b] == NOWHERE:
-                cost[a] += route_cost(truth[b], net.d[target[b]])
-            else:
-                cost[a] += route_cost(truth[b], found[b])
+            _, lowered = _walk(net, target[a], np.inf if wanted[a] else limit, False)
+        if wanted[a]:
+            lengths_from_point(a, on_own, truth)
+            if not literal:
+                lengths_from_point(a, on_copy, found)
+            for b in range(n):
+                if b == a or truth[b] == np.inf:
+                    continue
+                count[a] += 1
+                if target[a] < 0 or target[b] < 0:
+                    cost[a] += 1.0
+                elif literal or on_copy.places.chain[b] == NOWHERE:
+                    cost[a] += route_cost(truth[b], net.d[target[b]])
+                else:
+                    cost[a] += route_cost(truth[b], found[b])
         if literal:
-            net.d[order] = np.inf
+            for p in lowered:
+                if net.member[p]:
+                    net.d[p] = np.inf

@@ -1,8 +1,11 @@
 """Parity with the challenge's scorer, on answers of the original program."""
 
+import numpy as np
 import pytest
 
 from lib import apls
+from lib.apls.routes import route_costs
+from lib.apls.scoring import directions
 from lib.errors import InputError
 
 SETS = ["rv103201", "rvsolution", "vegasosm", "quirks", "synth"]
@@ -79,3 +82,20 @@ def test_challenge_parity(name, three, cases_of, rows_of):
         else:
             for value, key in zip(got, KEYS, strict=True):
                 assert float(row[f"min_{key}"]) - 1e-9 <= value <= float(row[f"max_{key}"]) + 1e-9, image
+
+
+def test_starts_that_leave_distances_behind_cost_the_same_in_a_sample():
+    """Roads so near to each other that snapped points are refused by the node set, and keep their distances."""
+    rng = np.random.default_rng(19)
+    spots = rng.uniform(0, 20, (30, 2))
+    truth = list(np.stack([spots[:-1], spots[1:]], axis=1))
+    proposal = [road + rng.normal(0, 0.3, road.shape) for road in truth]
+    proposal += [np.array(road) + rng.normal(0, 0.05, (2, 2)) for road in zip(spots[::2], spots[1::2], strict=True)][:7]
+    _, direction = directions(truth, proposal, check=False)
+    assert direction.booked is not None
+    costs, counts = route_costs(direction)
+    for start in range(len(costs)):  # those before it are not summed, and still leave theirs
+        cost, count = route_costs(direction, np.array([start]))
+        assert (cost[0], count[0]) == (costs[start], counts[start])
+    # of the sums that were found when every start was summed
+    assert (costs.sum(), counts.sum()) == pytest.approx((38.909011937514244, 72), rel=1e-12)
