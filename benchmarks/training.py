@@ -129,6 +129,11 @@ def seconds(work: Callable[[], None], device: torch.device, clock: str) -> float
     return now_s(device, clock) - started_s
 
 
+def steps_a_turn(device: torch.device) -> int:
+    """How many steps are timed together: a GPU may run ahead in them."""
+    return 20 if device.type == "cuda" else 1
+
+
 def crop_batches(cache: ChipCache, crop_px: int, batch_size: int, workers: int, pin: bool) -> Iterator[Batch]:
     """Batches of crops without end, as training reads them."""
     samples = 64 * batch_size
@@ -183,7 +188,7 @@ def first_steps(cache: ChipCache, options: argparse.Namespace) -> dict[tuple[str
 
 def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.device) -> pd.DataFrame:
     """Plain loop against ours, network by network."""
-    first, rows = first_steps(cache, options), []
+    first, rows, steps = first_steps(cache, options), [], steps_a_turn(device)
     for architecture in options.networks:
         works, times = {}, {"plain": [], "ours": []}
         for kind in times:
@@ -195,7 +200,8 @@ def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.d
             for kind, work in works.items():
                 with freed_memory_kept() if kind == "ours" else contextlib.nullcontext():
                     work()  # from here on, memory is as in the middle of a training
-                    times[kind].append(seconds(work, device, options.clock))
+                    turn_s = seconds(lambda work=work: [work() for _ in range(steps)], device, options.clock)
+                    times[kind].append(turn_s / steps)
         plain, ours = (options.batch_size / min(times[kind]) for kind in times)
         row = {"network": architecture, "plain_images_s": plain, "ours_images_s": ours, "ratio": ours / plain}
         for kind in times:
@@ -213,7 +219,7 @@ def compare_end_to_end(
     trainee = Trainee("pp_linknet", options.encoder, device, True, options.crop_px)
     batches = crop_batches(cache, options.crop_px, options.batch_size, options.workers, device.type == "cuda")
     resident = {name: values.to(device) for name, values in next(batches).items()}
-    block = 20 if device.type == "cuda" else 2  # steps a turn: a GPU may run ahead in it
+    block = max(2, steps_a_turn(device))
     training_s, resident_s, step = [], [], SegmentationTask.training_step
     turn_began_s = 0.0
 

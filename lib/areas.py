@@ -211,7 +211,7 @@ def check_area(area: str, data_dir: str = "") -> None:
         counts = pd.DataFrame([_label_counts(scene, layers, first) for scene in scenes])
         _print_scenes(scenes, counts)
         scenes = usable(scenes, skipped)
-        chips = _planned(scenes, layers, first) if scenes else pd.DataFrame(columns=["label", "split"])
+        chips = planned(scenes, layers, first) if scenes else pd.DataFrame(columns=["label", "split"])
     if len(chips):
         print("\nchips by label and split:", chips.groupby(["label", "split"]).size().unstack(fill_value=0), sep="\n")
         _print_costs(chips, values)
@@ -274,13 +274,23 @@ def _own_gsd_m(scene: Scene) -> float:
     return scene.grid.gsd_m * math.sqrt(scene.grid.width * scene.grid.height / math.prod(scene.size_px))
 
 
-def _planned(scenes: list[Scene], layers: Mapping[str, OsmLayers], first: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a chip and label that notebook 1 would cut: label, split, pixels."""
+def planned(scenes: list[Scene], layers: Mapping[str, OsmLayers], first: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    One row a chip and label that notebook 1 would cut: chip, label, split, pixels.
+
+    Parameters
+    ----------
+    scenes, layers
+        As `lib.chips.dataset.build_chips` takes them; of the layers only those are read whose hull is a clean_area.
+    first
+        Parameters of notebook 1.
+    """
     options = ChipOptions(**{field.name: first[field.name] for field in fields(ChipOptions)})
     areas = clean_areas(scenes, layers, first["task"])
     plan = plan_chips(scenes, {scene.name: {} for scene in scenes}, options, areas)
-    rows = [(label, c.split, c.window[2] * c.window[3]) for _, chips in plan for c in chips for label in c.labels]
-    return pd.DataFrame(rows, columns=["label", "split", "px"])
+    chips = [chip for _, own in plan for chip in own]
+    rows = [(c.name, label, c.split, c.window[2] * c.window[3]) for c in chips for label in c.labels]
+    return pd.DataFrame(rows, columns=["chip", "label", "split", "px"])
 
 
 def _print_costs(chips: pd.DataFrame, values: Mapping[str, Mapping[str, Any]]) -> None:
