@@ -8,6 +8,7 @@ is opened and without PyTorch or a GIS package. The cell is parsed here, not wit
 
 import ast
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +52,22 @@ class NotebookSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+class Settled(dict[str, Any]):
+    """
+    Checked parameters of a notebook by name, and where they are from.
+
+    Attributes
+    ----------
+    stated, filed
+        Names that the call or the parameters cell states, and those that the params file does, unless it is overruled;
+        all others have the notebook's own values.
+    """
+
+    def __init__(self, values: dict[str, Any], stated: Iterable[str], filed: Iterable[str]) -> None:
+        super().__init__(values)
+        self.stated, self.filed = frozenset(stated), frozenset(filed) - frozenset(stated)
 
 
 def declared(notebook: str) -> dict[str, tuple[str, Any]]:
@@ -178,14 +195,16 @@ def _made_of(values: dict[str, Any], kind: type[Settings]) -> Settings:
     return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
 
 
-def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
+def check_notebook(notebook: str, namespace: dict[str, Any]) -> Settled:
     """
     Settle the parameters of the notebook that calls this, as its second code cell.
 
     What the call states wins over params/<area>/<notebook>.yaml, and that over the parameters cell. Stated is what was
     edited in the parameters cell, and what papermill put into a cell of its own behind it: that cell is read back from
     IPython's history, as papermill only warns of a name that the notebook doesn't know. The namespace's values are
-    replaced by the settled ones, and a line says which came from where. From here on, errors of ours are said in words.
+    replaced by the settled ones, and a line says which came from where. Run again by itself, as in JupyterLab, the cell
+    reads the file again: what an earlier run took from it is nothing that anybody stated. From here on, errors of ours
+    are said in words.
 
     Parameters
     ----------
@@ -210,7 +229,11 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
     passed = {name.id for name in names if isinstance(name.ctx, ast.Store)}
     known = declared(notebook)
     given = {name: namespace[name] for name in {*known, *passed} if name in namespace}
-    stated = {n: v for n, v in given.items() if n in passed or v != known[n][1] or type(v) is not type(known[n][1])}
+    earlier = next((value for value in namespace.values() if isinstance(value, Settled)), Settled({}, (), ()))
+    own = {name: [default] for name, (_, default) in known.items()}
+    for name in earlier.filed:
+        own[name].append(earlier[name])
+    stated = {n: v for n, v in given.items() if n in passed or not any(v == o and type(v) is type(o) for o in own[n])}
     area = check(notebook, stated)["area"]
     filed = _filed(area, notebook)
     values = check(notebook, filed | stated)
@@ -218,10 +241,11 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> dict[str, Any]:
         if values.get(name) and not resolve(values[name]).exists():
             raise ParameterError(f"{notebook}: {name} is {values[name]!r}, but there is no {resolve(values[name])}")
     namespace.update(values)
-    for origin, found in (("this call", stated), (f"params/{area}/{notebook}.yaml", filed.keys() - stated.keys())):
-        if found := sorted({*found} - {"area", "work_dir"}):
+    settled = Settled(values, stated, filed)
+    for origin, found in (("this call", settled.stated), (f"params/{area}/{notebook}.yaml", settled.filed)):
+        if found := sorted(found - {"area", "work_dir"}):
             print(f"from {origin}: {', '.join(found)}")
-    return values
+    return settled
 
 
 def load(area: str, notebook: str) -> dict[str, Any]:
@@ -237,9 +261,14 @@ def load(area: str, notebook: str) -> dict[str, Any]:
     return check(notebook, _filed(area, notebook) | {"area": area})
 
 
+def params_path(area: str, notebook: str) -> Path:
+    """The params file of a notebook for a study area."""
+    return ROOT / "params" / area_name(area) / f"{notebook}.yaml"
+
+
 def _filed(area: str, notebook: str) -> dict[str, Any]:
     """What params/<area>/<notebook>.yaml says, checked; see `load`."""
-    path = ROOT / "params" / area_name(area) / f"{notebook}.yaml"
+    path = params_path(area, notebook)
     if not path.is_file():
         areas = sorted(p.name for p in (ROOT / "params").iterdir() if p.is_dir())
         advice = (

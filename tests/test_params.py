@@ -95,6 +95,18 @@ def test_the_call_wins_over_the_file_and_the_file_over_the_cell(village, capsys)
     assert capsys.readouterr().out == origins
 
 
+def test_the_second_cell_run_again_by_itself_reads_the_file_again(village):
+    namespace = {name: default for name, (_, default) in declared("02_train_stage1").items()}
+    namespace |= {"area": "my-village", "seed": 4}
+    namespace["parameters"] = check_notebook("02_train_stage1", namespace)
+    village.write_text("epochs: 8\nseed: 5\n")  # as a panel saves it
+    values = check_notebook("02_train_stage1", namespace)
+    assert (values["epochs"], values["batch_size"], values["seed"]) == (8, 4, 4)
+    assert (values.stated, values.filed) == ({"area", "seed"}, {"epochs"})
+    namespace["parameters"], namespace["epochs"] = values, 9
+    assert check_notebook("02_train_stage1", namespace)["epochs"] == 9
+
+
 def test_an_area_has_its_own_file_and_its_name_stands_nowhere_in_it(village):
     with pytest.raises(ParameterError, match=r"no parameters at params/my-vilage/02_train_stage1\.yaml"):
         settled({"area": "my-vilage"})
