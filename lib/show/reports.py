@@ -5,6 +5,7 @@ Run records and pages: notebooks executed through papermill, their HTML, metrics
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import math
@@ -13,6 +14,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -156,8 +158,7 @@ def run_notebook(
     start = time.perf_counter()
     print(f"== {notebook} ({area})", flush=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ[HEADLESS_VARIABLE] = "1"
-    with tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
+    with _headless(), tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
         # sockets in a folder of the user's own, rather than ports that anyone on the machine may listen to
         local = {"transport": "ipc", "ip": f"{sockets}/kernel"} if os.name == "posix" else {}
         try:
@@ -178,6 +179,19 @@ def run_notebook(
                 render_index(area, work_dir)
     print(f"== {notebook} done in {time.perf_counter() - start:.0f} s", flush=True)
     return out
+
+
+@contextlib.contextmanager
+def _headless() -> Iterator[None]:
+    """Nobody answers the kernels that start in the block; a notebook that runs another one has its panels after it."""
+    before = os.environ.get(HEADLESS_VARIABLE)
+    os.environ[HEADLESS_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[HEADLESS_VARIABLE]
+        if before is not None:
+            os.environ[HEADLESS_VARIABLE] = before
 
 
 def _no_pattern(path: Path) -> str:
@@ -205,6 +219,11 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
     return write_whole(folder / "index.html", front_page(folder, area, metrics, chip_dir(area, work_dir)))
 
 
+def _by_name(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    return dict(json.loads(text))
+
+
 def main() -> int:
     """Run the notebooks of an area and render its report; 1 where a cell fails."""
     from papermill import PapermillExecutionError
@@ -212,6 +231,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Execute the notebooks of a study area and render reports/<area>/.")
     parser.add_argument("area", help="a folder of params/, e.g. demo")
     parser.add_argument("--data-dir", help="where the area's data lie, instead of params/<area>'s data_dir")
+    parser.add_argument("--only", metavar="NOTEBOOK", choices=NOTEBOOKS, help="run this one, e.g. 01_rasterize_osm")
+    parser.add_argument(
+        "--parameters", type=_by_name, default={}, help="with --only: values that win over params/<area>, as JSON"
+    )
     parser.add_argument("--work-dir", default=".", help="where data/, runs/ and reports/ are written")
     parser.add_argument(
         "--map", metavar="IMAGES", help="only map these images (a pattern), by the network that is there"
@@ -226,7 +249,9 @@ def main() -> int:
         osm = arguments.osm if arguments.osm in ("", "overpass") else str(Path(arguments.osm).resolve())
         named = {"images": [str(Path.cwd() / arguments.map)], "osm": osm, "mapped": "", "name": arguments.name}
         stated = {MAPPED: named}
-    for notebook in stated if arguments.map else notebooks_of(arguments.area):
+    if arguments.only:
+        stated = {arguments.only: stated.get(arguments.only, {}) | arguments.parameters}
+    for notebook in stated if arguments.map or arguments.only else notebooks_of(arguments.area):
         own = stated.get(notebook, {})
         try:
             run_notebook(notebook, arguments.area, own, arguments.work_dir)
