@@ -76,7 +76,7 @@ from lib.chips import (
 )
 from lib.networks import load_model
 from lib.osm import chosen_lanes
-from lib.paths import ROOT, resolve
+from lib.paths import resolve
 from lib.sample import make_sample
 from lib.show import label_overlay, label_figures, overlay_grid, reports, split_map, widgets
 from lib.show.canvas import TRUTH
@@ -261,13 +261,10 @@ reports.write_metrics("01_rasterize_osm", area, work_dir, record, parameters)
 
 # %% [markdown]
 # **Next:** `02_train_stage1` learns from these masks; where all of them are clean, `03_train_stage2` does, alone. In
-# JupyterLab, the sliders below change lane widths, classes and offset over one scene; "save profile" writes them into
-# `params/<area>/01_rasterize_osm.yaml`.
+# JupyterLab, the sliders below change lane widths, classes and offset over any scene; "save" writes them into
+# `params/<area>/01_rasterize_osm.yaml`, and "cut chips again" runs this notebook anew with them.
 
 # %% tags=["interactive"]
 if widgets.is_interactive() and task == "roads" and drawn_scenes:
-    scene = drawn_scenes[-1]
-    measured_m = alignment.shifts([scene], measured if align else None).get(scene.name, (0.0, 0.0))
     good = fitted if fitted and fitted.helps else None
-    path = ROOT / "params" / area / "01_rasterize_osm.yaml"
-    display(label_figures.lane_panel(scene, layers, lanes, lane_widths_m, good, measured_m, (dx_m, dy_m), path))
+    display(label_figures.lane_panel(parameters, drawn_scenes, layers, measured, good))

@@ -1,26 +1,32 @@
 """Pictures of labels: how far OSM lies off the image, how wide its roads are drawn, what surveyors saw instead."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
+import cv2
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.chips.imagery import read_scene
+from lib.chips.imagery import read_pixels
 from lib.chips.sources import Scene
-from lib.masks.offset import shift
-from lib.osm.lanes import LaneProfile
+from lib.masks.offset import LEAST_CONFIDENCE, shift
+from lib.osm.files import near_windows
+from lib.osm.lanes import LaneProfile, chosen_lanes, highway_classes
 from lib.osm.layers import OsmLayers
+from lib.parameters import Settled
 from lib.show.canvas import FN, FP, TP, error_rgb
 from lib.show.charts import lane_dumbbells, widths_histogram
 from lib.show.figures import overlay_grid
+from lib.show.lane_panel import OFFSET_RANGE_M, PICTURE_PX, Ground, LanePanel, Look, Window
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
-from lib.show.widgets import OFFSET_RANGE_M, LanePanel
-from lib.trust.alignment import close_up, middle
-from lib.trust.lane_fit import LaneFit, drawn_widths, road_drawer, widths_by_class
+from lib.trust.alignment import certain, close_up, shifts
+from lib.trust.lane_fit import BROAD_ROAD_M, LaneFit, drawn_widths, road_drawer, widths_by_class
 from lib.trust.noise_study import GSD_M, Pair
 
-PANEL_PX = 1024  # side of the picture under the sliders
+SCENE_PX = 4096  # longer side of a scene in the panel's memory: 50 MB
 STUDY_COLUMNS = 4  # of pictures, in the figure of a noise study
 
 
@@ -70,37 +76,105 @@ def study_figure(pairs: list[Pair]) -> Figure:
 
 
 def lane_panel(
-    scene: Scene,
+    settled: Settled,
+    scenes: Sequence[Scene],
     layers: Mapping[str, OsmLayers],
-    profile: LaneProfile,
-    own: Mapping[str, float],
-    fitted: LaneFit | None,
-    measured_m: tuple[float, float],
-    moved_m: tuple[float, float],
-    path: Path,
+    measured: pd.DataFrame,
+    fitted: LaneFit | None = None,
 ) -> LanePanel:
     """
-    Sliders for lane widths, classes and offset over the middle PANEL_PX of a scene.
+    Sliders for lane widths, classes and offset over any of the scenes.
 
     Parameters
     ----------
-    profile, own
-        What is drawn, and those of its lane widths that the parameters set.
+    settled
+        Parameters of notebook 1.
+    scenes, layers
+        Those with OSM vectors, and these.
+    measured
+        Offsets, from `lib.trust.alignment.scene_offsets`.
     fitted
         A suggestion to choose.
-    measured_m, moved_m
-        Metres east and north: the offset that was measured and is applied, and what the sliders add to it.
-    path
-        Parameters file that "save profile" updates.
     """
-    window = middle(scene.grid, PANEL_PX)
-    image, _ = read_scene(scene, window)
-    roads = shift(layers[scene.label_sources["osm"]].roads, *measured_m)
-    draw = road_drawer(roads, scene.grid.window(*window), profile, OFFSET_RANGE_M[1])
-    table = widths_by_class(profile)
-    tables = {"by class: the profile's": (table, own)}
+    words = [settled[name] for name in ("profile", "lane_width_m", "lane_widths_m", "classes")]
+    profile, by_class = chosen_lanes(*words), chosen_lanes(words[0], 0.0, *words[2:])
+    own_classes = chosen_lanes(words[0], 0.0, {}, []).drawn
+    table, own = widths_by_class(by_class), settled["lane_widths_m"]
+    tables = {"by class: this run's": (table, own)}
     if fitted is not None and fitted.lane_widths_m:
         tables["by class: fitted"] = ({**table, **fitted.lane_widths_m}, {**own, **fitted.lane_widths_m})
+    roads = {scene.label_sources["osm"]: layers[scene.label_sources["osm"]].roads for scene in scenes}
+    there = {name for own_roads in roads.values() for name in highway_classes(own_roads)}
     return LanePanel(
-        image, draw, classes=profile.drawn, dx_m=moved_m[0], dy_m=moved_m[1], tables=tables, profile_path=path
+        [_ground(scene, layers, profile, measured, settled["align"]) for scene in scenes],
+        settled,
+        classes=[name for name in dict.fromkeys((*own_classes, *profile.drawn)) if name in there or name == "all"],
+        own_classes=own_classes,
+        tables=tables,
+        fixed_px=profile.lane_width_px is not None,
     )
+
+
+def _ground(
+    scene: Scene, layers: Mapping[str, OsmLayers], profile: LaneProfile, measured: pd.DataFrame, align: bool
+) -> Ground:
+    """A scene as the panel shows it, and what is known of its offset."""
+    own = measured[measured["scene"] == scene.name]
+    believed = certain(own)
+    if not align:
+        words = "off (align: false), adds nothing"
+    elif len(believed):
+        words = f"measured from the {believed['by'].iloc[0]}, confidence {believed['confidence'].iloc[0]:.2f}"
+    elif len(own):
+        words = f"not certain (confidence {own['confidence'].max():.2f}, {LEAST_CONFIDENCE} is needed), adds nothing"
+    else:
+        words = "the scene is too small to measure one, adds nothing"
+    offset_m = shifts([scene], own if align else None).get(scene.name, (0.0, 0.0))
+    roads = layers[scene.label_sources["osm"]].roads
+    fine = replace(scene, grid=scene.grid.resampled(*scene.own_px))
+    opened = partial(_opened, fine, roads, offset_m, profile, scene.grid.gsd_m)
+    return Ground(scene.name, scene.own_px, fine.grid.gsd_m, opened, offset_m, words)
+
+
+def _opened(
+    scene: Scene, roads: gpd.GeoDataFrame, offset_m: tuple[float, float], profile: LaneProfile, chip_gsd_m: float
+) -> Callable[[Window], Look]:
+    """
+    Read a scene, on the grid of its own pixels, once; gives what looks at any window of it.
+
+    It stays in memory, at most SCENE_PX a side; of a larger one, windows that ask for more are read from the file.
+    """
+    width, height = scene.grid.width, scene.grid.height
+    whole = (0, 0, width, height)
+    kept = _read(scene, whole, min(SCENE_PX, max(width, height)))
+    share = kept.shape[1] / width
+    near = near_windows(shift(roads, *offset_m), scene.grid, [whole], 2 * OFFSET_RANGE_M[1] + BROAD_ROAD_M)
+    near = near.to_crs(scene.grid.crs)
+
+    def look(window: Window) -> Look:
+        col, row, width, height = window
+        if share < min(1, PICTURE_PX / max(width, height)):
+            image = _read(scene, window, PICTURE_PX)
+        else:
+            left, top, right, bottom = (round(share * n) for n in (col, row, col + width, row + height))
+            rows, columns = _shape(width, height, PICTURE_PX)
+            how = cv2.INTER_AREA if columns < right - left else cv2.INTER_LINEAR
+            image = cv2.resize(kept[top:bottom, left:right], (columns, rows), interpolation=how)
+        grid = scene.grid.window(*window).resampled(*image.shape[1::-1])
+        in_px = profile.lane_width_px and profile.lane_width_px * chip_gsd_m / grid.gsd_m
+        return Look(image, road_drawer(near, grid, replace(profile, lane_width_px=in_px), OFFSET_RANGE_M[1]))
+
+    return look
+
+
+def _read(scene: Scene, window: Window, longest_px: int) -> np.ndarray:
+    """Window of a scene on so many pixels along its longer side, uint8 (H, W, 3)."""
+    file_window, _ = scene.in_file(window)
+    image, _ = read_pixels(scene.path, file_window, _shape(*window[2:], longest_px), scene.bands)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def _shape(width: int, height: int, longest_px: int) -> tuple[int, int]:
+    """(height, width) of a picture of a window so many pixels along its longer side."""
+    scale = longest_px / max(width, height)
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -6,9 +6,7 @@ each decision into the map's GeoPackage before the next candidate is shown.
 """
 
 import html
-import json
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,6 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import shapely
-from IPython.display import Javascript
 from matplotlib.figure import Figure
 
 from lib.chips.imagery import read_pixels
@@ -30,6 +27,7 @@ from lib.grid import Grid
 from lib.masks.pixel_shapes import in_pixels
 from lib.rasters import read_grid
 from lib.show.canvas import INK, LABEL, PREDICTION, casing, check_pair, short, tint
+from lib.show.keys import add_keys
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
 from lib.show.widgets import Panel, warning
 
@@ -46,27 +44,6 @@ ICONS = {
 }
 STYLES = {"accept": "success", "reject": "danger"}
 DECISIONS = {"accept": ACCEPTED, "reject": REJECTED, "skip": SKIPPED}
-# JupyterLab runs the scripts of outputs. This one hands keys that are pressed in the panel to its buttons; without the
-# attribute JupyterLab would take them for its own (a: a cell above, r: a raw cell)
-LISTEN = """
-(function listen(tries) {
-  const panels = [...document.querySelectorAll(".%(name)s")].filter((panel) => !panel.dataset.listens);
-  if (!panels.length) return tries && setTimeout(listen, 100, tries - 1);
-  for (const panel of panels) {
-    panel.dataset.listens = panel.dataset.lmSuppressShortcuts = "true";
-    panel.tabIndex = 0;
-    panel.style.outlineOffset = "-2px";
-    panel.addEventListener("keydown", (event) => {
-      const name = %(keys)s[event.key];
-      if (!name || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      if (!event.repeat) panel.querySelector(".%(name)s-" + name).click();
-    });
-    panel.focus({preventScroll: true});
-  }
-})(50);
-"""
 
 
 @dataclass(frozen=True)
@@ -215,7 +192,6 @@ class ReviewPanel(Panel):
     def __init__(self, review: Review, view: Callable[[int], View]):
         self.review, self.view = review, view
         self.message = ""  # of an action that failed
-        name = f"review-{uuid.uuid4().hex[:8]}"
         actions = {
             **{action: partial(review.decide, status) for action, status in DECISIONS.items()},
             "undo": self._undo,
@@ -224,20 +200,16 @@ class ReviewPanel(Panel):
         }
         self.buttons = {action: _button(action) for action in actions}
         self.lines = ipywidgets.ToggleButton(value=True, description="lines (h)", icon="eye")
-        for action, button in {**self.buttons, "lines": self.lines}.items():
-            button.add_class(f"{name}-{action}")
         for action, act in actions.items():
             self.buttons[action].on_click(lambda _, act=act: self._do(act))
         self.about = ipywidgets.HTML()
         self.progress = ipywidgets.IntProgress(max=len(review.candidates), layout={"width": "310px"})
-        listener = ipywidgets.Output()
-        listener.append_display_data(Javascript(LISTEN % {"name": name, "keys": json.dumps(KEYS)}))
         buttons = list(self.buttons.values())
         rows = [ipywidgets.HBox(buttons[:3]), ipywidgets.HBox(buttons[3:])]
-        super().__init__([self.about, *rows, self.lines, self.progress, listener])
+        super().__init__([self.about, *rows, self.lines, self.progress])
         self.column.layout.flex, self.picture.layout.min_width = "0 0 330px", "0"  # the picture gives way, not keys
         self.picture.layout.max_height = "75vh"
-        self.add_class(name)
+        add_keys(self, {**self.buttons, "lines": self.lines}, KEYS)
 
     def redraw(self) -> None:
         """Show the candidate at hand and how far the review is; an error is shown below the buttons."""

@@ -1,5 +1,5 @@
 """
-The two panels of the notebooks: lane widths over an image, and the threshold over probabilities.
+What the panels of the notebooks share, the threshold over probabilities, and how a panel writes a params file.
 
 A panel takes arrays and callables, so that it needs no GIS package; `is_interactive` says whether anybody could move
 its sliders. Each composes the same pixels as the static figures (`canvas.overlay_rgb`, `canvas.error_rgb`), fast enough
@@ -9,29 +9,22 @@ to follow a slider.
 import html
 import os
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 import yaml
 
-from lib.errors import InputError, ParameterError, PPLinkNetError
-from lib.grid import MASK_FOREGROUND
+from lib.errors import InputError, ParameterError
+from lib.parameters import Settled, check, load, params_path
 from lib.paths import write_whole
 from lib.scores.sweep import THRESHOLDS, threshold_counts
-from lib.show.canvas import check_pair, encode_image, error_rgb, overlay_rgb
+from lib.show.canvas import check_pair, encode_image, error_rgb
 
 HEADLESS_VARIABLE = "PP_LINKNET_HEADLESS"  # set to 1 by the runner of reports
 PREVIEW_QUALITY = 85  # JPEG: a tenth of the PNG's time and bytes, and a slider sends many
-LANE_WIDTH_M = 3.25  # where the slider stands at first
-LANE_WIDTH_RANGE_M = (1.0, 8.0)
-OFFSET_RANGE_M = (-15.0, 15.0)
-
-LaneWidth = float | Mapping[str, float]  # metres; of all classes, or class by class
-DrawMask = Callable[[LaneWidth, tuple[str, ...], float, float], np.ndarray]
-ONE_WIDTH = "one width for all"
+COLUMN_PX = 340  # width of the controls beside the picture
 
 
 def is_interactive() -> bool:
@@ -66,13 +59,16 @@ class Panel(ipywidgets.VBox):
 
     def __init__(self, controls: Sequence[ipywidgets.Widget], watched: Sequence[ipywidgets.Widget] = ()):
         self.picture = ipywidgets.Image(
-            format="jpeg", layout={"max_width": "720px", "width": "100%", "object_fit": "contain"}
+            format="jpeg",
+            layout={"width": "100%", "min_width": "0", "object_fit": "contain"}
+            | {"max_width": "720px", "max_height": "80vh"},
         )
         self.status = ipywidgets.HTML()
         for control in (*controls, *watched):
             if control.has_trait("value") and control.has_trait("disabled"):  # not what `redraw` itself writes
                 control.observe(lambda _: self.redraw(), "value")
-        self.column = ipywidgets.VBox([*controls, self.status], layout={"width": "340px"})
+        # the picture gives way, not the controls
+        self.column = ipywidgets.VBox([*controls, self.status], layout={"flex": f"0 0 {COLUMN_PX}px"})
         super().__init__([ipywidgets.HBox([self.picture, self.column])])
         self.redraw()
 
@@ -83,102 +79,6 @@ class Panel(ipywidgets.VBox):
     def redraw(self) -> None:
         """Draw what the controls say."""
         raise NotImplementedError
-
-
-class LanePanel(Panel):
-    """
-    Sliders for lane width, classes and offset; the mask moves over the image at once; a button saves the profile.
-
-    Parameters
-    ----------
-    image
-        uint8 (H, W, 3) RGB.
-    draw_mask
-        `draw_mask(lane_width_m, classes, dx_m, dy_m)` gives the mask, uint8 (H, W); the lane width is one number or a
-        table by class; dx to the east, dy to the north, metres. `road_drawer` makes one.
-    classes
-        Highway classes to choose from; all are drawn at first.
-    dx_m, dy_m
-        Where the sliders stand at first, metres.
-    tables
-        Name -> (lane widths by class, what of them is saved), offered beside one width for all; the first is chosen
-        at first.
-    profile_path
-        YAML file that "save profile" updates; None: no button.
-
-    Raises
-    ------
-    InputError
-        If image and mask do not fit.
-    """
-
-    def __init__(
-        self,
-        image: np.ndarray,
-        draw_mask: DrawMask,
-        *,
-        classes: Sequence[str],
-        dx_m: float = 0.0,
-        dy_m: float = 0.0,
-        tables: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] | None = None,
-        profile_path: Path | None = None,
-    ):
-        check_pair(image)
-        self.image = image
-        self.draw_mask = draw_mask
-        self.profile_path = profile_path
-        self.tables = dict(tables or {})
-        self.widths = ipywidgets.Dropdown(
-            options=[*self.tables, ONE_WIDTH], description="lane widths", style={"description_width": "90px"}
-        )
-        self.lane_width = _slider("lane width, m", LANE_WIDTH_M, LANE_WIDTH_RANGE_M, 0.05)
-        self.dx = _slider("east, m", dx_m, OFFSET_RANGE_M, 0.1)
-        self.dy = _slider("north, m", dy_m, OFFSET_RANGE_M, 0.1)
-        self.boxes = [
-            ipywidgets.Checkbox(value=True, description=name, indent=False, layout={"width": "auto"})
-            for name in classes
-        ]
-        self.save = ipywidgets.Button(description="save profile", icon="save")
-        self.save.on_click(lambda _: self.save_profile())
-        choice = ipywidgets.GridBox(self.boxes, layout={"grid_template_columns": "repeat(2, 1fr)"})
-        buttons = [self.save] if self.profile_path else []
-        super().__init__([self.widths, self.lane_width, self.dx, self.dy, choice, *buttons], watched=self.boxes)
-
-    def profile(self) -> dict[str, object]:
-        """What the sliders say: `lane_width_m` (0: by class), `lane_widths_m`, `classes`, `dx_m`, `dy_m`."""
-        one = self.widths.value == ONE_WIDTH
-        return {
-            "lane_width_m": round(self.lane_width.value, 3) if one else 0.0,
-            "lane_widths_m": {} if one else dict(self.tables[self.widths.value][1]),
-            "classes": [box.description for box in self.boxes if box.value],
-            "dx_m": round(self.dx.value, 3),
-            "dy_m": round(self.dy.value, 3),
-        }
-
-    def redraw(self) -> None:
-        """Draw mask and picture anew; an error of the drawing is shown below the sliders."""
-        start_s = time.perf_counter()
-        profile = self.profile()
-        self.lane_width.disabled = self.widths.value != ONE_WIDTH
-        try:
-            width_m = profile["lane_width_m"] or self.tables[self.widths.value][0]
-            mask = self.draw_mask(width_m, tuple(profile["classes"]), profile["dx_m"], profile["dy_m"])
-            self.show(overlay_rgb(self.image, mask))
-        except PPLinkNetError as error:
-            self.status.value = warning(error)
-            return
-        elapsed_ms = 1000 * (time.perf_counter() - start_s)
-        share = float((mask == MASK_FOREGROUND).mean())
-        self.status.value = f"{share:.1%} of the image is road · drawn in {elapsed_ms:.0f} ms"
-
-    def save_profile(self) -> None:
-        """Write what the sliders say into the profile file; says below the sliders whether it worked."""
-        try:
-            update_yaml(self.profile_path, self.profile())
-        except (PPLinkNetError, OSError) as error:
-            self.status.value = warning(error)
-            return
-        self.status.value = f"saved to {html.escape(str(self.profile_path))}"
 
 
 class ThresholdPanel(Panel):
@@ -253,6 +153,32 @@ class ThresholdPanel(Panel):
         )
 
 
+def save_parameters(notebook: str, settled: Settled, values: Mapping[str, object]) -> str:
+    """
+    Write values into params/<area>/<notebook>.yaml, where the next run reads them; says so, and what wins over them.
+
+    Parameters
+    ----------
+    settled
+        What the notebook runs with, of `lib.parameters.check_notebook`.
+    values
+        Of parameters, by name.
+
+    Raises
+    ------
+    InputError, ParameterError
+        If the notebook would refuse them, or the file can't be changed; it is left as it was then.
+    """
+    area = settled["area"]
+    check(notebook, load(area, notebook) | values)
+    path = params_path(area, notebook)
+    update_yaml(path, values)
+    said = f"saved to params/{area}/{notebook}.yaml: the next run takes it"
+    if above := sorted(settled.stated & values.keys()):
+        said += f"; but {', '.join(above)} stands in the parameters cell or the call, which wins: set it back there"
+    return said
+
+
 def update_yaml(path: Path, values: Mapping[str, object]) -> None:
     """
     Set top-level keys of a YAML file and leave its other lines and comments as they are; written whole or not at all.
@@ -316,9 +242,9 @@ def _slider(name: str, value: float, ends: tuple[float, float], step: float) -> 
     )
 
 
-def warning(error: Exception) -> str:
-    """An error as a line of a panel."""
-    return f'<span style="color:#b3261e">{html.escape(str(error))}</span>'
+def warning(error: Exception | str) -> str:
+    """An error as a line of a panel, in the red of JupyterLab's theme."""
+    return f'<span style="color:var(--jp-error-color1, #b3261e)">{html.escape(str(error))}</span>'
 
 
 def _iou(counts: np.ndarray) -> float:

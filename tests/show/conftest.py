@@ -17,6 +17,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib.grid import Grid
+from lib.parameters import NOTEBOOKS, Settled, check_notebook, declared
+from lib.paths import ROOT
 
 SIDE = 64
 
@@ -58,6 +60,24 @@ def grids() -> dict[str, Grid]:
         "pixels": ((1, 0, 0, 0, 1, 0), None),
     }
     return {name: Grid(transform, crs, 80, 60) for name, (transform, crs) in transforms.items()}
+
+
+@pytest.fixture
+def area(tmp_path, monkeypatch) -> Callable[..., tuple[Path, Settled]]:
+    """Makes the area my-village with a params file; gives it, and what a notebook of the area is settled to."""
+
+    def make(text: str, notebook: str, **cell: Any) -> tuple[Path, Settled]:
+        monkeypatch.setattr("lib.parameters.ROOT", tmp_path)
+        if not (tmp_path / "notebooks").exists():
+            (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+        for name in NOTEBOOKS:
+            path = tmp_path / "params" / "my-village" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text if name == notebook else "")
+        own = {name: default for name, (_, default) in declared(notebook).items()}
+        return path.with_name(f"{notebook}.yaml"), check_notebook(notebook, own | {"area": "my-village"} | cell)
+
+    return make
 
 
 # what a stranger may call a street, a file or a place; harmless, and none of it may be more than text

@@ -10,11 +10,14 @@ import shapely
 from lib.chips.sources import find_scenes, read_vectors
 from lib.osm.lanes import METRIC
 from lib.show import label_figures
+from lib.trust.alignment import OFFSET_COLUMNS
 from lib.trust.lane_fit import LaneFit
 from lib.trust.noise_study import Pair
 
 SIDE_PX, GSD_M = 300, 0.5
 CLASSES = {"highway": ["residential"], "road_m": [900.0], "before_m": [3.25], "after_m": [4.0], "own": [True]}
+
+NOTHING = pd.DataFrame(columns=["scene", "by", *OFFSET_COLUMNS])
 
 
 @pytest.fixture
@@ -67,11 +70,29 @@ def test_a_study_shows_each_place():
     assert figure.encoded()[0] == "image/jpeg" and "b: moved 1.5 m, IoU 0.40 → 0.60" in texts(figure)
 
 
-def test_the_panel_offers_the_fitted_widths_and_draws_the_scene(scenes, tmp_path):
+def test_the_panel_offers_the_fitted_widths_and_reads_the_scene_at_its_own_pixels(scenes, area):
     layers = read_vectors(scenes, "roads")
     found = LaneFit({"residential": 6.5}, pd.DataFrame(CLASSES), (0.5, 0.7), (0.6, 0.65))
-    path = tmp_path / "01.yaml"
-    panel = label_figures.lane_panel(scenes[0], layers, METRIC, {}, found, (0.0, 0.0), (0.0, 0.0), path)
-    assert "4.0%" in panel.status.value  # two lanes of 3.25 m cover the middles of 12 rows, of 300
+    measured = pd.DataFrame([("scene", "image", 1.0, -2.0, 0.9, 0.1)], columns=NOTHING.columns)
+    _, settled = area("gsd_m: 1.0\n", "01_rasterize_osm")
+    coarse = find_scenes({"images": "*.tif", "osm": "osm.gpkg"}, scenes[0].data_dir, 1.0)
+    panel = label_figures.lane_panel(settled, coarse, layers, measured, found)
+    assert [*panel.boxes] == ["residential"] and panel.ground.size_px == (SIDE_PX, SIDE_PX)
+    assert "4.4%" in panel.status.value and "150 m across" in panel.status.value  # 2 x 3.25 m of 150 m: 45 of 1024 rows
+    assert "+1.0 m east, -2.0 m north" in panel.offset.value and "confidence 0.90" in panel.offset.value
     panel.widths.value = "by class: fitted"
     assert "8.7%" in panel.status.value
+    panel.point("in", 0.5, 0.5)
+    assert "8.7%" in panel.status.value, "nothing smaller than FINEST_PX is looked at"
+    unsure = measured.assign(confidence=0.3)
+    said = [
+        label_figures.lane_panel(settled, coarse, layers, offsets).offset.value for offsets in (unsure, measured[:0])
+    ]
+    assert "not certain (confidence 0.30" in said[0] and "too small to measure" in said[1]
+
+
+def test_a_profile_in_pixels_is_drawn_as_wide_on_any_picture(scenes, area):
+    _, settled = area("profile: paper\ngsd_m: 0.5\n", "01_rasterize_osm")
+    panel = label_figures.lane_panel(settled, scenes, read_vectors(scenes, "roads"), NOTHING)
+    assert panel.widths.disabled and panel.lane_width.disabled and "draws lanes in pixels" in panel.offset.value
+    assert "2.8%" in panel.status.value  # 8 px of 300, and what OpenCV rounds on 1024 rows
