@@ -56,11 +56,12 @@ parameters = check_notebook("02_train_stage1", globals())
 # %%
 # %matplotlib inline
 import pandas as pd
+from IPython.display import display
 
 from lib.chips import load_manifest, read_bands, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
 from lib.scores import predicted_case
-from lib.show import best_and_worst, overlay_grid, reports, training_curves, watchers
+from lib.show import augmentation, best_and_worst, overlay_grid, reports, training_curves, watchers, widgets
 from lib.training import beside_the_release, fit, refuse_shared_ground, train_config
 from lib.trust import relabel
 
@@ -92,6 +93,14 @@ overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown[
 # %%
 config = train_config(parameters)
 beside_the_release(config, task)
+
+# %% [markdown]
+# A chip, bare and under its label, and crops of it as the network is shown them: moved, stretched, mirrored, in other
+# colours, no two alike. Hatched is what it doesn't learn from. Roads should still be seen on the crops, where the label
+# says so.
+
+# %%
+augmentation.crops_figure(shown.iloc[0], config)
 
 # %%
 bands = read_bands(train["image"].iloc[0]).shape[2]  # weights of three bands are spread over more
@@ -152,4 +161,9 @@ pd.Series(record, name="value").to_frame()
 
 # %% [markdown]
 # **Next:** `03_train_stage2` goes on from this checkpoint with the few clean masks (from stage 1b's with
-# `-p start_from stage1b`). Curves live: `tensorboard --logdir runs`.
+# `-p start_from stage1b`). Curves live: `tensorboard --logdir runs`. In JupyterLab, the panel below shows any chip
+# under its label, and its crops with other augmentations; "save" writes them into `params/<area>/02_train_stage1.yaml`.
+
+# %% tags=["interactive"]
+if widgets.is_interactive():
+    display(augmentation.AugmentationPanel(manifest, parameters))

@@ -16,7 +16,7 @@ from lib.errors import BusyError, ParameterError
 from lib.parameters import Settled
 from lib.paths import ROOT
 from lib.show.reports import notebooks_of
-from lib.show.widgets import warning
+from lib.show.widgets import small, warning
 
 CUTTING = "01_rasterize_osm"
 STOPPED = (130, -signal.SIGINT)  # of an interrupt: by `lib.errors.status`, and before that could answer
@@ -100,7 +100,8 @@ class CutAgain(ipywidgets.VBox):
     def __init__(self, settled: Settled):
         self.settled = settled
         self.rerun = Rerun(self._progressed, self._ended)
-        self.to_cut, self.last_line, self.failure = 0, "", ""
+        self.to_cut, self.left_cut = 0, 0  # by the run at hand, and by those before that did not come to their end
+        self.last_line, self.failure = "", ""
         self.stop = ipywidgets.Button(description="stop", icon="stop", layout={"width": "80px"})
         self.stop.on_click(lambda _: self.rerun.stop())
         self.bar = ipywidgets.IntProgress(layout={"width": "auto", "flex": "1 1 auto"})
@@ -117,10 +118,14 @@ class CutAgain(ipywidgets.VBox):
         BusyError
             If it is running.
         """
+        if not self.rerun.is_running:
+            self.to_cut, self.failure, self.bar.value, self.bar.max = 0, "", 0, 1
+            self.running.layout.display = ""
+            self._say("notebook 1 runs anew with what is saved; it takes some seconds to start")
         self.rerun.start(notebook_command(CUTTING, self.settled, saved))
-        self.to_cut, self.failure, self.bar.value, self.bar.max = 0, "", 0, 1
-        self.running.layout.display = ""
-        self.said.value = "notebook 1 runs anew with what is saved; it takes some seconds to start"
+
+    def _say(self, text: str) -> None:
+        self.said.value = small(text)
 
     def _progressed(self, line: str) -> None:
         """A line of the notebook: the last one is shown, and the bar follows the chips."""
@@ -131,20 +136,22 @@ class CutAgain(ipywidgets.VBox):
         elif line.startswith("error: "):
             self.failure = line
         self.last_line = line
-        self.said.value = html.escape(line)
+        self._say(html.escape(line))
 
     def _ended(self, status: int) -> None:
         """Say how it ended, and what is to be run now."""
         self.running.layout.display = "none"
+        cut = self.to_cut + self.left_cut
+        self.left_cut = cut if status else 0
         if status in STOPPED:
-            self.said.value = "stopped: what was cut is kept, and the next cut goes on from there"
+            self._say("stopped: what was cut is kept, and the next cut goes on from there")
         elif status:
-            self.said.value = warning(self.failure or f"it ended with status {status}: {self.last_line}")
-        elif not self.to_cut:
-            self.said.value = "done: all chips are as they were, so nothing else is to be run again"
+            self._say(warning(self.failure or f"it ended with status {status}: {self.last_line}"))
+        elif not cut:
+            self._say("done: all chips are as they were, so nothing else is to be run again")
         else:
-            said = f"done: {self.to_cut} chips cut anew. Run again what learns from them: {self._later()}"
-            self.said.value = html.escape(said)
+            said = f"done: {cut} chips cut anew. Run again what learns from them: {self._later()}"
+            self._say(html.escape(said))
 
     def _later(self) -> str:
         """Notebooks of the area that learn from the chips."""

@@ -21,7 +21,7 @@ from lib.parameters import Settled
 from lib.show.again import CUTTING, CutAgain
 from lib.show.canvas import FN, FP, LABEL, TP, error_rgb, overlay_rgb
 from lib.show.keys import add_keys
-from lib.show.widgets import COLUMN_PX, Panel, save_parameters, warning
+from lib.show.widgets import COLUMN_PX, Panel, save_parameters, small, swatch, warning
 
 SAVED = ("lane_width_m", "lane_widths_m", "classes", "dx_m", "dy_m")  # what the sliders say, by the notebook's names
 PICTURE_PX = 1024  # longer side of the picture
@@ -176,7 +176,7 @@ class LanePanel(Panel):
             **wide,
         )
         self.lane_width = _slider("lane width, m", one or LANE_WIDTH_M, LANE_WIDTH_RANGE_M, 0.05)
-        self.dx = _slider("east, m", settled["dx_m"], OFFSET_RANGE_M, 0.1)
+        self.dx = _slider("move east, m", settled["dx_m"], OFFSET_RANGE_M, 0.1)
         self.dy = _slider("north, m", settled["dy_m"], OFFSET_RANGE_M, 0.1)
         self.boxes = {
             name: ipywidgets.Checkbox(
@@ -267,16 +267,16 @@ class LanePanel(Panel):
             else:
                 self.show(overlay_rgb(look.image, mask))
         except (PPLinkNetError, OSError) as error:
-            self.status.value = warning(error)
+            self.status.value = small(warning(error))
             return
         elapsed_ms = 1000 * (time.perf_counter() - start_s)
         share = float((mask == MASK_FOREGROUND).mean())
         if self.change.value and not self.before.value:
-            shown = f"{_swatch(TP)} stays · {_swatch(FP)} comes · {_swatch(FN)} goes"
+            shown = f"{swatch(TP)} stays · {swatch(FP)} comes · {swatch(FN)} goes"
         else:
-            shown = f"{_swatch(LABEL)} {'as this run drew it' if self.before.value else 'as the sliders say'}"
+            shown = f"{swatch(LABEL)} {'as this run drew it' if self.before.value else 'as the sliders say'}"
         across_m = self.window[2] * self.ground.gsd_m
-        self.status.value = (
+        self.status.value = small(
             f"{shown}<br>{share:.1%} of what is seen is road · {across_m:,.0f} m across · drawn in {elapsed_ms:.0f} ms"
         )
 
@@ -289,7 +289,7 @@ class LanePanel(Panel):
             lines.append(f"with the sliders: <b>{_metres(auto_m[0] + self.dx.value, auto_m[1] + self.dy.value)}</b>")
         if self.fixed_px:
             lines.append("this profile draws lanes in pixels: widths in metres change nothing")
-        self.offset.value = _small("<br>".join(lines))
+        self.offset.value = small("<br>".join(lines))
 
     def move(self, name: str) -> None:
         """Zoom or pan as the button of that name says."""
@@ -338,10 +338,10 @@ class LanePanel(Panel):
             if not self.chosen():
                 raise ParameterError("No class is chosen, and an empty list means the profile's own: choose one.")
             profile = self.profile()
-            self.said.value = html.escape(save_parameters(CUTTING, self.settled, profile))
+            self.said.value = small(html.escape(save_parameters(CUTTING, self.settled, profile)))
             self.saved, self.saved_names = profile, SAVED
         except (PPLinkNetError, OSError) as error:
-            self.said.value = warning(error)
+            self.said.value = small(warning(error))
 
     def cut_again(self) -> None:
         """Run notebook 1 with what is saved; says below why not."""
@@ -350,7 +350,7 @@ class LanePanel(Panel):
                 raise ParameterError("The sliders say something else than what is saved: save first, or reset.")
             self.cutting.start(self.saved_names)
         except (BusyError, ParameterError, OSError) as error:
-            self.said.value = warning(error)
+            self.said.value = small(warning(error))
 
 
 def _button(icon: str, words: str) -> ipywidgets.Button:
@@ -361,15 +361,6 @@ def _named_button(name: str, icon: str, words: str, act: Callable[[], None]) -> 
     button = ipywidgets.Button(description=name, icon=icon, tooltip=words, layout={"width": "auto", "flex": "1 1 auto"})
     button.on_click(lambda _: act())
     return button
-
-
-def _swatch(color: str) -> str:
-    box = "display:inline-block;width:.8em;height:.8em;border:1px solid currentColor"
-    return f'<span style="{box};background:{color}"></span>'
-
-
-def _small(text: str) -> str:
-    return f'<div style="line-height:1.4">{text}</div>'
 
 
 def _metres(east_m: float, north_m: float) -> str:

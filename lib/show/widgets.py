@@ -60,8 +60,8 @@ class Panel(ipywidgets.VBox):
     def __init__(self, controls: Sequence[ipywidgets.Widget], watched: Sequence[ipywidgets.Widget] = ()):
         self.picture = ipywidgets.Image(
             format="jpeg",
-            layout={"width": "100%", "min_width": "0", "object_fit": "contain"}
-            | {"max_width": "720px", "max_height": "80vh"},
+            layout={"width": "100%", "min_width": "0", "max_width": "720px", "max_height": "80vh"}
+            | {"object_fit": "contain", "margin": "0 8px 0 0"},
         )
         self.status = ipywidgets.HTML()
         for control in (*controls, *watched):
@@ -157,6 +157,8 @@ def save_parameters(notebook: str, settled: Settled, values: Mapping[str, object
     """
     Write values into params/<area>/<notebook>.yaml, where the next run reads them; says so, and what wins over them.
 
+    Lines are written for those alone that the next run would not take anyway.
+
     Parameters
     ----------
     settled
@@ -170,9 +172,9 @@ def save_parameters(notebook: str, settled: Settled, values: Mapping[str, object
         If the notebook would refuse them, or the file can't be changed; it is left as it was then.
     """
     area = settled["area"]
-    check(notebook, load(area, notebook) | values)
-    path = params_path(area, notebook)
-    update_yaml(path, values)
+    before = load(area, notebook)
+    after = check(notebook, before | values)
+    update_yaml(params_path(area, notebook), {name: values[name] for name in values if after[name] != before[name]})
     said = f"saved to params/{area}/{notebook}.yaml: the next run takes it"
     if above := sorted(settled.stated & values.keys()):
         said += f"; but {', '.join(above)} stands in the parameters cell or the call, which wins: set it back there"
@@ -245,6 +247,17 @@ def _slider(name: str, value: float, ends: tuple[float, float], step: float) -> 
 def warning(error: Exception | str) -> str:
     """An error as a line of a panel, in the red of JupyterLab's theme."""
     return f'<span style="color:var(--jp-error-color1, #b3261e)">{html.escape(str(error))}</span>'
+
+
+def small(text: str) -> str:
+    """Markup whose lines stand closer than those of a widget."""
+    return f'<div style="line-height:1.4">{text}</div>'
+
+
+def swatch(color: str) -> str:
+    """A little square of a colour, for a legend in a line of text."""
+    box = "display:inline-block;width:.8em;height:.8em;border:1px solid currentColor"
+    return f'<span style="{box};background:{color}"></span>'
 
 
 def _iou(counts: np.ndarray) -> float:

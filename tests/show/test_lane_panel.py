@@ -138,7 +138,7 @@ def test_what_is_saved_is_what_the_next_run_draws(panel, capsys):
     shown.widths.value, shown.dx.value = "fitted", -1.5
     shown.boxes["footway"].value = True
     shown.save.click()
-    assert shown.said.value == f"saved to params/my-village/{NOTEBOOK}.yaml: the next run takes it"
+    assert f"saved to params/my-village/{NOTEBOOK}.yaml: the next run takes it<" in shown.said.value
     values = load("my-village", NOTEBOOK)
     assert (values["gsd_m"], values["dx_m"], values["lane_width_m"]) == (0.5, -1.5, 0.0)
     assert values["classes"] == [*METRIC.drawn, "footway"] and values["lane_widths_m"]["residential"] == 6.0
