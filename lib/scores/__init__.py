@@ -12,6 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "confidence": ["calibrate"],
         "evaluate": ["Case", "predicted_case", "differences", "score_chips", "scoreboard"],
         "metrics": ["PixelScores", "bootstrap_interval", "paired_difference"],
-        "sweep": ["threshold_sweep"],
+        "sweep": ["break_even", "relaxed_sweep", "threshold_sweep"],
     },
 )

@@ -38,11 +38,15 @@ def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndar
     return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0)
 
 
+def disc(slack_px: float) -> np.ndarray:
+    """Pixels whose centres lie within the slack of the middle one's: uint8 (n, n) of 0 and 1, n odd."""
+    reach = np.arange(-int(slack_px), int(slack_px) + 1)  # offsets from a pixel's centre, px
+    return (reach**2 + reach[:, None] ** 2 <= slack_px**2).astype(np.uint8)
+
+
 def _near(pixels: np.ndarray, others: np.ndarray, slack_px: float) -> int:
     """How many of the pixels lie within the slack of one of the others; both uint8 (H, W) of 0 and 1."""
-    reach = np.arange(-int(slack_px), int(slack_px) + 1)  # offsets from a pixel's centre, px
-    disc = (reach**2 + reach[:, None] ** 2 <= slack_px**2).astype(np.uint8)
-    around = cv2.dilate(others, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    around = cv2.dilate(others, disc(slack_px), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return int(np.count_nonzero(around & pixels))
 
 
