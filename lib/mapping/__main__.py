@@ -12,6 +12,7 @@ from lib.mapping.formats import WRITERS
 from lib.mapping.layers import LayerOptions, write_layers
 from lib.mapping.options import MapOptions
 from lib.networks.calibration import read_curves
+from lib.networks.published import published, weights_of
 
 DESCRIPTION = """
 Map roads or buildings of whole scenes with a trained network.
@@ -31,7 +32,7 @@ called again; one that is finished stays as it is. Other options make again what
 EPILOG = """
 examples:
   python -m lib.mapping runs/demo/two_stage/best.safetensors scene.tif maps/town
-  python -m lib.mapping best.safetensors north.tif south.vrt maps/town --area town.gpkg --views none
+  python -m lib.mapping massachusetts-roads north.tif south.vrt maps/town --area town.gpkg --views none
   python -m lib.mapping best.safetensors https://host/scene.tif s3://bucket/key.tif tiles/ maps/town --go-on
 """
 
@@ -91,7 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     default = MapOptions()
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", type=Path, help="file of a training, best.safetensors")
+    add(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        type=weights_of,
+        help=f"file of a training, best.safetensors, or the name of a network that ships: {', '.join(published())}",
+    )
     add(
         "images",
         metavar="IMAGE",

@@ -1,8 +1,9 @@
 """
 PP-LinkNet and its relatives, and the files that hold their weights.
 
-In: a `ModelConfig`, or a checkpoint, hub folder or hub name. Out: a network (`torch.nn.Module`), or a `TrainedModel`
-with what it must be fed and the threshold it was validated at. Imports no OSM or GIS package.
+In: a `ModelConfig`, or a checkpoint, the name of a network that ships with the project, a hub folder or hub name. Out:
+a network (`torch.nn.Module`), or a `TrainedModel` with what it must be fed and the threshold it was validated at.
+Imports no OSM or GIS package.
 """
 
 import lazy_loader
@@ -18,5 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "export": ["export_onnx"],
         "hub": ["from_pretrained", "save_pretrained"],
         "models": ["ModelConfig", "build_model", "create_model"],
+        "published": ["published", "weights_of"],
     },
 )

@@ -25,6 +25,7 @@ from torch.export import Dim
 from lib.errors import CheckpointError, run
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.models import INPUT_MULTIPLE_PX, Logits
+from lib.networks.published import weights_of
 from lib.networks.skeleton import smallest_side_px
 from lib.paths import write_whole
 
@@ -137,7 +138,7 @@ def _difference(content: bytes, probability: nn.Module, least_px: int) -> float:
 def main() -> None:
     """Export from the command line."""
     parser = argparse.ArgumentParser(description="Write a checkpoint as ONNX, checked against PyTorch.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=weights_of, help="file of a training, or a network that ships with this")
     parser.add_argument("path", type=Path, help="the .onnx file to write")
     arguments = parser.parse_args()
     written = export_onnx(arguments.checkpoint, arguments.path)

@@ -3,7 +3,7 @@ Checkpoints in the Hugging Face hub's format: a folder, or a name on the hub, of
 
 `from_pretrained` reads what `save_pretrained` wrote here, and what any model of segmentation-models-pytorch (smp) wrote
 with its own. Only safetensors are read: a stranger's pickle is never opened. To publish a folder:
-`hf upload <user>/<name> <folder>`.
+`hf upload <user>/<name> <folder>`. Networks that ship with this project (`lib.networks.published`) are read from there.
 
 huggingface_hub's mixin, which smp's models inherit, is not used: it opens pickles where there are no safetensors, and
 its files say nothing of task, threshold and normalisation.
@@ -17,28 +17,33 @@ from typing import Any
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors.torch import save
 
 from lib.errors import CheckpointError, DownloadError, InputError, ParameterError, reading
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, is_checkpoint, load_model, read_info, trained_model
 from lib.networks.encoders import encoder_statistics
 from lib.networks.fields import MODEL_FIELDS, TASKS, checked, model_config, parsed
 from lib.networks.models import ARCHITECTURES, ModelConfig
+from lib.networks.published import WEIGHTS, published, weights_of
+from lib.networks.tensors import read_header, read_tensors
 from lib.paths import write_whole
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CONFIG = "config.json"
 LARGEST_CONFIG = 2**20  # bytes
 OLD_OPTIONS = {"decoder_use_batchnorm": True}  # what smp's default was called before
 
 
 def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.device = "cpu") -> TrainedModel:
     """
-    Network ready to predict, in one line: `from_pretrained("user/name")`.
+    Network ready to predict, in one line: `from_pretrained("massachusetts-roads")`.
 
     Parameters
     ----------
     name
-        Folder that holds config.json and model.safetensors, or a name on the hub; such a one is downloaded once into
-        the cache of huggingface_hub, whose variables (HF_ENDPOINT, HF_HOME, HF_TOKEN) hold.
+        One of `lib.networks.published.published()`, whatever the working directory; a folder that holds config.json and
+        model.safetensors; or a name on the hub, "user/name": such a one is downloaded once into the cache of
+        huggingface_hub, whose variables (HF_ENDPOINT, HF_HOME, HF_TOKEN) hold. Weights of half precision are float32 in
+        memory.
     task
         What the network finds. A checkpoint of this project must say the same; one of smp says nothing, is taken at its
         word, and is fed with the mean and deviation that its encoder was pretrained with.
@@ -79,27 +84,50 @@ def _read_text(path: Path) -> str:
         raise CheckpointError(str(error)) from error
 
 
-def save_pretrained(checkpoint: Path, folder: Path) -> Path:
+def save_pretrained(checkpoint: Path, folder: Path, half: bool = False) -> Path:
     """
     Folder in the hub's format: the checkpoint itself under the hub's name, and a config.json that smp understands.
+
+    Parameters
+    ----------
+    checkpoint
+        File written by `save_checkpoint`.
+    folder
+        Made if it isn't there.
+    half
+        Store weights of convolutions in half precision, for half the size. What is small and spans many powers of ten
+        stays as it is: biases, and the scales and statistics of norms.
 
     Raises
     ------
     CheckpointError
-        If the checkpoint is missing, damaged, or of another project.
+        If the checkpoint is missing, damaged, or of another project, or a weight is too large for half precision.
     """
     model, folder = read_info(checkpoint).model, Path(folder)
     kind = ARCHITECTURES[model.architecture]
     values = {name: value for name, value in vars(model).items() if name in inspect.signature(kind).parameters}
     config = {**values, "encoder_weights": None, "_model_class": kind.__name__}
-    write_whole(folder / WEIGHTS, Path(checkpoint).read_bytes())
+    write_whole(folder / WEIGHTS, _halved(Path(checkpoint)) if half else Path(checkpoint).read_bytes())
     write_whole(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True))
     return folder
 
 
+def _halved(checkpoint: Path) -> bytes:
+    """The checkpoint with float16 for float32 where a tensor has more than one axis."""
+    tensors = read_tensors(checkpoint)
+    wide = [name for name, tensor in tensors.items() if tensor.ndim > 1 and tensor.dtype == torch.float32]
+    halves = {name: tensors[name].half() for name in wide}
+    if infinite := [name for name, tensor in halves.items() if not bool(torch.isfinite(tensor).all())]:
+        raise CheckpointError(
+            f"{checkpoint}: {infinite[:3]} hold weights beyond {torch.finfo(torch.float16).max:g}, the largest number "
+            "of half precision: publish it in full."
+        )
+    return save(tensors | halves, metadata=read_header(checkpoint)[0])
+
+
 def _file(name: str | Path, file: str) -> Path:
-    """One file of a model: from its folder, or from the hub's cache, where it is fetched to first."""
-    folder = Path(name)
+    """One file of a model: one that ships with this project, of a folder, or of the hub's cache, fetched first."""
+    folder = weights_of(name).parent if str(name) in published() else Path(name)
     if folder.is_dir():
         if not (folder / file).is_file():
             held = sorted(path.name for path in folder.iterdir())[:8]

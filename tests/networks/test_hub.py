@@ -43,6 +43,34 @@ def test_our_folder_comes_back_whole_and_smps_mixin_reads_it(folder):
     assert torch.equal(logits(type(loaded.network).from_pretrained(folder)), logits(loaded.network))
 
 
+def test_half_precision_is_half_the_size_and_float32_in_memory(folder, tmp_path):
+    best = folder.parents[1] / "best.safetensors"
+    half = save_pretrained(best, tmp_path / "half", half=True)
+    assert (half / "model.safetensors").stat().st_size < 0.6 * best.stat().st_size
+    loaded, full = from_pretrained(half), from_pretrained(folder)
+    assert loaded.info == full.info and loaded.digest != full.digest
+    for name, value in loaded.network.state_dict().items():
+        true = full.network.state_dict()[name]
+        assert value.dtype == true.dtype
+        assert torch.equal(
+            value, true.half().float() if true.ndim > 1 else true
+        )  # norms and their statistics as they were
+    assert (logits(loaded.network).sigmoid() - logits(full.network).sigmoid()).abs().max() < 1e-3
+    assert torch.equal(logits(type(loaded.network).from_pretrained(half)), logits(loaded.network))  # smp's mixin
+    again = save_pretrained(best, tmp_path / "again", half=True)
+    assert file_digest(again / "model.safetensors") == loaded.digest
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    network = build_model(SMALL)
+    with torch.no_grad():
+        network.encoder.model.conv_stem.weight[0, 0, 0, 0] = 1e6
+    path = save_checkpoint(tmp_path / "best.safetensors", network, INFO)
+    with pytest.raises(CheckpointError, match=r"encoder.model.conv_stem.weight.*beyond 65504"):
+        save_pretrained(path, tmp_path / "half", half=True)
+    assert not (tmp_path / "half").exists()
+
+
 @pytest.mark.parametrize("kind", [smp.Unet, smp.DeepLabV3Plus])
 def test_a_folder_that_smp_wrote(kind, tmp_path):
     model = kind("resnet18", encoder_weights=None, classes=1)
