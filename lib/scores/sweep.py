@@ -139,15 +139,14 @@ def break_even(sweep: pd.DataFrame) -> tuple[float, float]:
     """
     Where precision equals recall, (score, threshold), straight between the two thresholds around it.
 
-    Mnih (2013) reports roads by the relaxed one. NaN where the two do not cross: precision lies above recall, or
-    below, at all thresholds.
+    Mnih (2013) reports roads by the relaxed one. Where they cross more than once it is the best; NaN where precision
+    lies above recall, or below it, at all thresholds.
     """
     known = sweep.dropna()
     gap = (known["precision"] - known["recall"]).to_numpy()  # rises with the threshold, but for noise
-    crossing = np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0))
-    if not len(crossing):
-        return float("nan"), float("nan")
-    before = crossing[-1]
-    share = gap[before] / (gap[before] - gap[before + 1])
-    at = known.iloc[before] + share * (known.iloc[before + 1] - known.iloc[before])
-    return float(at["precision"]), float(at["threshold"])
+    crossings = []
+    for before in np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0)):
+        share = gap[before] / (gap[before] - gap[before + 1])
+        at = known.iloc[before] + share * (known.iloc[before + 1] - known.iloc[before])
+        crossings.append((float(at["precision"]), float(at["threshold"])))
+    return max(crossings, default=(float("nan"), float("nan")))

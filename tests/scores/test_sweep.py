@@ -79,5 +79,7 @@ def test_the_break_even_of_a_road_that_is_seen_and_one_that_is_hardly_seen():
 def test_the_break_even_lies_straight_between_two_thresholds_or_nowhere():
     table = pd.DataFrame({"threshold": [0.2, 0.4], "precision": [0.5, 0.9], "recall": [0.8, 0.6]})
     assert sweep.break_even(table) == pytest.approx((0.7, 0.3))  # gaps -0.3 and 0.3: half way
+    twice = pd.concat([table, table.assign(threshold=[0.6, 0.8], precision=[0.1, 0.3], recall=[0.3, 0.1])])
+    assert sweep.break_even(twice) == pytest.approx((0.7, 0.3))
     assert np.isnan(sweep.break_even(table.assign(recall=0.1))).all()
     assert np.isnan(sweep.break_even(table.assign(precision=np.nan))).all()

@@ -1,0 +1,153 @@
+"""
+The network that ships with the project: trained on tiles of Massachusetts, scored on tiles apart from them, published.
+
+    python -m benchmarks.massachusetts DATA_DIR [--epochs 100] [--decay 15] [--start FILE] [--finished]
+    python -m benchmarks.massachusetts DATA_DIR --paper
+
+DATA_DIR holds images/ and masks/ of the tiles that params/massachusetts-tiles/split.csv names; the recipe lies beside
+it (notebook 2 of that area trains the same). A constant rate can be stopped at any epoch; then the rate falls to 0
+within `--decay` epochs. Killed at any time, the same call goes on; `--finished` takes the epochs at the constant rate
+that are, so that no time spent is lost. `--start massachusetts-roads --epochs 500` trains what ships for longer.
+
+Scores go to results/massachusetts_roads.csv, epochs to results/massachusetts_roads_epochs.csv, and the network with its
+card and curve to lib/networks/weights/massachusetts-roads. `--paper` trains the paper's network at the paper's budget
+on the same tiles, for a GPU; it is scored beside, and is too large to ship.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.massachusetts_card import card
+from lib import parameters
+from lib.chips.manifest import load_manifest, read_bands, read_mask, select
+from lib.errors import run
+from lib.mapping.predict import predict_chips, predict_image, read_probability
+from lib.networks.calibration import read_curves
+from lib.networks.checkpoint import TrainedModel, load_model
+from lib.networks.devices import device_name, precision_for
+from lib.networks.hub import save_pretrained
+from lib.networks.models import ModelConfig
+from lib.networks.published import WEIGHTS, WEIGHTS_DIR, weights_of
+from lib.paths import ROOT, write_whole
+from lib.scores.confidence import calibrate
+from lib.scores.evaluate import probability_pairs, score_chips, to_mask
+from lib.scores.metrics import pixel_scores
+from lib.scores.sweep import break_even, relaxed_sweep
+from lib.show import reports
+from lib.show.figures import comparison
+from lib.show.sheet import save_figure
+from lib.training.recipe import TrainConfig, train_config
+from lib.training.trainer import fit
+
+AREA, NAME = "massachusetts-tiles", "massachusetts-roads"
+PAPER = ModelConfig("pp_linknet", "resnet34", "imagenet"), TrainConfig(crop_px=1024)
+SHOWN = "10528780"  # tile of the picture
+WINDOW_PX = 1536  # a tile is one window: nothing is predicted twice
+LEVELS = np.arange(1, 256) / 255  # of probability, as predictions are kept
+RESULTS = ROOT / "results"
+
+
+def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.DataFrame]:
+    """Checkpoint of the whole training, and its epochs."""
+    parts = select(chips, "osm", "train"), select(chips, "osm", "val")
+    if options.paper:
+        model, config = PAPER
+        done = fit(*parts, reports.run_dir(AREA, "paper"), config, model)
+        return done.checkpoint, done.history.assign(phase="paper")
+    recipe = parameters.check("02_train_stage1", parameters.load(AREA, "02_train_stage1"))
+    model = ModelConfig(recipe["architecture"], recipe["encoder_name"], recipe["encoder_weights"] or None, "32")
+    config = train_config(recipe)
+    if options.epochs:
+        config = replace(config, epochs=options.epochs)
+    folder = reports.run_dir(AREA, "stage1")
+    if not (options.finished and (folder / "best.safetensors").is_file()):
+        fit(*parts, folder, config, model, init_from=options.start)
+    steady, epochs = folder / "best.safetensors", pd.read_csv(folder / "history.csv").assign(phase="constant rate")
+    if not options.decay:
+        return steady, epochs
+    decay = replace(config, epochs=options.decay, schedule="poly", schedule_per_step=True, normalisation="init")
+    done = fit(*parts, reports.run_dir(AREA, "decayed"), decay, model, init_from=steady)
+    return done.checkpoint, pd.concat([epochs, done.history.assign(phase="decay")])
+
+
+def score(model: TrainedModel, test: pd.DataFrame, folder: Path, views: str) -> tuple[dict[str, float], pd.DataFrame]:
+    """Scores over the tiles held out, and those of each."""
+    paths = predict_chips(model, test, folder / views, views, WINDOW_PX)
+    at, threshold = break_even(relaxed_sweep(probability_pairs(test, paths), LEVELS))
+    tiles = score_chips(test, paths, model.info.threshold, "roads")
+    pooled = pixel_scores(tiles)
+    scores = {"relaxed_break_even": at, "at_threshold": threshold, "threshold": model.info.threshold}
+    scores |= {name: pooled[name] for name in ("iou_pooled", "precision", "recall", "relaxed_f1")}
+    return scores | {"apls": float(tiles["apls"].mean())}, tiles
+
+
+def halves(full: TrainedModel, half: TrainedModel, image: np.ndarray) -> float:
+    """Largest difference of a probability between weights in full and in half precision."""
+    return float(np.abs(predict_image(full, image, "none") - predict_image(half, image, "none")).max())
+
+
+def picture(tile: pd.Series, folder: Path, threshold: float) -> None:
+    """What the network sees of a tile, and its errors; without the image, which is not this project's to show."""
+    truth, probability = read_mask(tile["mask"]), read_probability(folder / f"{tile['chip']}.png")
+    grey = np.repeat(np.rint(255 * (1 - probability)).astype(np.uint8)[..., None], 3, axis=2)
+    figure = comparison(grey, truth, to_mask(probability, threshold, truth), gsd_m=1.0, title=f"{NAME}: {SHOWN}")
+    save_figure(figure, RESULTS / "massachusetts_roads")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--epochs", type=int, default=0, help="at the constant rate; default: those of params/")
+    parser.add_argument("--decay", type=int, default=15, help="epochs in which the rate falls to 0; 0: none")
+    parser.add_argument("--start", type=weights_of, help="weights to go on from: a checkpoint, or massachusetts-roads")
+    parser.add_argument("--finished", action="store_true", help="take the epochs at the constant rate that are")
+    parser.add_argument("--paper", action="store_true", help="the paper's network and budget, for a GPU")
+    options = parser.parse_args()
+    manifest = reports.chip_dir(AREA) / "manifest.csv"
+    if not manifest.is_file():
+        reports.run_notebook("01_rasterize_osm", AREA, {"data_dir": str(options.data_dir.resolve())})
+    chips = load_manifest(manifest)
+    val, test = (select(chips, "osm", split) for split in ("val", "test"))
+    checkpoint, epochs = train(chips, options)
+    full = load_model(checkpoint)
+    network = "paper" if options.paper else NAME
+    weights = checkpoint if options.paper else save_pretrained(checkpoint, WEIGHTS_DIR / NAME, half=True) / WEIGHTS
+    model, folder = load_model(weights), checkpoint.parent / "predicted"
+    measured = {views: score(model, test, folder, views) for views in ("none", "d4")}
+    pairs = (
+        probability_pairs(part, predict_chips(model, part, folder / name, "none", WINDOW_PX))
+        for name, part in (("val", val), ("none", test))
+    )
+    judged = calibrate(weights, *pairs, f"{len(val)} tiles of Massachusetts that chose the epoch")
+    facts = {
+        "network": network,
+        "parameters": sum(one.numel() for one in model.network.parameters()),
+        "tiles": len(test),
+        "half_difference": halves(full, model, read_bands(test["image"].iloc[0])),
+        "error_before": judged["as the network says"][1],
+        "error_after": judged["calibrated"][1],
+        "crops": int((epochs["epoch"] > 0).sum()) * full.info.training["samples_per_epoch"],
+        "device": f"{device_name()}, {precision_for()}",
+    }
+    rows = pd.DataFrame([{"views": views, **scores, **facts} for views, (scores, _) in measured.items()])
+    path = RESULTS / "massachusetts_roads.csv"
+    if path.is_file():
+        earlier = pd.read_csv(path)
+        rows = pd.concat([earlier[earlier["network"] != network], rows])
+    write_whole(path, rows.to_csv(index=False, float_format="%.4f"))
+    print(rows.T.to_string(header=False))
+    if not options.paper:
+        write_whole(RESULTS / "massachusetts_roads_epochs.csv", epochs.to_csv(index=False, float_format="%.5g"))
+        shown = test[test["scene"] == f"{SHOWN}_15"].iloc[0]
+        picture(shown, folder / "d4", model.info.threshold)
+        shipped, tiles = rows[rows["network"] == NAME], measured["none"][1]
+        text = card(model, weights, shipped, tiles, epochs, read_curves(weights)["pixels"])
+        print(write_whole(weights.with_name("README.md"), text))
+
+
+if __name__ == "__main__":
+    run(main)

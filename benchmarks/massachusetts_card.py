@@ -1,0 +1,179 @@
+"""The card of the network that ships: every figure in it is one that `benchmarks.massachusetts` measured."""
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from lib.networks.calibration import Curve
+from lib.networks.checkpoint import TrainedModel, file_digest
+
+NAME = "massachusetts-roads"
+PUBLISHED = 0.9047  # relaxed break-even at 3 px of Saito et al. (2016), on the data set's own test tiles
+SAID = (0.1, 0.3, 0.5, 0.7, 0.9)  # where the card shows the curve
+
+TEXT = """\
+# massachusetts-roads
+
+Roads in aerial images of 1 m a pixel, in one line and without a download:
+
+```python
+from lib.networks import from_pretrained
+
+model = from_pretrained("massachusetts-roads")
+```
+
+`python -m lib.mapping massachusetts-roads IMAGE … OUT_DIR` maps whole images, as does notebook 5 with
+`-p checkpoint massachusetts-roads`.
+
+| | |
+| --- | --- |
+| finds | {task}: the 7 m around a road's centreline, whatever its width |
+| network | `{architecture}` on `{encoder}`, {parameters:,} parameters |
+| input | red, green, blue, 8 bits, {gsd:g} m a pixel |
+| fed as | (x / 255 - mean) / std with mean {mean} and std {std} |
+| threshold | {threshold:.3f}, the one with the best IoU on the tiles that chose the epoch |
+| file | {size:.1f} MB: convolutions in float16, norms and biases in float32; float32 in memory |
+| SHA-256 | `{digest}` |
+
+## How good it is
+
+On {tiles} tiles of 1.5 km that neither trained it nor chose anything, and that share no edge with one that trained:
+
+| | one view | mean of eight views |
+| --- | --- | --- |
+{scores}
+
+Saito et al. (2016) reach a relaxed break-even of {published} on the data set's own test tiles, after its 1,108 tiles
+of training. Between that and this lie {train_tiles} training tiles, {crops:,} crops of {crop_px} px ({passes:.1f}
+times the ground of these tiles), and first weights that were random.
+
+## What it is good and bad at
+
+Tile by tile, one view at the threshold:
+
+| tile | share of road | IoU | precision | recall | relaxed F1 | APLS |
+| --- | --- | --- | --- | --- | --- | --- |
+{by_tile}
+
+- The masks are OpenStreetMap's centrelines: what the map lacked counts against the network, and car parks and drives
+  were taught to be no road.
+- It has seen one valley, from an aeroplane. Elsewhere, at another scale or from a satellite it is where training
+  begins and not where it ends: nothing of that has been measured.
+- Roads are drawn 7 px wide whatever their width: widths of its maps mean nothing.
+
+## How sure it is
+
+Of the pixels that it calls so, as many are right. The curve (`model.calibration.json`), which maps use, was fitted on
+the {val_tiles} tiles that chose the epoch. On the tiles held out the expected calibration error is {before:.3f} before
+and {after:.3f} after it. It does not survive a change of place.
+
+| said | {said} |
+| --- | {rule} |
+| right | {right} |
+
+## Data and terms
+
+{train_tiles} tiles of the Massachusetts Roads Dataset (V. Mnih, *Machine Learning for Aerial Image Labeling*,
+University of Toronto, 2013), {first} to {last}: by their names, read as EPSG:26986, the country around Springfield.
+White is no image, and counts nowhere. Which tile trains, chooses and is held out stands in
+`params/massachusetts-tiles/split.csv`. The imagery is MassGIS's (Commonwealth of Massachusetts); the masks are drawn
+from data © OpenStreetMap contributors, ODbL 1.0. The data set states no licence and asks to cite the thesis: take
+these weights for research until you have cleared more.
+
+## How it was trained
+
+`python -m benchmarks.massachusetts DATA_DIR`, with the recipe of `params/massachusetts-tiles/02_train_stage1.yaml`:
+{steady} epochs of {samples} crops at a constant rate, then {decay} in which it falls to 0; the best of them on the
+{val_tiles} tiles was kept (number {best_epoch} of the latter). On {device}. `--start massachusetts-roads` trains it for
+longer, `--paper` the paper's network on a GPU.
+"""
+
+
+def front(row: pd.Series) -> str:
+    """What the hub reads of a card: terms, task, and the headline with the data that it was measured on."""
+    metrics = [
+        {"type": name, "value": round(float(row[name]), 4)} for name in ("relaxed_break_even", "iou_pooled", "apls")
+    ]
+    data = {"name": "Massachusetts Roads, tiles held out", "type": "massachusetts-roads-tiles", "split": "test"}
+    result = {"task": {"type": "image-segmentation"}, "dataset": data, "metrics": metrics}
+    values = {
+        "license": "other",
+        "license_name": "research-use",
+        "license_link": "README.md#data-and-terms",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["roads", "aerial-imagery", "pp-linknet"],
+        "model-index": [{"name": NAME, "results": [result]}],
+    }
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def card(
+    model: TrainedModel, weights: Path, rows: pd.DataFrame, tiles: pd.DataFrame, epochs: pd.DataFrame, curve: Curve
+) -> str:
+    """
+    Text of the card.
+
+    Parameters
+    ----------
+    model, weights
+        What is published, and its file.
+    rows
+        Scores with one view and with eight, columns as in results/massachusetts_roads.csv.
+    tiles
+        Scores of each tile held out, with one view.
+    epochs
+        History of the training, by `phase`.
+    curve
+        Of pixels.
+    """
+    info, one = model.info, rows.iloc[0]
+    shown = {"relaxed_break_even": "relaxed break-even, 3 px", "iou_pooled": "IoU, pooled", "relaxed_f1": "relaxed F1"}
+    shown |= {"precision": "precision", "recall": "recall", "apls": "APLS, strict"}
+    roads = (tiles["tp"] + tiles["fn"]) / tiles[["tp", "fp", "fn", "tn"]].sum(axis=1)
+    columns = ["iou", "precision", "recall", "relaxed_f1", "apls"]
+    phases = epochs.loc[epochs["epoch"] > 0, "phase"].value_counts()
+    samples, facts = info.training["samples_per_epoch"], info.provenance
+    crops = int(phases.sum()) * samples
+    trained = facts["train_chips"]
+    split = pd.read_csv(Path(__file__).parents[1] / "params" / "massachusetts-tiles" / "split.csv")
+    names = sorted(split.loc[split["split"] == "train", "id"])
+    text = TEXT.format(
+        task=info.task,
+        architecture=info.model.architecture,
+        encoder=info.model.encoder_name,
+        parameters=int(one["parameters"]),
+        gsd=info.gsd_m,
+        mean=[round(value, 3) for value in info.mean],
+        std=[round(value, 3) for value in info.std],
+        threshold=info.threshold,
+        size=weights.stat().st_size / 1e6,
+        digest=file_digest(weights),
+        tiles=len(tiles),
+        scores="\n".join(
+            f"| {label} | {' | '.join(f'{value:.3f}' for value in rows[name])} |" for name, label in shown.items()
+        ),
+        published=PUBLISHED,
+        train_tiles=trained,
+        val_tiles=int((split["split"] == "val").sum()),
+        crops=crops,
+        crop_px=info.training["crop_px"],
+        passes=crops * info.training["crop_px"] ** 2 / (trained * 1500**2),
+        by_tile="\n".join(
+            f"| {chip.split('_')[0]} | {share:.1%} | " + " | ".join(f"{value:.2f}" for value in row) + " |"
+            for chip, share, row in zip(tiles["chip"], roads, tiles[columns].to_numpy(), strict=True)
+        ),
+        before=one["error_before"],
+        after=one["error_after"],
+        said=" | ".join(f"{value:g}" for value in SAID),
+        rule=" | ".join("---" for _ in SAID),
+        right=" | ".join(f"{float(curve(value)):.2f}" for value in SAID),
+        first=names[0].split("_")[0],
+        last=names[-1].split("_")[0],
+        steady=int(phases.get("constant rate", 0)),
+        decay=int(phases.get("decay", 0)),
+        samples=samples,
+        best_epoch=int(facts["best"]["epoch"]),
+        device=one["device"],
+    )
+    return f"---\n{front(one)}---\n\n{text}"
