@@ -1,13 +1,15 @@
 """
 The network that ships with the project: trained on tiles of Massachusetts, scored on tiles apart from them, published.
 
-    python -m benchmarks.massachusetts DATA_DIR [--epochs 100] [--decay 15] [--start FILE] [--finished]
+    python -m benchmarks.massachusetts DATA_DIR [--epochs 100] [--decay 15] [--start FILE] [--finished] [--epfl DIR]
     python -m benchmarks.massachusetts DATA_DIR --paper
 
 DATA_DIR holds images/ and masks/ of the tiles that params/massachusetts-tiles/split.csv names; the recipe lies beside
-it (notebook 2 of that area trains the same). A constant rate can be stopped at any epoch; then the rate falls to 0
+it (notebook 3 of that area trains the same). A constant rate can be stopped at any epoch; then the rate falls to 0
 within `--decay` epochs. Killed at any time, the same call goes on; `--finished` takes the epochs at the constant rate
 that are, so that no time spent is lost. `--start massachusetts-roads --epochs 500` trains what ships for longer.
+
+With `--epfl`, the folder of EPFL's images/ and groundtruth/, it is also scored on ground of another kind.
 
 Scores go to results/massachusetts_roads.csv, epochs to results/massachusetts_roads_epochs.csv, and the network with its
 card and curve to lib/networks/weights/massachusetts-roads. `--paper` trains the paper's network at the paper's budget
@@ -18,12 +20,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
 from benchmarks.massachusetts_card import card
 from lib import parameters
-from lib.chips.manifest import load_manifest, read_bands, read_mask, select
+from lib.chips.manifest import load_manifest, read_bands, read_image, read_mask, select
 from lib.errors import run
 from lib.mapping.predict import predict_chips, predict_image, read_probability
 from lib.networks.calibration import read_curves
@@ -36,7 +39,7 @@ from lib.paths import ROOT, write_whole
 from lib.scores.confidence import calibrate
 from lib.scores.evaluate import probability_pairs, score_chips, to_mask
 from lib.scores.metrics import pixel_scores
-from lib.scores.sweep import break_even, relaxed_sweep
+from lib.scores.sweep import break_even, relaxed_sweep, threshold_sweep
 from lib.show import reports
 from lib.show.figures import comparison
 from lib.show.sheet import save_figure
@@ -46,6 +49,7 @@ from lib.training.trainer import fit
 AREA, NAME = "massachusetts-tiles", "massachusetts-roads"
 PAPER = ModelConfig("pp_linknet", "resnet34", "imagenet"), TrainConfig(crop_px=1024)
 SHOWN = "10528780"  # tile of the picture
+EPFL_GSD_M = 0.4  # not stated; an estimate from the blocks of streets
 WINDOW_PX = 1536  # a tile is one window: nothing is predicted twice
 LEVELS = np.arange(1, 256) / 255  # of probability, as predictions are kept
 RESULTS = ROOT / "results"
@@ -53,17 +57,16 @@ RESULTS = ROOT / "results"
 
 def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.DataFrame]:
     """Checkpoint of the whole training, and its epochs."""
-    parts = select(chips, "osm", "train"), select(chips, "osm", "val")
+    parts = select(chips, "clean", "train"), select(chips, "clean", "val")
     if options.paper:
         model, config = PAPER
         done = fit(*parts, reports.run_dir(AREA, "paper"), config, model)
         return done.checkpoint, done.history.assign(phase="paper")
-    recipe = parameters.check("02_train_stage1", parameters.load(AREA, "02_train_stage1"))
-    model = ModelConfig(recipe["architecture"], recipe["encoder_name"], recipe["encoder_weights"] or None, "32")
-    config = train_config(recipe)
+    recipe = parameters.check("03_train_stage2", parameters.load(AREA, "03_train_stage2"))
+    model, config = ModelConfig(**recipe["network"]), train_config(recipe)
     if options.epochs:
         config = replace(config, epochs=options.epochs)
-    folder = reports.run_dir(AREA, "stage1")
+    folder = reports.run_dir(AREA, "scratch")
     if not (options.finished and (folder / "best.safetensors").is_file()):
         fit(*parts, folder, config, model, init_from=options.start)
     steady, epochs = folder / "best.safetensors", pd.read_csv(folder / "history.csv").assign(phase="constant rate")
@@ -90,6 +93,21 @@ def halves(full: TrainedModel, half: TrainedModel, image: np.ndarray) -> float:
     return float(np.abs(predict_image(full, image, "none") - predict_image(half, image, "none")).max())
 
 
+def elsewhere(model: TrainedModel, folder: Path | None) -> dict[str, float]:
+    """Scores on road surface that people drew, in images of another place and sensor, brought to the network's GSD."""
+    if folder is None:
+        return {}
+    pairs = []
+    for path in sorted(folder.glob("images/*.png")):
+        image, truth = read_image(path), read_image(folder / "groundtruth" / path.name)[..., 0]
+        size = tuple(round(side * EPFL_GSD_M / model.info.gsd_m) for side in truth.shape[::-1])
+        small, mask = (cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) for pixels in (image, truth))
+        pairs.append((predict_image(model, small, "none"), np.where(mask > 127, 255, 0).astype(np.uint8)))
+    at, _ = break_even(relaxed_sweep(pairs, LEVELS))
+    iou = threshold_sweep(pairs, np.array([model.info.threshold]))["iou"].iloc[0]
+    return {"elsewhere_break_even": at, "elsewhere_iou": float(iou), "elsewhere_images": len(pairs)}
+
+
 def picture(tile: pd.Series, folder: Path, threshold: float) -> None:
     """What the network sees of a tile, and its errors; without the image, which is not this project's to show."""
     truth, probability = read_mask(tile["mask"]), read_probability(folder / f"{tile['chip']}.png")
@@ -106,12 +124,13 @@ def main() -> None:
     parser.add_argument("--start", type=weights_of, help="weights to go on from: a checkpoint, or massachusetts-roads")
     parser.add_argument("--finished", action="store_true", help="take the epochs at the constant rate that are")
     parser.add_argument("--paper", action="store_true", help="the paper's network and budget, for a GPU")
+    parser.add_argument("--epfl", type=Path, help="folder of images/ and groundtruth/: to score on other ground, too")
     options = parser.parse_args()
     manifest = reports.chip_dir(AREA) / "manifest.csv"
     if not manifest.is_file():
         reports.run_notebook("01_rasterize_osm", AREA, {"data_dir": str(options.data_dir.resolve())})
     chips = load_manifest(manifest)
-    val, test = (select(chips, "osm", split) for split in ("val", "test"))
+    val, test = (select(chips, "clean", split) for split in ("val", "test"))
     checkpoint, epochs = train(chips, options)
     full = load_model(checkpoint)
     network = "paper" if options.paper else NAME
@@ -132,6 +151,7 @@ def main() -> None:
         "error_after": judged["calibrated"][1],
         "crops": int((epochs["epoch"] > 0).sum()) * full.info.training["samples_per_epoch"],
         "device": f"{device_name()}, {precision_for()}",
+        **elsewhere(model, options.epfl),
     }
     rows = pd.DataFrame([{"views": views, **scores, **facts} for views, (scores, _) in measured.items()])
     path = RESULTS / "massachusetts_roads.csv"
