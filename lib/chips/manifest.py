@@ -19,8 +19,8 @@ transform  six numbers a b c d e f: x = a col + b row + c, y = d col + e row + f
 width      pixels
 height     pixels
 footprint  outline of the chip, WKT polygon in longitude/latitude, empty without CRS
-dropped    the rule (lib.trust.quality) that keeps an OSM-labelled training chip out of training, such as
-           `road_m < 50`; empty: used
+dropped    the rule (lib.trust.rules) that keeps an OSM-labelled training chip out of training, such as
+           `road_m < 50`, or why a person took a chip out, `by hand: clouds`; empty: used
 =========  ==========================================================================================
 
 Reading chips needs NumPy, pandas and OpenCV alone, so that a bare GPU box can train on them.
@@ -78,7 +78,8 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
     Returns
     -------
     manifest
-        One row an image/mask pair, columns as above; `attrs["sha256"]` identifies the file's content.
+        One row an image/mask pair, columns as above; `attrs["sha256"]` identifies the file's content, whatever is
+        dropped of it: a test chip that is left out is no reason to train anew.
 
     Raises
     ------
@@ -108,8 +109,15 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
                 f"{path}: {column} names {outside[0]}, outside its folder; it lists what lies beside it. If you "
                 "know who wrote it, load_manifest(..., files_elsewhere=True) reads it."
             )
-    manifest.attrs["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.attrs["sha256"] = hashlib.sha256(_undropped(path, manifest)).hexdigest()
     return manifest
+
+
+def _undropped(path: Path, manifest: pd.DataFrame) -> bytes:
+    """The file as it would be if no chip were dropped."""
+    if (manifest["dropped"] == "").all():
+        return path.read_bytes()
+    return pd.read_csv(path, dtype=str, keep_default_na=False).assign(dropped="").to_csv(index=False).encode()
 
 
 def check_name(name: Any, where: str | Path) -> str:
@@ -145,7 +153,7 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
 
 def select(manifest: pd.DataFrame, label: str, split: str) -> pd.DataFrame:
     """
-    Rows of one label source and one split, in the manifest's order, without those that a rule dropped.
+    Rows of one label source and one split, in the manifest's order, without those that were dropped.
 
     Raises
     ------

@@ -3,7 +3,7 @@ How far each pseudo-label can be trusted: a table of the OSM-labelled chips, and
 
 ===============  ====================================================================================
 chip, scene      as in the manifest
-split            as in the manifest; only chips that train can be dropped
+split            as in the manifest; a measure drops only chips that train
 vectors          roads or buildings of the map that touch the chip, drawn or not; not known of mask images
 road_m           metres of OSM road drawn on the chip; not known of buildings and of mask images
 foreground       share of the chip's known pixels that are road or building in its OSM mask
@@ -13,7 +13,7 @@ offset_m         measured distance between map and image of its scene, metres, b
 confidence       of that offset, 0 to 1
 iou_clean        IoU of its OSM mask with the clean one, where it has both
 iou_predicted    IoU of its OSM mask with what a stage-1 model predicts
-dropped          the first rule that it met; empty: used
+dropped          the first rule that it met, or why a person took it out; empty: used
 ===============  ====================================================================================
 
 What is not known is empty, and no rule applies to it.
@@ -31,6 +31,7 @@ from lib.chips.manifest import LABELS, load_manifest, read_bands, read_mask, win
 from lib.chips.sources import Scene
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.limits import nearest
 from lib.mapping.predict import predict_image
 from lib.masks.offset import shift
 from lib.masks.pixel_shapes import lengths_in_windows
@@ -43,7 +44,7 @@ from lib.paths import locked, write_whole
 from lib.scores.evaluate import to_mask
 from lib.scores.metrics import PixelScores, pixel_scores
 from lib.trust.alignment import certain, check_gsd, with_vectors
-from lib.trust.rules import MEASURES, meets
+from lib.trust.rules import MEASURES, ByHand, Rule, meets, named_chips, parse_rule
 
 TABLE_NAME = "quality.csv"  # beside the manifest
 DAYS_A_YEAR = 365.25
@@ -125,12 +126,13 @@ def age_years(date: str | None) -> float:
     return round((datetime.now(UTC) - then).days / DAYS_A_YEAR, 1)
 
 
-def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
+def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
     """
-    Mark the training chips that meet a rule as dropped, in manifest.csv and in quality.csv beside it.
+    Mark the chips that meet a rule as dropped, in manifest.csv and in quality.csv beside it.
 
-    No row leaves the manifest: other rules, or none, bring a chip back. Clean labels, and chips that validate or test,
-    are never dropped.
+    A measure drops OSM-labelled training chips alone. A chip that is named is dropped with all its labels, also where
+    it validates or tests; that comes before any measure. No row leaves the manifest: other rules, or none, bring a chip
+    back.
 
     Parameters
     ----------
@@ -144,36 +146,53 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[str]) -
     Returns
     -------
     report
-        One row a rule: rule, met (training chips that meet it), dropped (those for which it is the reason).
+        One row a rule: rule, met (of a measure, the training chips that meet it), dropped (those for which it is the
+        reason).
 
     Raises
     ------
     ParameterError
         If a rule can't be read.
     InputError
-        If no OSM-labelled chip would be left to train on, or the chips are no longer those of the table.
+        If no OSM-labelled chip would be left to train on, a rule names a chip that is not there, or the chips are no
+        longer those of the table.
     BusyError
         If another process cuts chips there.
     """
-    train = table["split"] == "train"
-    reasons = pd.Series("", index=table.index, dtype=object)
-    report = []
-    for rule in rules:
-        met = meets(table, rule) & train
-        fresh = met & (reasons == "")
-        reasons[fresh] = " ".join(rule.split())
-        report.append({"rule": rule, "met": int(met.sum()), "dropped": int(fresh.sum())})
-    if train.any() and not (reasons[train] == "").any():
-        raise InputError(f"the rules {list(rules)} drop all {train.sum()} chips of OSM labels that train: loosen them")
-    table = table.assign(dropped=reasons)
-    of_chip, final = table.set_index("chip")["dropped"], Path(manifest_path).with_name("manifest.csv")
+    by_hand, final = named_chips(rules), Path(manifest_path).with_name("manifest.csv")
     with locked(final):
         manifest = load_manifest(manifest_path)
-        noisy = manifest["label"] == "osm"
-        if set(manifest.loc[noisy, "chip"]) != set(of_chip.index):
+        if set(manifest.loc[manifest["label"] == "osm", "chip"]) != set(table["chip"]):
             raise InputError(f"{manifest_path} lists other chips than when they were judged: run the notebook again.")
+        if gone := sorted(by_hand.keys() - set(manifest["chip"])):
+            raise InputError(
+                f"drop names {', '.join(gone[:5])} ({len(gone)} in all), but {manifest_path} lists no such chip; the "
+                f"nearest is {nearest(gone[0], manifest['chip'])}. Chips that are cut otherwise have other names: take "
+                "these rules out."
+            )
+        train = table["split"] == "train"
+        named = {chip: str(rule) for chip, rule in by_hand.items()}
+        reasons = pd.Series([named.get(chip, "") for chip in table["chip"]], table.index, dtype=object)
+        report = []
+        for rule in rules:
+            if isinstance(parsed := parse_rule(rule), ByHand):
+                report.append({"rule": f"{parsed.chip}, {parsed}", "met": 1, "dropped": 1})
+                continue
+            met = meets(table, rule) & train
+            fresh = met & (reasons == "")
+            reasons[fresh] = " ".join(rule.split())
+            report.append({"rule": rule, "met": int(met.sum()), "dropped": int(fresh.sum())})
+        if train.any() and not (reasons[train] == "").any():
+            raise InputError(
+                f"the rules {list(rules)} drop all {train.sum()} chips of OSM labels that train: loosen them"
+            )
+        table = table.assign(dropped=reasons)
         write_whole(final.with_name(TABLE_NAME), table.round(4).to_csv(index=False))
-        dropped = manifest["chip"].map(of_chip).where(noisy, "").fillna("")
+        of_osm = dict(zip(table["chip"], reasons, strict=True))
+        dropped = [
+            (of_osm if label == "osm" else named).get(chip, "")
+            for chip, label in zip(manifest["chip"], manifest["label"], strict=True)
+        ]
         write_manifest(manifest.assign(dropped=dropped), final)
     return pd.DataFrame(report, columns=["rule", "met", "dropped"])
 

@@ -55,6 +55,28 @@ def test_rules_drop_training_chips_of_osm_and_give_them_back(built):
         quality.drop_chips(path, table, ["road_m >= 0"])
 
 
+def test_a_chip_is_taken_out_by_its_name_whatever_its_label_and_split(built):
+    path, scenes, layers = built
+    table, before = table_of(path, scenes, layers), load_manifest(path)
+    test = before[before["split"] == "test"]["chip"].iloc[0]
+    noisy = before[(before["split"] == "train") & (before["label"] == "osm")]["chip"].iloc[0]
+    rules = ["road_m >= 30", {"chip": test, "reason": "clouds"}, {"chip": noisy, "reason": "a,b"}]
+    report = quality.drop_chips(path, table, rules)
+    assert report["rule"].tolist()[1:] == [f"{test}, by hand: clouds", f"{noisy}, by hand: a,b"]
+    after = load_manifest(path)
+    assert set(after.loc[after["chip"] == test, "dropped"]) == {"by hand: clouds"}
+    assert set(after.loc[after["chip"] == noisy, "dropped"]) == {"by hand: a,b"}, "a name comes before a measure"
+    assert len(after[after["chip"] == noisy]) == 2, "with its label of OSM and with the clean one"
+    assert test not in set(select(after, "clean", "test")["chip"])
+    assert len(select(after, "clean", "test")) == len(select(before, "clean", "test")) - 1
+    assert (after.loc[(after["split"] != "train") & (after["chip"] != test), "dropped"] == "").all()
+    assert after.attrs["sha256"] == before.attrs["sha256"], "what was trained on is the same"
+    quality.drop_chips(path, table, [])
+    assert load_manifest(path).equals(before)
+    with pytest.raises(InputError, match=f"drop names {test}x .*the nearest is {test}.*take these rules out"):
+        quality.drop_chips(path, table, [{"chip": f"{test}x", "reason": "gone"}])
+
+
 def test_a_draft_becomes_the_manifest_once_it_is_judged(built):
     path, scenes, layers = built
     table, draft = table_of(path, scenes, layers), path.rename(path.with_name("draft.csv"))
