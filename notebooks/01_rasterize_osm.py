@@ -61,6 +61,7 @@ parameters = check_notebook("01_rasterize_osm", globals())
 
 # %%
 # %matplotlib inline
+print("importing: some seconds", flush=True)
 import pandas as pd
 from IPython.display import display
 

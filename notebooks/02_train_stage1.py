@@ -55,11 +55,13 @@ parameters = check_notebook("02_train_stage1", globals())
 
 # %%
 # %matplotlib inline
+print("importing: some seconds", flush=True)
 import pandas as pd
 from IPython.display import display
 
 from lib.chips import load_manifest, read_bands, read_image, read_mask, select
 from lib.networks import ModelConfig, load_model
+from lib.progress import counted
 from lib.scores import predicted_case
 from lib.show import augmentation, best_and_worst, overlay_grid, reports, training_curves, watchers, widgets
 from lib.training import beside_the_release, fit, refuse_shared_ground, train_config
@@ -137,7 +139,8 @@ if self_training:
 
 # %%
 trained = load_model(final.checkpoint)
-cases = [predicted_case(trained, chip) for chip in val.itertuples()]
+chips = counted(list(val.itertuples()), "predicted", "chips", print)
+cases = [predicted_case(trained, chip) for chip in chips]
 best_and_worst(cases, count=4)
 
 # %% [markdown]

@@ -51,6 +51,7 @@ parameters = check_notebook("03_train_stage2", globals())
 
 # %%
 # %matplotlib inline
+print("importing: some seconds", flush=True)
 from dataclasses import replace
 
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What a person at a notebook sees of a training while it runs: a bar, where it is, and curves that grow."""
+"""What is to be seen of a training while it runs: at a notebook a bar and curves that grow, elsewhere a line."""
 
 import html
 import time
@@ -11,6 +11,7 @@ import pandas as pd
 from IPython.display import display
 from lightning.pytorch.callbacks import Callback
 
+from lib.progress import PAUSE_S
 from lib.show.charts import training_curves
 from lib.show.widgets import is_interactive
 from lib.training.engine import Record, SegmentationTask
@@ -21,14 +22,38 @@ REDRAW_S = 2.0  # of the curves, which take a tenth of that to draw
 
 def watchers(title: str = "") -> list[Callback]:
     """
-    What `lib.training.fit` takes as `callbacks` to be seen in a notebook: nothing where nobody looks on.
+    What `lib.training.fit` takes as `callbacks` to be seen: in a notebook, or, where nobody looks on, in its log.
 
     Parameters
     ----------
     title
         Above the curves.
     """
-    return [LiveTraining(title)] if is_interactive() else []
+    return [LiveTraining(title)] if is_interactive() else [SpokenTraining()]
+
+
+class SpokenTraining(Callback):
+    """
+    Where in an epoch training is, every few seconds, on a line that the next one overwrites.
+
+    `lib.training` says a line an epoch; one of a large area takes minutes. Only the first of several processes speaks.
+    """
+
+    def __init__(self) -> None:
+        self._said_s = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Say at which step it is."""
+        self._say(trainer, "step", trainer.fit_loop.batch_idx + 1, trainer.num_training_batches)
+
+    def on_validation_batch_end(self, trainer: lightning.Trainer, *parts: Any) -> None:
+        """Say how far the validation is; `parts` are module, outputs, batch, number of the batch."""
+        self._say(trainer, "validation", parts[3] + 1, sum(trainer.num_val_batches))
+
+    def _say(self, trainer: lightning.Trainer, what: str, done: int, total: int) -> None:
+        if trainer.is_global_zero and time.monotonic() - self._said_s >= PAUSE_S:
+            print(f"epoch {trainer.current_epoch + 1}: {what} {done} of {total} ", end="\r", flush=True)
+            self._said_s = time.monotonic()
 
 
 class LiveTraining(Callback):

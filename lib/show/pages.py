@@ -28,6 +28,7 @@ CODE_STYLES = {"light": "xcode", "dark": "github-dark"}  # Pygments'
 PICTURES = ("image/png", "image/jpeg")
 _HEADING = re.compile(r'<h[23] id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
 _FIRST_SENTENCE = re.compile(r"(.+?[.?!:])(?:\s|$)", re.DOTALL)
+_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")  # what a terminal shows for a moment
 _NOT_OF_THE_RUN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
 
 templates = jinja2.Environment(
@@ -209,7 +210,7 @@ def _output(output: Any, above: str) -> dict[str, Any] | None:
     from nbconvert.filters import ansi2html
 
     if output.output_type == "stream":
-        return {"kind": "text", "text": Markup(ansi2html(output.text.rstrip("\n")))}
+        return {"kind": "text", "text": Markup(ansi2html(_OVERWRITTEN.sub("", output.text).rstrip("\n")))}
     if output.output_type == "error":
         trace = "\n".join(output.traceback)
         return {"kind": "error", "said": _said(output), "text": Markup(ansi2html(trace))}

@@ -81,18 +81,18 @@ def scene_offsets(
         confidence, error_m; see `lib.masks.offset.Offset`.
     """
     rows = []
-    for scene in counted(with_vectors(scenes, layers), "measured", "scenes", progress):
-        if min(scene.grid.width, scene.grid.height) * scene.grid.gsd_m < LEAST_SIDE_M:
-            continue
-        views = {"image": _fine(scene)} if model is None else {"prediction": scene, "image": _fine(scene)}
-        for by, view in views.items():
-            image, mask = _image_and_mask(view, middle(view.grid), layers, task, profile)
-            if by == "prediction":
-                check_gsd(model, view.grid.gsd_m)
-                image = predict_image(model, image, tta="none")
-            found = estimate_offset(image, mask, view.grid.gsd_m)
-            dx_m, dy_m = (np.array([found.dx_m, found.dy_m]) @ _image_axes(view.grid)).tolist()
-            rows.append({"scene": scene.name, "by": by} | asdict(found) | {"dx_m": dx_m, "dy_m": dy_m})
+    ways = ["image"] if model is None else ["prediction", "image"]
+    large = [s for s in with_vectors(scenes, layers) if min(s.grid.width, s.grid.height) * s.grid.gsd_m >= LEAST_SIDE_M]
+    views = [(scene, by) for scene in large for by in ways]
+    for scene, by in counted(views, "measured", "offsets", progress):
+        view = _fine(scene) if by == "image" else scene
+        image, mask = _image_and_mask(view, middle(view.grid), layers, task, profile)
+        if by == "prediction":
+            check_gsd(model, view.grid.gsd_m)
+            image = predict_image(model, image, tta="none")
+        found = estimate_offset(image, mask, view.grid.gsd_m)
+        dx_m, dy_m = (np.array([found.dx_m, found.dy_m]) @ _image_axes(view.grid)).tolist()
+        rows.append({"scene": scene.name, "by": by} | asdict(found) | {"dx_m": dx_m, "dy_m": dy_m})
     return pd.DataFrame(rows, columns=["scene", "by", *OFFSET_COLUMNS])
 
 

@@ -10,6 +10,7 @@ import pytest
 from lib.networks.models import ModelConfig
 from lib.show import live
 from lib.show.live import LiveTraining, watchers
+from lib.show.pages import _OVERWRITTEN
 from lib.training.recipe import TrainConfig
 from lib.training.trainer import fit
 
@@ -74,5 +75,11 @@ def test_an_interrupt_says_where_and_the_next_call_counts_from_there(chips, tmp_
     assert seen.pictures[0], "the curves of what was trained before are there at once"
 
 
-def test_nothing_looks_on_where_nobody_does():
-    assert watchers() == []
+def test_where_nobody_looks_on_an_epoch_says_where_it_is(chips, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(live, "PAUSE_S", 0)
+    (spoken,) = watchers()
+    fit(*chips, tmp_path, QUICK, SMALL, callbacks=[spoken])
+    said = capsys.readouterr().out
+    assert "epoch 1: step 1 of 2 \repoch 1: step 2 of 2 \r" in said and "epoch 2: validation 1 of" in said
+    lines = _OVERWRITTEN.sub("", said).splitlines()
+    assert [line for line in lines if re.match(r"epoch +\d/2", line)] and not [n for n in lines if "step" in n]
