@@ -47,6 +47,7 @@ class NotebookSettings:
     start_from: str = limited("stage1", choices=("stage1", "stage1b", ""))
     test_label: str = limited("clean", choices=("osm", "clean"))
     tta: str = limited("none", choices=VIEWS)
+    threshold: float = limited(0.0, minimum=0, below=1)
     examples: int = limited(4, minimum=1, maximum=100)
     seed: int = limited(0, minimum=0, maximum=LARGEST_SEED)
 

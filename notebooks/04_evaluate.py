@@ -28,6 +28,9 @@ work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to 
 task: str = "roads"  # "roads" or "buildings"
 test_label: str = "clean"  # label source that the test chips are scored against
 tta: str = "none"  # "d4": mean of 8 views (flips and rotations), as the paper; "none": one view, eight times as fast
+threshold: float = (
+    0.0  # probability from which a pixel counts, for the last run alone; 0: the checkpoint's, as for the others
+)
 examples: int = 4  # best and worst chips shown of each
 seed: int = 0  # of the bootstrap
 
@@ -38,6 +41,7 @@ parameters = check_notebook("04_evaluate", globals())
 
 # %%
 # %matplotlib inline
+print("importing: some seconds", flush=True)
 from functools import partial
 
 import pandas as pd
@@ -46,9 +50,12 @@ from IPython.display import display
 from lib.chips import load_manifest, read_image, read_mask, select
 from lib.mapping import predict_chips, read_probability
 from lib.networks import load_model
+from lib.paths import ROOT
 from lib.scores import calibrate, evaluate, threshold_sweep
 from lib.show import (
+    ThresholdPanel,
     best_and_worst,
+    chip_browser,
     plot_scoreboard,
     precision_recall,
     reliability_diagram,
@@ -64,7 +71,8 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %% [markdown]
 # ## Where it is tested
-# Test chips share no ground with those that trained or validated.
+# Test chips share no ground with those that trained or validated. Those that somebody took out by hand, in the browser
+# below, are not scored; how many they are, and why, stands beside the scores.
 
 # %%
 runs = reports.RUN_FOLDERS
@@ -73,13 +81,17 @@ if not done["scratch"].exists():  # stage 2 alone leaves only that; it comes aft
     reports.require(done["two_stage"], "03_train_stage2", area, work_dir)
 manifest = load_manifest(reports.chip_dir(area, work_dir))
 test = select(manifest, test_label, "test")
+left_out = storyboard.left_out(manifest, test_label)
+display(left_out) if len(left_out) else print(f"all {len(test)} test chips count: none was left out by hand")
 placed = (manifest["footprint"] != "").any()
 split_map(manifest) if placed else print("no georeference: split by whole scenes, or by strips of one or two")
 
 # %% [markdown]
 # ## Probabilities
 # Each network looks at each test chip once; a second run of this cell reads what is there. One that was trained on
-# ground of a test chip is refused.
+# ground of a test chip is refused. Each checkpoint carries the threshold that was best on the validation chips; the
+# parameter `threshold` is for the last run instead. Where most of a chip is foreground, a network has learned little,
+# or its threshold is not its own: the graph of such a chip takes long, and says nothing.
 
 # %%
 models, probabilities = {}, {}
@@ -90,22 +102,25 @@ for name, folder in runs.items():
         refuse_overlap(test, models[name].info, "test")
         say = partial(print, f"{name}:", flush=True)
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta, progress=say)
-print(f"{len(test)} test chips, runs: {', '.join(models)}")
+models, origins = evaluate.at_threshold(models, threshold)
+best, thresholds = list(models)[-1], {name: model.info.threshold for name, model in models.items()}
+for name, path in probabilities.items():
+    if mostly := evaluate.mostly_foreground(test, path, thresholds[name]):
+        print(f"{name}: more than half of {len(mostly)} of {len(test)} test chips is {task}, as of {mostly[0]}")
+pd.DataFrame({"threshold": pd.Series(thresholds).round(3), "from": origins})
 
 # %% [markdown]
 # ## The scoreboard
-# Thresholds are those that validation chose. Three things are called IoU in the literature, so each has its name:
+# Three things are called IoU in the literature, so each has its name:
 # *pooled* adds up the pixels of all chips, *mean a chip* averages the chips' IoUs, *mean of classes* averages
 # foreground and background. *Relaxed* scores forgive 3 px. For roads, APLS (strict mode) and TOPO compare the graphs
 # taken from both masks by the same rules, a chip at a time: APLS asks whether routes keep their length, TOPO what is
 # within 300 m of a place. `docs/scores.md` has the formulas.
 
 # %%
-print("pixels, then graphs and routes or outlines, of each chip and run", flush=True)
-tables = {
-    name: evaluate.score_chips(test, probabilities[name], models[name].info.threshold, task, progress=print)
-    for name in models
-}
+print("pixels, then graphs and routes or outlines; after an update code is compiled first, a minute", flush=True)
+tables = {n: evaluate.score_chips(test, probabilities[n], thresholds[n], task, progress=print) for n in models}
+print("intervals of the scores", flush=True)
 board = evaluate.scoreboard(tables, task, seed)
 wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
 display(wide.round(3))
@@ -121,20 +136,19 @@ board_figure
 # nothing; and all this is about other chips, not about other seeds.
 
 # %%
-best = list(models)[-1]
 gains = evaluate.differences(tables, best, task, seed)
 gains[gains.metric.isin(shown_metrics)].round(3)
 
 # %% [markdown]
 # ## What the threshold trades
-# On the validation chips, where it was chosen.
+# On the validation chips, by which the checkpoint's was chosen.
 
 # %%
 val = select(manifest, test_label, "val")
 val_dir = reports.run_dir(area, runs[best], work_dir) / "val"
 val_paths = predict_chips(models[best], val, val_dir, tta=tta, progress=print)
-threshold = models[best].info.threshold
-sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, val_paths)), chosen=threshold)
+chosen = thresholds[best]
+sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, val_paths)), chosen=chosen)
 sweep_figure
 
 # %% [markdown]
@@ -159,7 +173,7 @@ reliability_figure
 # Green was found, orange is a false alarm, blue was missed.
 
 # %%
-cases = [evaluate.read_case(chip, probabilities[best][chip.Index], threshold) for chip in test.itertuples()]
+cases = [evaluate.read_case(chip, probabilities[best][chip.Index], chosen) for chip in test.itertuples()]
 cases_figure = best_and_worst(cases, count=examples)
 cases_figure
 
@@ -178,7 +192,7 @@ comparison_figure
 # buildings: the outlines of both.
 
 # %%
-shape_figure = storyboard.shapes(busiest, probabilities[best][busiest.Index], threshold, task)
+shape_figure = storyboard.shapes(busiest, probabilities[best][busiest.Index], chosen, task)
 shape_figure
 
 # %% [markdown]
@@ -188,7 +202,7 @@ shape_figure
 # *shortcut*: it is longer or shorter there; *one place*: both ends are one point there.
 
 # %%
-ground = storyboard.evaluation_ground(test, probabilities[best], threshold)
+ground = storyboard.evaluation_ground(test, probabilities[best], chosen)
 routes = storyboard.worst_routes(ground) if task == "roads" else None
 if routes is not None:
     display(routes[["direction", "reason", "truth_m", "proposal_m", "cost"]].round(2))
@@ -216,23 +230,24 @@ figures = {
 captions = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
 save_map(scene_map, reports.report_dir(area, work_dir) / "map.html")
 record = storyboard.summary(board, gains, best, headline_metrics, len(test)) | {"captions": captions, "tta": tta}
+record |= {"thresholds": thresholds, "left_out": left_out.to_dict("records")}
+record["remarks"] = storyboard.remarks(left_out, len(test), origins, models)
 record["calibration_error"] = {name: error for name, (_, error) in judged.items()}
 reports.write_metrics("04_evaluate", area, work_dir, record, parameters)
-print(record["headline"])
+print(record["headline"], *record["remarks"], sep="\n")
 
 # %% [markdown]
 # **Next:** notebook 5, a map of whole images and what OpenStreetMap lacks; more seeds (`make results`); your own
-# imagery (README); or the slider below.
+# imagery (README). In JupyterLab, the chips below stand worst first: what should not count is taken out there, by a
+# rule in `params/<area>/01_rasterize_osm.yaml`. The slider below them sets the threshold of the next run, on the
+# validation chips: one that is chosen on the test chips flatters the score on them.
 
 # %% tags=["interactive"]
 if widgets.is_interactive():
-    arrays = [read_probability(probabilities[best][i]) for i in test.index]
-    display(
-        widgets.ThresholdPanel(
-            arrays,
-            [read_mask(p) for p in test["mask"]],
-            [read_image(p) for p in test.image],
-            names=list(test.chip),
-            threshold=threshold,
-        )
-    )
+    params, run = ROOT / "params" / area, reports.run_dir(area, runs[best], work_dir)
+    known = {"scored": tables[best], "task": task, "tta": tta, "progress": print}
+    display(chip_browser(manifest, test_label, models[best], run, params / "01_rasterize_osm.yaml", **known))
+    arrays = [read_probability(val_paths[i]) for i in val.index]
+    masks, images = [read_mask(p) for p in val["mask"]], [read_image(p) for p in val.image]
+    shown = {"names": list(val.chip), "threshold": chosen, "params_dir": params}
+    display(ThresholdPanel(arrays, masks, images, **shown))

@@ -47,6 +47,7 @@ parameters = check_notebook("05_map_area", globals())
 
 # %%
 # %matplotlib inline
+print("importing: some seconds", flush=True)
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ from IPython.display import display
 from lib.chips import load_manifest, write_ground
 from lib.conflation import Review, compare_map, export_reviewed, write_challenge, write_reviewed
 from lib.mapping import (
+    CANDIDATE_SHARE,
     LayerOptions,
     MapOptions,
     find_images,
@@ -102,7 +104,7 @@ options = MapOptions(
     overlap_px=overlap_px,
     views=tta,
     memory_gib=memory_gib,
-    threshold=threshold or 0.75 * model.info.threshold,
+    threshold=threshold or CANDIDATE_SHARE * model.info.threshold,
     area=ground_file,
 )
 layers = LayerOptions(formats=tuple(formats), highway=highway)

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "geopackage": ["add_layers", "read_layers"],
         "images": ["find_images"],
         "layers": ["LayerOptions", "write_layers"],
-        "options": ["MapOptions"],
+        "options": ["CANDIDATE_SHARE", "MapOptions"],
         "overview": ["Overview", "read_overview"],
         "predict": ["predict_chips", "predict_image", "read_probability", "write_probability"],
     },

@@ -10,6 +10,9 @@ from lib.networks.config import INPUT_MULTIPLE_PX
 # in the folder of a map: what it was made by; two rasters of uint8 with a mask of what was seen, round(255 p), and 0 or
 # 255; its layers
 MAP, PROBABILITY, MASK, GEOPACKAGE = "map.json", "probability.tif", "mask.tif", "map.gpkg"
+# of the threshold that is best for masks: from there on pixels make a candidate; one too many is rejected by a key, one
+# too few is never seen
+CANDIDATE_SHARE = 0.75
 
 
 @dataclass(frozen=True)

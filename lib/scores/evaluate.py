@@ -1,7 +1,7 @@
 """From probabilities to a scoreboard: masks, road graphs, scores a chip, intervals over chips."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lib.vectors.buildings import building_f1, mask_to_polygons
 from lib.vectors.roadgraph import RoadGraph, mask_to_graph
 
 MAP_SIDE_PX = 4096  # of the ground that a map shows: a browser still moves a picture of that size
+MOSTLY = 0.5  # share of a chip that is foreground; streets cover a tenth to a quarter of a town
 PIXEL_METRICS = {
     "IoU, pooled": "iou_pooled",
     "IoU, mean a chip": "iou_mean_per_image",
@@ -92,6 +93,42 @@ def _case(chip: Any, image: np.ndarray, truth: np.ndarray, prediction: np.ndarra
 def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
     """Road graph of a mask, by the same rules for truth and prediction; ignored pixels hold no road."""
     return mask_to_graph(mask == MASK_FOREGROUND, gsd_m)
+
+
+def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[dict[str, TrainedModel], pd.Series]:
+    """
+    Models with the threshold that each is scored at, and where that is from.
+
+    Parameters
+    ----------
+    models
+        Run -> its network; the last is the one that a chosen threshold is for: of another network it says nothing.
+    threshold
+        0 leaves each the threshold of its checkpoint.
+
+    Returns
+    -------
+    models
+        The same networks.
+    origins
+        Run -> words.
+    """
+    origins = pd.Series("its checkpoint: the best on the validation chips", index=list(models), name="threshold from")
+    models, last = dict(models), list(models)[-1]
+    if threshold:
+        own = models[last].info.threshold
+        models[last] = replace(models[last], info=replace(models[last].info, threshold=threshold))
+        origins[last] = f"the parameter threshold: chosen by hand, its checkpoint has {own:.3f}"
+    return models, origins
+
+
+def mostly_foreground(chips: pd.DataFrame, probabilities: pd.Series, threshold: float) -> list[str]:
+    """Names of the chips of which more than MOSTLY is predicted as foreground: roads, a graph of which takes long."""
+    return [
+        chip.chip
+        for chip in chips.itertuples()
+        if np.mean(read_probability(probabilities[chip.Index]) >= threshold) > MOSTLY
+    ]
 
 
 def score_chips(

@@ -144,10 +144,13 @@ def gains(a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[l
     """
     tables, cases = [], []
     for one, table in zip((a, b), chips, strict=True):
-        model = load_model(_checkpoint(one), task=_task(one))
+        best, model = one.evaluation["best_run"], load_model(_checkpoint(one), task=_task(one))
+        threshold = one.evaluation.get("thresholds", {}).get(
+            best, model.info.threshold
+        )  # of notebook 4, by hand or not
         found = predict_chips(model, table, _checkpoint(one).parent / "test", tta=one.evaluation.get("tta", "none"))
-        tables.append(score_chips(table, found, model.info.threshold, _task(one)))
-        cases.append([read_case(c, found[c.Index], model.info.threshold) for c in table.itertuples()])
+        tables.append(score_chips(table, found, threshold, _task(one)))
+        cases.append([read_case(c, found[c.Index], threshold) for c in table.itertuples()])
     rows = []
     for metric, statistic in statistics(_task(a)).items():
         gain = paired_difference(*tables, statistic)

@@ -64,6 +64,7 @@ def front_page(folder: Path, area: str, metrics: dict[str, Any], chips: Path) ->
         "locator": _locator(manifest, folder),
         "board": board,
         "notes": own.get("notes", [])[: 1 if gains else None],  # the others say the gains in words
+        "remarks": own.get("remarks", []),
         "meanings": [] if board is None else [(name, MEANINGS[name]) for name in board if name in MEANINGS],
         "gains": gains,
         "captions": own.get("captions", {}) | metrics.get(MAPPED, {}).get("metrics", {}).get("captions", {}),
@@ -122,7 +123,7 @@ def _facts(found: dict[str, Any], provenance: dict[str, Any], manifest: pd.DataF
     parameters, facts = found.get("parameters", {}), []
     label = parameters.get("test_label", "clean")
     if manifest is not None:
-        test = manifest[(manifest["split"] == "test") & (manifest["label"] == label)]
+        test = manifest[(manifest["split"] == "test") & (manifest["label"] == label) & (manifest["dropped"] == "")]
         if len(test):
             km2 = (test["width"] * test["height"] * test["gsd_m"] ** 2).sum() / 1e6
             task = parameters.get("task", "masks")

@@ -176,6 +176,38 @@ def save_figures(figures: Mapping[str, tuple[Sheet, str]], folder: Path) -> dict
     return {path.name: figures[name][1] for name, path in written.items()}
 
 
+def left_out(manifest: pd.DataFrame, label: str) -> pd.DataFrame:
+    """Test chips that a person took out, with the reason: `chip`, `dropped`; see `lib.trust.rules`."""
+    rows = manifest[(manifest["label"] == label) & (manifest["split"] == "test") & (manifest["dropped"] != "")]
+    return rows[["chip", "dropped"]].reset_index(drop=True)
+
+
+def remarks(out: pd.DataFrame, chips: int, origins: Mapping[str, str], models: Mapping[str, TrainedModel]) -> list[str]:
+    """
+    What a reader of the scores must know of how they came about, a sentence each.
+
+    Parameters
+    ----------
+    out
+        Of `left_out`.
+    chips
+        How many test chips count.
+    origins, models
+        Of `lib.scores.evaluate.at_threshold`.
+    """
+    said = []
+    if len(out):
+        reasons = ", ".join(f"{row.chip} ({row.dropped.removeprefix('by hand: ')})" for row in out.head(5).itertuples())
+        more = f" and {len(out) - 5} more" if len(out) > 5 else ""
+        said.append(
+            f"{len(out)} of {len(out) + chips} test chips were left out by hand: {reasons}{more}. The scores are those "
+            "of the chips that were kept, not of a sample of the ground."
+        )
+    by_hand = [run for run, origin in origins.items() if "by hand" in origin]
+    said += [f"{run}: threshold {models[run].info.threshold:.3f} from {origins[run]}." for run in by_hand]
+    return said
+
+
 def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[str], chips: int) -> dict[str, Any]:
     """
     What goes into metrics.json and onto the front page.

@@ -16,11 +16,10 @@ import ipywidgets
 import numpy as np
 import yaml
 
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError
 from lib.parameters import Settled, check, load, params_path
 from lib.paths import write_whole
-from lib.scores.sweep import THRESHOLDS, threshold_counts
-from lib.show.canvas import check_pair, encode_image, error_rgb
+from lib.show.canvas import encode_image
 
 HEADLESS_VARIABLE = "PP_LINKNET_HEADLESS"  # set to 1 by the runner of reports
 PREVIEW_QUALITY = 85  # JPEG: a tenth of the PNG's time and bytes, and a slider sends many
@@ -79,78 +78,6 @@ class Panel(ipywidgets.VBox):
     def redraw(self) -> None:
         """Draw what the controls say."""
         raise NotImplementedError
-
-
-class ThresholdPanel(Panel):
-    """
-    A threshold slider over predicted chips: errors over the image, IoU of this chip and of all together.
-
-    Parameters
-    ----------
-    probabilities
-        float (H, W) in 0 to 1, one a chip.
-    masks
-        Truth, uint8 (H, W) of 0, 127 (not scored) and 255.
-    images
-        uint8 (H, W, 3) RGB.
-    names
-        Of the chips, for the menu; None: numbers.
-    threshold
-        At first, to the nearest hundredth; a probability of at least the threshold is foreground.
-
-    Raises
-    ------
-    InputError
-        If there is no chip, or arrays do not fit.
-    """
-
-    def __init__(
-        self,
-        probabilities: Sequence[np.ndarray],
-        masks: Sequence[np.ndarray],
-        images: Sequence[np.ndarray],
-        *,
-        names: Sequence[str] | None = None,
-        threshold: float = 0.5,
-    ):
-        if not probabilities or not len(probabilities) == len(masks) == len(images):
-            raise InputError(
-                f"Expected one probability, mask and image a chip, at least one chip; "
-                f"got {len(probabilities)}, {len(masks)} and {len(images)}."
-            )
-        if not 0 < threshold < 1:
-            raise ParameterError(f"Expected a threshold between 0 and 1; got {threshold}.")
-        self.chips = list(zip(probabilities, masks, images, strict=True))
-        for probability, mask, image in self.chips:
-            check_pair(image, mask, np.empty(probability.shape, np.uint8))
-        # int64 (chips, thresholds, 3): tp, fp, fn
-        self.counts = np.stack([threshold_counts(p, mask, THRESHOLDS) for p, mask, _ in self.chips])
-        names = [f"chip {place}" for place in range(len(self.chips))] if names is None else names
-        options = [(name, place) for place, name in enumerate(names)]
-        self.chip = ipywidgets.Dropdown(options=options, description="chip")
-        self.threshold = _slider("threshold", self._nearest(threshold), (THRESHOLDS[0], THRESHOLDS[-1]), 0.01)
-        super().__init__([self.chip, self.threshold])
-
-    def scores(self) -> tuple[float, float]:
-        """Foreground IoU at the slider's threshold: of the chip shown, of all pooled; NaN where empty."""
-        place = int(np.searchsorted(THRESHOLDS, self._nearest(self.threshold.value)))
-        return _iou(self.counts[self.chip.value, place]), _iou(self.counts[:, place].sum(axis=0))
-
-    @staticmethod
-    def _nearest(threshold: float) -> float:
-        """The counted threshold that is nearest, so that picture and scores speak of the same one."""
-        return float(THRESHOLDS[np.abs(THRESHOLDS - threshold).argmin()])
-
-    def redraw(self) -> None:
-        """Draw the errors of the chip at the threshold and state the scores."""
-        probability, mask, image = self.chips[self.chip.value]
-        self.show(error_rgb(image, mask, probability >= self._nearest(self.threshold.value)))
-        here, pooled = self.scores()
-        self.status.value = (
-            f"IoU of this chip <b>{here:.3f}</b><br>"
-            f"IoU of all {len(self.chips)} pooled <b>{pooled:.3f}</b><br>"
-            "green: found · orange: false alarm · blue: missed"
-        )
 
 
 def save_parameters(notebook: str, settled: Settled, values: Mapping[str, object]) -> str:
@@ -258,9 +185,3 @@ def swatch(color: str) -> str:
     """A little square of a colour, for a legend in a line of text."""
     box = "display:inline-block;width:.8em;height:.8em;border:1px solid currentColor"
     return f'<span style="{box};background:{color}"></span>'
-
-
-def _iou(counts: np.ndarray) -> float:
-    """IoU of tp, fp and fn."""
-    union = int(counts.sum())
-    return float(counts[0] / union) if union else float("nan")

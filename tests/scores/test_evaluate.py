@@ -7,7 +7,19 @@ import pytest
 from lib.chips.manifest import write_png
 from lib.errors import InputError
 from lib.mapping.predict import write_probability
-from lib.scores.evaluate import building_f1_pooled, densest, differences, mosaic, score_chips, scoreboard, to_mask
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel
+from lib.networks.models import ModelConfig
+from lib.scores.evaluate import (
+    at_threshold,
+    building_f1_pooled,
+    densest,
+    differences,
+    mosaic,
+    mostly_foreground,
+    score_chips,
+    scoreboard,
+    to_mask,
+)
 
 
 @pytest.fixture
@@ -45,6 +57,24 @@ def predicted(chips, tmp_path, truth, missing):
             p[:60] = 0
         paths.append(write_probability(tmp_path / f"p{len(missing)}_{i}.png", p.astype(np.float32)))
     return pd.Series(paths)
+
+
+def test_a_threshold_by_hand_is_for_the_last_run_alone():
+    info = CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.3)
+    models = {name: TrainedModel(None, info, name) for name in ("first", "last")}
+    same, origins = at_threshold(models, 0.0)
+    assert same == models and set(origins) == {"its checkpoint: the best on the validation chips"}
+    chosen, origins = at_threshold(models, 0.45)
+    assert [model.info.threshold for model in chosen.values()] == [0.3, 0.45]
+    assert "by hand, its checkpoint has 0.300" in origins["last"] and origins["first"].startswith("its checkpoint")
+    assert models["last"].info.threshold == 0.3
+
+
+def test_what_is_mostly_foreground_is_named(chips, tmp_path):
+    table, truth = chips
+    paths = predicted(table, tmp_path, truth, ())
+    write_probability(paths[2], np.full((128, 128), 0.8, np.float32))
+    assert mostly_foreground(table, paths, 0.5) == ["c2"]
 
 
 def test_what_the_truth_ignores_is_not_scored(chips, tmp_path):
