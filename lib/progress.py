@@ -26,3 +26,16 @@ def counted(items: Collection[Item], done: str, things: str, say: Callable[[str]
         if say is not None and (count == len(items) or time.monotonic() - said_s >= PAUSE_S):
             say(f"{done} {count} of {len(items)} {things}")
             said_s = time.monotonic()
+
+
+def now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that hands a line on to `say` where the last one was PAUSE_S ago, and keeps it to itself otherwise."""
+    said_s = time.monotonic()
+
+    def heard(line: str) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= PAUSE_S:
+            say(line)
+            said_s = time.monotonic()
+
+    return heard

@@ -208,8 +208,9 @@ else:
 # ## Which labels to trust
 # One row a chip with OSM labels, also in `quality.csv` beside the manifest: metres of road, the share that is ignored,
 # the age of the map, how far it was off, and where there is something to compare with, how well it agrees. A rule such
-# as `drop: ["road_m < 50", "offset_m > 8"]` keeps bad chips out of training; those that validate or test stay. Now the
-# draft becomes `manifest.csv`, which the next notebooks read.
+# as `drop: ["road_m < 50", "offset_m > 8"]` keeps bad chips out of training; those that validate or test stay, unless
+# one is named: notebook 4 shows them, and writes `{chip: ..., reason: ...}`. Now the draft becomes `manifest.csv`,
+# which the next notebooks read.
 
 # %%
 labels = quality.chip_table(manifest, scenes, layers, task, lanes, measured, shifts_m, model)
@@ -258,7 +259,7 @@ record = {
     "lane_fit": fitted.record() if fitted else None,
     "manifest_sha256": manifest.attrs["sha256"],
 }
-reports.write_metrics("01_rasterize_osm", area, work_dir, record, parameters)
+print(f"written: {reports.write_metrics('01_rasterize_osm', area, work_dir, record, parameters).name}")
 
 # %% [markdown]
 # **Next:** `02_train_stage1` learns from these masks; where all of them are clean, `03_train_stage2` does, alone. In

@@ -123,7 +123,7 @@ tables = {n: evaluate.score_chips(test, probabilities[n], thresholds[n], task, p
 print("intervals of the scores", flush=True)
 board = evaluate.scoreboard(tables, task, seed)
 wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
-display(wide.round(3))
+display(wide.T.round(3))
 headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
 shown_metrics = ["IoU, pooled", "relaxed F1", *list(evaluate.statistics(task))[len(evaluate.PIXEL_METRICS) :]]
 note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
@@ -137,7 +137,7 @@ board_figure
 
 # %%
 gains = evaluate.differences(tables, best, task, seed)
-gains[gains.metric.isin(shown_metrics)].round(3)
+gains[gains.metric.isin(shown_metrics)].set_index(["difference", "metric"]).round(3)
 
 # %% [markdown]
 # ## What the threshold trades

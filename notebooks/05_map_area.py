@@ -146,9 +146,9 @@ compared, known = None, gpd.GeoDataFrame(geometry=[], crs=4326)
 candidates = f"missing_{task}"
 if osm:
     source = osm if osm == "overpass" else resolve(data_dir) / osm
-    print("comparing with OpenStreetMap", flush=True)
+    print("comparing with OpenStreetMap: its offset, then each road or building", flush=True)
     vectors = read_osm(source, shown.grid, (task,))
-    compared = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves)
+    compared = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves, progress=print)
     known = shift(getattr(vectors, task), *compared.offset.believed_m)
     east_m, north_m = compared.offset.believed_m
     print(f"{len(compared.missing)} candidates; OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north")
@@ -208,7 +208,7 @@ if sheet is not None:
     figures["8_candidates"] = (sheet, "What the network sees and OpenStreetMap lacks: the surest candidates.")
 record["captions"] = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
 reports.write_metrics("05_map_area", area, work_dir, record, parameters)
-print(f"{folder} holds {', '.join(sorted(path.name for path in folder.glob('*.*') if path.suffix != '.lock'))}")
+print(f"{folder.name} holds {', '.join(sorted(path.name for path in folder.glob('*.*') if path.suffix != '.lock'))}")
 
 # %% [markdown]
 # **Next:** open `map.gpkg` in QGIS or `map.osm` in JOSM, or review the candidates below: `a` accepts, `r` rejects, `s`

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from lib import progress
-from lib.progress import counted
+from lib.progress import counted, now_and_then
 
 
 @pytest.fixture
@@ -37,3 +37,12 @@ def test_a_fault_is_the_workers_own_and_what_was_done_before_is_said(clock):
             clock[0] += 9
             1 // item
     assert lines == ["divided 1 of 2 numbers"]
+
+
+def test_of_many_lines_a_few_are_said(clock):
+    lines = []
+    say = now_and_then(lines.append)
+    for number in range(7):
+        say(f"at {number}")
+        clock[0] += 2
+    assert lines == ["at 3", "at 6"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.conflation.buildings import BuildingComparison, compare_buildings
-from lib.conflation.ground import ground_of_map
+from lib.conflation.ground import Ground, ground_of_map
 from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates
 from lib.conflation.roads import RoadComparison, compare_roads
 from lib.errors import InputError
@@ -22,6 +22,7 @@ from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile
 from lib.osm.layers import OsmLayers
 from lib.paths import read_mapping
+from lib.progress import now_and_then
 from lib.rasters import read_grid
 
 
@@ -31,6 +32,7 @@ def compare_map(
     image: Callable[[Window], np.ndarray] | None = None,
     curves: Mapping[str, Curve] | None = None,
     profile: LaneProfile = METRIC,
+    progress: Callable[[str], None] | None = None,
 ) -> RoadComparison | BuildingComparison:
     """
     Compare a map with OpenStreetMap, and put what came out into its map.gpkg, with styles.
@@ -51,6 +53,8 @@ def compare_map(
         there is neither, confidence is the mean probability.
     profile
         What of OSM is a road.
+    progress
+        Called with a line of text every few seconds.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def compare_map(
     """
     task, gpkg, found = _layer(map_dir)
     ground, curves = ground_of_map(map_dir, image), curves or {}
+    if progress:
+        ground = _speaking(ground, now_and_then(progress))
     curve = curves.get(task) or curves.get("pixels")
     if task == "roads":
         roads = compare_roads(found, osm.roads, ground, curve=curve, profile=profile)
@@ -72,6 +78,20 @@ def compare_map(
         gpkg, {"missing_buildings": missing, "vanished_buildings": houses.vanished, "changed_buildings": changed}
     )
     return replace(houses, missing=missing, changed=changed)
+
+
+def _speaking(ground: Ground, say: Callable[[str], None]) -> Ground:
+    """The ground, which says where it is looked at: what takes long reads its windows."""
+
+    def heard(read: Callable[[Window], np.ndarray], what: str) -> Callable[[Window], np.ndarray]:
+        def look(window: Window) -> np.ndarray:
+            say(f"comparing: {what} at row {window[1]} of {ground.grid.height}, column {window[0]}")
+            return read(window)
+
+        return look
+
+    image = ground.image and heard(ground.image, "image")
+    return replace(ground, probability=heard(ground.probability, "probability"), image=image)
 
 
 def write_reviewed(map_dir: Path, options: LayerOptions = DEFAULTS) -> dict[str, Any]:

@@ -24,7 +24,8 @@ LISTEN = """
     panel.addEventListener("keydown", (event) => {
       const key = event.key;
       if (!Object.hasOwn(names, key) || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target.matches("input:not([type=checkbox]), textarea, select, [contenteditable=true]")) return;
+      const field = "input:not([type=checkbox]), textarea, select:not([size]), [contenteditable=true]";
+      if (event.target.matches(field)) return;
       if (key.startsWith("Arrow") && event.target.matches("[role=slider]")) return;
       event.preventDefault();
       event.stopPropagation();

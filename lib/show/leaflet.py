@@ -42,7 +42,7 @@ _PAGE_STYLE = f"""
                                   box-shadow: 0 1px 5px rgba(0, 0, 0, .25); }}
 .leaflet-tooltip {{ max-width: 22em; white-space: normal; }}
 .leaflet-tooltip b {{ font-weight: 600; }}
-.leaflet-control-layers label {{ max-width: 16rem; }}
+.leaflet-control-layers label {{ max-width: 16rem; padding-left: 3.9em; text-indent: -3.9em; }}
 .swatch {{ display: inline-block; width: 14px; height: 11px; border-radius: 2px; margin-right: 4px;
            vertical-align: -1px; outline: 1px solid {SLATE}; }}
 .swatch.line, .swatch.dashed {{ width: 22px; }}

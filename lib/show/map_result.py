@@ -27,7 +27,8 @@ from lib.show.webmap import add_probability, add_vectors, scene_map
 if TYPE_CHECKING:
     import geopandas as gpd
 
-PANEL_IN = 5.0  # side of one of the three pictures, inches
+PANEL_IN = 5.0  # width of one of the three pictures, inches
+LEAST_PANEL_IN = 2.6  # of ground that is much higher than wide: its text would be small on a page
 POINTS_PER_MM = 1.6  # of a style's widths: a panel is smaller than a screen
 CASING_PT = 0.9  # a light edge to either side of a line
 DASHES = {"solid": "-", "dash": (0, (3.5, 1.6)), "dot": (0, (1.0, 1.6))}
@@ -69,7 +70,12 @@ def result_figure(overview: Overview, *, layer: str | None = None, title: str = 
     gsd_m = None if grid.crs is None else grid.gsd_m
     ratio = height_share(overview.image)
     alt = f"Image, probability, and {layer.replace('_', ' ')} found. {title}"
-    sheet = Sheet(3 * PANEL_IN, PANEL_IN * ratio + 0.85, alt, photo=True)
+    panel_in = float(np.clip(1.4 * PANEL_IN / ratio, LEAST_PANEL_IN, PANEL_IN))
+    handles = [patch(PREDICTION, f"probability {share:g}", _opacity(share)) for share in SHARES]
+    handles += [_handle(look, style, some) for look, some in _by_look(features, style)]
+    columns = len(handles) if panel_in == PANEL_IN else 3
+    rows = -(-len(handles) // columns)
+    sheet = Sheet(3 * panel_in, panel_in * ratio + 0.65 + 0.2 * rows, alt, photo=True)
     left, middle, right = picture_axes(sheet, 3, 3)
     show_photo(left, overview.image, overview.image.shape[:2], gsd_m, title or "image")
     quiet = muted(overview.image)
@@ -77,9 +83,7 @@ def result_figure(overview: Overview, *, layer: str | None = None, title: str = 
     show_photo(right, quiet, quiet.shape[:2], gsd_m, f"{layer.replace('_', ' ')}: {_amount(features)}")
     for look, some in reversed(list(_by_look(features, style))):  # the surest lie on top
         (_draw_areas if style.is_area else _draw_lines)(right, some, look, grid)
-    handles = [patch(PREDICTION, f"probability {share:g}", _opacity(share)) for share in SHARES]
-    handles += [_handle(look, style, some) for look, some in _by_look(features, style)]
-    strip_legend(sheet, handles)
+    strip_legend(sheet, handles, columns)
     return sheet
 
 

@@ -19,6 +19,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from lib.paths import ROOT
 from lib.show.canvas import JPEG_QUALITY
 from lib.show.charts import score_text
 from lib.show.leaflet import data_address
@@ -210,7 +211,8 @@ def _output(output: Any, above: str) -> dict[str, Any] | None:
     from nbconvert.filters import ansi2html
 
     if output.output_type == "stream":
-        return {"kind": "text", "text": Markup(ansi2html(_OVERWRITTEN.sub("", output.text).rstrip("\n")))}
+        said = _OVERWRITTEN.sub("", output.text).replace(f"{ROOT}/", "")  # where a project lies is nobody's business
+        return {"kind": "text", "text": Markup(ansi2html(said.rstrip("\n")))}
     if output.output_type == "error":
         trace = "\n".join(output.traceback)
         return {"kind": "error", "said": _said(output), "text": Markup(ansi2html(trace))}

@@ -81,8 +81,8 @@ class ThresholdPanel(Panel):
             description="threshold",
             **wide,
         )
-        self.use = ipywidgets.Button(description="use this threshold", icon="save")
-        self.reset = ipywidgets.Button(description="the checkpoint's", icon="undo")
+        self.use = ipywidgets.Button(description="use this threshold", icon="save", layout={"width": "165px"})
+        self.reset = ipywidgets.Button(description="the checkpoint's", icon="undo", layout={"width": "155px"})
         self.use.on_click(lambda _: self.write(self._nearest(self.threshold.value)))
         self.reset.on_click(lambda _: self.write(0.0))
         self.written = ipywidgets.HTML()
@@ -126,7 +126,9 @@ class ThresholdPanel(Panel):
             f"{name} takes {f'{values[name]:g}' if threshold else 'what it makes of the checkpoint’s'}"
             for name in written
         ]
-        self.written.value = f"From its next run on {html.escape(', '.join(said))}: saved in {self.params_dir.name}."
+        self.written.value = (
+            f"From its next run on {html.escape(', '.join(said))}: saved in params/{self.params_dir.name}."
+        )
 
 
 def _iou(counts: np.ndarray) -> float:

@@ -218,7 +218,7 @@ def _add_pixels(scene: Map, pixels: np.ndarray, name: str, show: bool = True, at
         if len(content) <= LAYER_BYTES:
             break
     url = data_address(content, "image/webp")
-    scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=attribution, name=name, show=show))
+    scene.add_child(ImageOverlay(url, bounds, pixelated=False, attribution=attribution, name=name, show=show, alt=name))
 
 
 def _photo_address(pixels: np.ndarray) -> str:

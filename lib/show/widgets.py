@@ -158,19 +158,6 @@ def _with_key(text: str, key: str, value: object) -> str:
     return f"{text[: match.start()]}{line}{comment}\n{text[match.end() :]}"
 
 
-def _slider(name: str, value: float, ends: tuple[float, float], step: float) -> ipywidgets.FloatSlider:
-    """A slider that also reaches the value it starts from."""
-    return ipywidgets.FloatSlider(
-        value=value,
-        min=min(ends[0], value),
-        max=max(ends[1], value),
-        step=step,
-        description=name,
-        readout_format=".2f",
-        style={"description_width": "90px"},
-    )
-
-
 def warning(error: Exception | str) -> str:
     """An error as a line of a panel, in the red of JupyterLab's theme."""
     return f'<span style="color:var(--jp-error-color1, #b3261e)">{html.escape(str(error))}</span>'

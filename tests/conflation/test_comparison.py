@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from lib import progress
 from lib.conflation.comparison import compare_map, write_reviewed
 from lib.conflation.review import decide
 from lib.errors import InputError
@@ -39,8 +40,11 @@ def osm(town):
     return SimpleNamespace(roads=town.roads.drop(index=GONE).reset_index(drop=True))
 
 
-def test_what_osm_lacks_is_a_layer_with_numbers_and_decisions_that_last(mapped, osm, town):
-    first = compare_map(mapped, osm)
+def test_what_osm_lacks_is_a_layer_with_numbers_and_decisions_that_last(mapped, osm, town, monkeypatch):
+    monkeypatch.setattr(progress, "PAUSE_S", 0)
+    lines = []
+    first = compare_map(mapped, osm, progress=lines.append)
+    assert lines[0].startswith("comparing: probability at row 0 of ")
     street = town.roads.geometry[GONE].buffer(6)
     assert len(first.missing) >= 1 and first.missing.within(street).all()
     layer = read_layer(mapped / "map.gpkg", "missing_roads")
