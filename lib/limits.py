@@ -25,13 +25,19 @@ from typing import Any, TypeVar
 
 from lib.errors import ParameterError
 
-TASKS = ("roads", "buildings")
+CLASSES = ("roads", "buildings")  # what pixels can be; in this order in masks, a network's outputs, and files
+TASKS = (*CLASSES, "+".join(CLASSES))  # what a network finds: one text, as a command line and a file have it
 BACKENDS = ("auto", "torch", "onnxruntime", "openvino")  # what computes a network on a CPU
 VIEWS = ("d4", "none")  # what a prediction averages: eight views, or one
 REACH_M = 100.0  # vectors are read so far around an image: half of the widest road, and an offset to be mended
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generators, which pandas draws by, take no larger one
 
 Settings = TypeVar("Settings")
+
+
+def classes_of(task: str) -> tuple[str, ...]:
+    """The classes of one of TASKS."""
+    return tuple(task.split("+"))
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": ["build_chips"],
         "emptiness": ["vectors_table"],
         "imagery": ["read_scene"],
-        "manifest": ["load_manifest", "read_bands", "read_image", "read_mask", "select", "write_manifest"],
+        "manifest": ["load_manifest", "of_class", "of_task", "select", "write_manifest"]
+        + ["read_bands", "read_image", "read_mask"],
         "merging": ["find_all_scenes"],
         "options": ["ChipOptions"],
-        "sources": ["Scene", "find_scenes", "read_vectors"],
+        "sources": ["Scene", "by_class", "find_scenes", "read_vectors"],
         "splits": ["write_ground"],
     },
 )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import shapely
 
 from lib.chips.imagery import nodata_area, read_scene
-from lib.chips.manifest import PATHS, WEIGHT_ONE, write_bands, write_png
+from lib.chips.manifest import CLASS, PATHS, WEIGHT_ONE, write_bands, write_png
 from lib.chips.mask_images import mask_reader
 from lib.chips.options import ChipOptions
-from lib.chips.sources import Scene
+from lib.chips.sources import Scene, by_class
 from lib.errors import InputError
 from lib.grid import LONLAT, MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
+from lib.limits import classes_of
 from lib.masks.rasterize import (
     PolygonIndex,
     RoadIndex,
@@ -32,7 +34,9 @@ from lib.osm.lanes import LaneProfile, check_classes, road_weights
 from lib.paths import holder, is_written, read_mapping, write_whole
 from lib.rasters import opened
 
-WEIGHTS = "weights"  # folder of what each pixel counts, beside those of the masks
+WEIGHTS = "weights"  # folder of what each pixel of a road counts, beside those of the masks
+
+Drawers = Mapping[tuple[str, str], Callable[[Window], np.ndarray]]  # class, and label source or WEIGHTS -> its pixels
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Block:
     Attributes
     ----------
     vectors
-        Label source -> the roads or buildings near the chips, where its masks are drawn from such; moved already.
+        Class and label source -> its vectors near the chips, where its masks are drawn from such; moved already.
     clean_area
         Polygon in degrees outside which clean masks are MASK_IGNORE; None: there is no such outside.
     holder
@@ -63,7 +67,7 @@ class Block:
 
     scene: Scene
     chips: tuple[Chip, ...]
-    vectors: Mapping[str, gpd.GeoDataFrame]
+    vectors: Mapping[tuple[str, str], gpd.GeoDataFrame]
     options: ChipOptions
     profile: LaneProfile
     out_dir: Path
@@ -94,19 +98,19 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
     return rows
 
 
-def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.ndarray]]) -> list[dict[str, Any]]:
+def cut_chip(block: Block, chip: Chip, draw: Drawers) -> list[dict[str, Any]]:
     """
     Write the image of a chip and its masks.
 
     Parameters
     ----------
     draw
-        Label source -> function from a window of the scene to its mask.
+        Of `_drawers`.
 
     Returns
     -------
     rows
-        One row of the manifest a label, its paths relative to the folder of chips; none where all is no-data.
+        One row of the manifest a label and class, its paths relative to the folder; none where all is no-data.
     """
     scene, grid = block.scene, block.scene.grid.window(*chip.window)
     image, valid = read_scene(scene, chip.window, every_band=True)
@@ -128,39 +132,45 @@ def cut_chip(block: Block, chip: Chip, draw: Mapping[str, Callable[[Window], np.
         "footprint": grid.footprint_wkt(),
     }
     (write_png if image.shape[2] == 3 else write_bands)(block.out_dir / shared["image"], image)
-    rows = []
-    for label in chip.labels:
-        mask = draw[label](chip.window)
+    rows, classes = [], classes_of(block.options.task)
+    for label, kind in product(chip.labels, classes):
+        if (kind, label) not in draw:
+            continue  # a label that knows nothing of this class
+        mask = draw[kind, label](chip.window)
         mask[~valid] = MASK_IGNORE
-        rows.append(shared | {"label": label, "mask": f"masks_{label}/{file}"})
+        known_as = {"label": label} | ({CLASS: kind} if len(classes) > 1 else {})
+        rows.append(shared | known_as | {"mask": f"masks_{'_'.join(known_as.values())}/{file}"})
         rows[-1]["foreground"] = int(np.count_nonzero(mask == MASK_FOREGROUND))  # for `lib.chips.emptiness`
         write_png(block.out_dir / rows[-1]["mask"], mask)
-        if label == "osm" and WEIGHTS in draw:
+        if label == "osm" and (kind, WEIGHTS) in draw:
             rows[-1]["weight"] = f"{WEIGHTS}/{file}"
-            write_png(block.out_dir / rows[-1]["weight"], draw[WEIGHTS](chip.window))
+            write_png(block.out_dir / rows[-1]["weight"], draw[kind, WEIGHTS](chip.window))
     return rows
 
 
-def _drawers(block: Block) -> dict[str, Callable[[Window], np.ndarray]]:
-    """Label source, and WEIGHTS where classes have them -> function from a window of the scene to its pixels."""
-    scene, options, profile, draw = block.scene, block.options, block.profile, {}
-    for label in {label for chip in block.chips for label in chip.labels}:
-        vectors = block.vectors.get(label)
-        band_px = options.ignore_band_m / options.gsd_m if label == "osm" else 0.0
-        if vectors is None:
-            draw[label] = mask_reader(scene, label, band_px)
-        elif options.task == "roads":
-            roads = index_roads(vectors, scene.grid, profile)
-            draw[label] = partial(draw_roads, roads, ignore_band_px=band_px)
-            if label == "osm" and options.class_weights:
-                check_classes(options.class_weights, profile, "class_weights")
-                draw[WEIGHTS] = partial(_draw_levels, roads, road_weights(vectors, options.class_weights))
-        else:
-            buildings = index_buildings(vectors, scene.grid, options.gap_m)
-            draw[label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
-    if block.clean_area is not None and "clean" in draw:
-        known = index_buildings(gpd.GeoDataFrame(geometry=[block.clean_area], crs=LONLAT), scene.grid)
-        draw["clean"] = partial(_draw_within, draw["clean"], known)
+def _drawers(block: Block) -> Drawers:
+    """Class, and label source or, where its pixels have weights, WEIGHTS -> function from a window to its pixels."""
+    options, profile, draw = block.options, block.profile, {}
+    labels = {label for chip in block.chips for label in chip.labels}
+    for kind, (scene,) in by_class([block.scene], options.task, every_class=False).items():
+        for label in labels & scene.label_sources.keys():
+            vectors = block.vectors.get((kind, label))
+            band_px = options.ignore_band_m / options.gsd_m if label == "osm" else 0.0
+            if vectors is None:
+                draw[kind, label] = mask_reader(scene, label, band_px)
+            elif kind == "roads":
+                roads = index_roads(vectors, scene.grid, profile)
+                draw[kind, label] = partial(draw_roads, roads, ignore_band_px=band_px)
+                if label == "osm" and options.class_weights:
+                    check_classes(options.class_weights, profile, "class_weights")
+                    weights = road_weights(vectors, options.class_weights)
+                    draw[kind, WEIGHTS] = partial(_draw_levels, roads, weights)
+            else:
+                buildings = index_buildings(vectors, scene.grid, options.gap_m)
+                draw[kind, label] = partial(draw_polygons, buildings, ignore_band_px=band_px)
+        if block.clean_area is not None and (kind, "clean") in draw:
+            known = index_buildings(gpd.GeoDataFrame(geometry=[block.clean_area], crs=LONLAT), scene.grid)
+            draw[kind, "clean"] = partial(_draw_within, draw[kind, "clean"], known)
     return draw
 
 

@@ -15,12 +15,12 @@ from lib.chips.cut import Block, Chip, cut_block, read_record
 from lib.chips.emptiness import check_drawn
 from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
-from lib.chips.manifest import PATHS, write_manifest
+from lib.chips.manifest import CLASS, PATHS, write_manifest
 from lib.chips.options import ChipOptions
 from lib.chips.plan import plan_chips
-from lib.chips.sources import Scene, clean_areas, usable
+from lib.chips.sources import Scene, by_class, clean_areas, usable
 from lib.errors import InputError, or_skip
-from lib.limits import REACH_M
+from lib.limits import REACH_M, classes_of
 from lib.masks.offset import shift
 from lib.osm.areas import drawn_by_hand
 from lib.osm.files import near_windows
@@ -125,14 +125,16 @@ def _build(
         before, done = done, done + len(block.chips)
         if 10 * done // total > 10 * before // total:
             print(f"{done} of {total} chips cut", flush=True)
-    masks = [
-        (scene, row["label"], chip.window, row["foreground"])
-        for scene, chips in plan
-        for chip in chips
-        for row in rows.get(chip.name, ())
-        if "foreground" in row  # chips of an earlier version do not say
-    ]
-    check_drawn(masks, layers, options.task, shifts_m, skipped)
+    for kind, views in by_class([scene for scene, _ in plan], options.task).items():
+        masks = [
+            (view, row["label"], chip.window, row["foreground"])
+            for view, (_, chips) in zip(views, plan, strict=True)
+            for chip in chips
+            for row in rows.get(chip.name, ())
+            if "foreground" in row  # chips of an earlier version do not say
+            and row.get(CLASS, kind) == kind
+        ]
+        check_drawn(masks, layers, kind, shifts_m, skipped)
     good = {scene.name for scene in usable(scenes, bad)}
     return _list_all([c for scene, chips in plan if scene.name in good for c in chips], rows, manifest, bad)
 
@@ -147,8 +149,8 @@ def _recipe(
 ) -> dict[str, Any]:
     """What decides the content of a scene's chips: source, options, profile, shift, areas, size and time of files."""
     files = [path for path in (scene.path, *scene.label_files) if path.is_file()]
-    names = sorted(set(scene.label_sources.values()) & layers.keys())
-    surfaces = [name for name in names if options.task == "roads" and drawn_by_hand(layers[name].roads).any()]
+    names, has_roads = sorted(set(scene.label_names) & layers.keys()), "roads" in classes_of(options.task)
+    surfaces = [name for name in names if has_roads and drawn_by_hand(layers[name].roads).any()]
     more = {"clean_area": shapely.to_wkt(area)} if area is not None else {}
     more |= {"surfaces": surfaces} if surfaces else {}  # these were not drawn once
     return more | {
@@ -167,9 +169,10 @@ def _parts(
     task: str,
     shifts_m: Mapping[str, tuple[float, float]],
     skipped: Mapping[str, str],
-) -> Iterator[tuple[Scene, tuple[Chip, ...], dict[str, gpd.GeoDataFrame]]]:
+) -> Iterator[tuple[Scene, tuple[Chip, ...], dict[tuple[str, str], gpd.GeoDataFrame]]]:
     """
-    BLOCK_CHIPS chips of a scene at a time, with the vectors near them by label; none of scenes skipped by then.
+    BLOCK_CHIPS chips of a scene at a time, with the vectors near them by class and label; none of scenes skipped by
+    then.
 
     A vector travels with the blocks that it touches: a worker holds those in its hands, whatever the area's size.
     """
@@ -178,11 +181,13 @@ def _parts(
             continue
         _say_what_is_missing(scene)
         vectors, whole = {}, (0, 0, scene.grid.width, scene.grid.height)
-        for label, name in scene.label_sources.items():
-            if name in layers:
-                vectors[label] = near_windows(getattr(layers[name], task), scene.grid, [whole], REACH_M)
-        if "osm" in vectors:  # moved as a whole, so that a road has one place in all the blocks that it touches
-            vectors["osm"] = shift(vectors["osm"], *shifts_m.get(scene.name, (0.0, 0.0)))
+        for kind, (view,) in by_class([scene], task, every_class=False).items():
+            for label, name in view.label_sources.items():
+                if name in layers:
+                    near = near_windows(getattr(layers[name], kind), scene.grid, [whole], REACH_M)
+                    # moved as a whole, so that a road has one place in all the blocks that it touches
+                    moved_m = shifts_m.get(scene.name, (0.0, 0.0)) if label == "osm" else None
+                    vectors[kind, label] = near if moved_m is None else shift(near, *moved_m)
         for start in range(0, len(chips), BLOCK_CHIPS):
             if str(scene.path) in skipped:  # since its first block came back
                 break

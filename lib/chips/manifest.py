@@ -1,8 +1,9 @@
 """
 Image/mask pairs on disk and their manifest.
 
-A folder of chips holds `images/`, `masks_osm/`, `masks_clean/` and `manifest.csv`. The manifest has one row an
-image/mask pair and opens in pandas and in QGIS (its `footprint` column is WKT in longitude/latitude):
+A folder of chips holds `images/`, `masks_osm/`, `masks_clean/` (of several classes `masks_osm_roads/` and so on) and
+`manifest.csv`. The manifest has one row an image/mask pair and opens in pandas and in QGIS (its `footprint` column is
+WKT in longitude/latitude):
 
 =========  ==========================================================================================
 chip       name of the chip, unique within its label source
@@ -12,6 +13,8 @@ image      path, relative to the manifest in the file, absolute once loaded: PNG
 mask       path of its mask: 0 background, 127 ignore, 255 foreground
 weight     path of what each pixel counts in training: uint8, 64 is once; empty: once everywhere
 label      source of the mask: `osm` (noisy pseudo-label) or `clean` (made by hand, or known truth)
+class      what the foreground of the mask is, `roads` or `buildings`; only where there are both: an area of one class
+           has no such column. Then a chip has a row for each class that its label knows; others are ignored
 split      `train`, `val` or `test`; splits never share ground
 gsd_m      ground sampling distance, metres a pixel
 crs        of `transform`, empty if the image is not georeferenced
@@ -37,6 +40,7 @@ import pandas as pd
 
 from lib.errors import InputError
 from lib.grid import Grid
+from lib.limits import CLASSES, classes_of
 from lib.mask_values import as_mask
 from lib.paths import write_whole
 
@@ -56,6 +60,7 @@ COLUMNS = (
     "footprint",
     "dropped",
 )
+CLASS = "class"  # the column that is there where chips have masks of several classes
 PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
 MOST_WEIGHT = 255 / WEIGHT_ONE
@@ -91,12 +96,12 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
     path = path / "manifest.csv" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"expected a chip manifest at {path}; run the notebook 01_rasterize_osm for this area first")
-    text = dict.fromkeys(("chip", "scene", "weight", "crs", "transform", "footprint", "dropped"), str)
+    text = dict.fromkeys(("chip", "scene", "weight", "crs", "transform", "footprint", "dropped", CLASS), str)
     manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"gsd_m": [""]})
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
         raise InputError(f"{path} lacks the columns {missing}; expected {list(COLUMNS)}")
-    for column, known in (("label", LABELS), ("split", SPLITS)):
-        if unknown := sorted(set(manifest[column]) - set(known)):
+    for column, known in (("label", LABELS), ("split", SPLITS), (CLASS, CLASSES)):
+        if unknown := sorted(set(manifest.get(column, ())) - set(known)):
             raise InputError(f"{path}: unknown {column} {unknown}; expected one of {list(known)}")
     for name in dict.fromkeys([*manifest["chip"], *manifest["scene"]]):
         check_name(name, path)
@@ -137,12 +142,13 @@ def check_name(name: Any, where: str | Path) -> str:
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:
     """
-    Write the manifest whole; paths within its folder become relative. `weight` and `dropped` may be missing.
+    Write the manifest whole; paths within its folder become relative. `weight`, `dropped`, `class` may be missing.
 
     A file that says the same already is left as it is: its date tells when the chips last changed.
     """
     optional = {name: manifest.get(name, "") for name in ("weight", "dropped")}
-    out = manifest.assign(**optional)[list(COLUMNS)].fillna(dict.fromkeys(optional, ""))
+    columns = [*COLUMNS, *[CLASS] * (CLASS in manifest)]
+    out = manifest.assign(**optional)[columns].fillna(dict.fromkeys(optional, ""))
     folder = path.parent.resolve()
     for column in PATHS:
         paths = [Path(p).resolve() if p else "" for p in out[column]]
@@ -166,6 +172,54 @@ def select(manifest: pd.DataFrame, label: str, split: str) -> pd.DataFrame:
         present = used.groupby(["label", "split"]).size().to_dict()
         raise InputError(f"no chips with label {label!r} in split {split!r}; the manifest holds {present}")
     return rows
+
+
+def of_class(chips: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Rows of a manifest that are of one class, its index kept; all of them where the manifest is of one class."""
+    return chips[chips[CLASS] == kind] if CLASS in chips else chips
+
+
+def rows_by_chip(chips: pd.DataFrame, task: str) -> list[list[Any]]:
+    """
+    Rows of each chip, in the manifest's order: one for each class of a task, None of a class that nobody knows there.
+
+    Raises
+    ------
+    InputError
+        If the rows are of other classes than the task's.
+    """
+    classes = classes_of(task)
+    kinds = chips[CLASS] if CLASS in chips else pd.Series(classes[0], chips.index)
+    if CLASS not in chips and len(classes) > 1:
+        raise InputError(f"the task is {task!r}, and the chips are of one class: cut them anew with this task")
+    if other := sorted(set(kinds) - set(classes)):
+        raise InputError(f"the task is {task!r}, and there are chips of {other[0]!r}: choose rows with `of_task`")
+    if len(classes) == 1:
+        return [[row] for row in chips.itertuples()]
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row, kind, label in zip(chips.itertuples(), kinds, chips.get("label", kinds), strict=True):
+        place = found.setdefault((row.image, label if "label" in chips else ""), [None] * len(classes))
+        place[classes.index(kind)] = row
+    return list(found.values())
+
+
+def of_task(manifest: pd.DataFrame, task: str) -> pd.DataFrame:
+    """
+    What a manifest has of the classes of a task: of one of several that it has, as if there was no other.
+
+    Raises
+    ------
+    InputError
+        If it lacks one.
+    """
+    classes = classes_of(task)
+    has = list(classes) if CLASS not in manifest and len(classes) == 1 else list(manifest.get(CLASS, []))
+    if lacking := [kind for kind in classes if kind not in has]:
+        raise InputError(
+            f"the task is {task!r}, and the chips have no masks of {' and '.join(lacking)}: cut them anew, run "
+            "01_rasterize_osm with this task"
+        )
+    return of_class(manifest, task).drop(columns=CLASS, errors="ignore") if len(classes) == 1 else manifest
 
 
 def grid_of(chip: Any) -> Grid:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.chips.manifest import LABELS
 from lib.chips.naming import STEM, parts_of
+from lib.chips.options import named
 from lib.chips.sources import Scene, find_scenes
 from lib.errors import ParameterError
 
@@ -54,7 +55,7 @@ def _merged(scenes: list[Scene]) -> dict[str, Any]:
                     f"two sources show {scenes[0].path}, with {key}: {merged[key]!r} and {key}: {value!r}; leave one, "
                     "or keep the file out of one source's `images`"
                 )
-    used = set().union(*(parts_of(merged.get(label, "")) for label in LABELS))
+    used = set().union(*(parts_of(name) for label in LABELS for name in named(merged.get(label))))
     used |= {"split"} if merged.get("split") == "named" else set()
     patterns = [source["images"] for source in sources if used <= parts_of(source["images"]) | {STEM}]
     if not patterns:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from lib.chips.manifest import MOST_WEIGHT
+from lib.chips.manifest import LABELS, MOST_WEIGHT
 from lib.chips.naming import STEM, parts_of
 from lib.errors import InputError, ParameterError
 from lib.grid import parse_crs
-from lib.limits import LARGEST_SEED, TASKS, check_fields, limited, settings_from
+from lib.limits import CLASSES, LARGEST_SEED, TASKS, check_fields, classes_of, limited, settings_from
 from lib.osm.lanes import CLASS_NAMES
 from lib.osm.overpass import overpass_options
 
@@ -27,7 +27,7 @@ class ChipOptions:
     Attributes
     ----------
     task
-        "roads" or "buildings".
+        "roads", "buildings", or "roads+buildings": a mask of either for each chip.
     gsd_m
         Ground sampling distance of the chips, metres; scenes of another one are resampled.
     chip_px
@@ -63,7 +63,7 @@ class ChipOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         check_shares(self.val_share, self.test_share)
-        if self.class_weights and self.task != "roads":
+        if self.class_weights and "roads" not in classes_of(self.task):
             raise ParameterError(f"class_weights go by highway class, so that {self.task} have none")
 
 
@@ -87,8 +87,10 @@ class SourceOptions:
     """
 
     images: str = limited(pattern=r"[^/\x00][^\x00]*", form="a pattern such as 'images/*.tif', relative to data_dir")
-    osm: str | None = limited(None, pattern=r".+", form="'overpass', or the name of a file")
-    clean: str | None = limited(None, pattern=r".+", form="the name of a file")
+    osm: str | Mapping[str, str] | None = limited(
+        None, pattern=r".+", form="'overpass', or the name of a file", key_choices=CLASSES
+    )
+    clean: str | Mapping[str, str] | None = limited(None, pattern=r".+", form="the name of a file", key_choices=CLASSES)
     area: str | Sequence[float] | None = None
     clean_area: str | Sequence[float] | None = None
     gsd_m: float | None = limited(None, above=0, maximum=100)
@@ -103,7 +105,7 @@ class SourceOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         overpass_options(self.overpass)
-        if self.osm is None and self.clean is None:
+        if not named(self.osm) and not named(self.clean):
             raise ParameterError(f"it needs `osm` or `clean` or both, to say where the masks of {self.images!r} are")
         if self.crs is not None:
             try:
@@ -122,10 +124,14 @@ class SourceOptions:
             raise ParameterError(f"images is {self.images!r}: expected a pattern within data_dir; set data_dir higher")
         known = parts_of(self.images) | {STEM}
         for key, label in (("osm", self.osm), ("clean", self.clean)):
-            if unknown := sorted(parts_of(label or "") - known):
+            if unknown := sorted(set().union(*map(parts_of, named(label))) - known):
                 names = ", ".join(f"{{{name}}}" for name in sorted(known))
                 raise ParameterError(
                     f"{key} is {label!r}, but {{{unknown[0]}}} is no part of images {self.images!r}; it knows {names}"
+                )
+            if isinstance(label, Mapping) and not label:
+                raise ParameterError(
+                    f"{key} is {{}}: expected a file for a class, such as {{{CLASSES[0]}: roads.gpkg}}"
                 )
         if self.split == "named" and "split" not in parts_of(self.images):
             raise ParameterError(f"split is 'named', but images {self.images!r} has no part {{split}}")
@@ -142,10 +148,49 @@ class SourceOptions:
                     )
         if self.clean_area is not None and self.clean is None:
             raise ParameterError(f"clean_area is {self.clean_area!r}, but there is no `clean` that it could bound")
-        if self.clean_area == HULL and PurePath(self.clean).suffix.lower() in RASTER_SUFFIXES:
+        if self.clean_area == HULL and len(set(named(self.clean))) > 1:
+            raise ParameterError(
+                f"clean_area is 'hull', but the classes are in files of their own, {self.clean!r}: name the area that "
+                "is labelled with all of them"
+            )
+        if self.clean_area == HULL and any(map(is_raster, named(self.clean))):
             raise ParameterError(
                 f"clean_area is 'hull', but {self.clean!r} are mask images, which say 127 where nothing is known"
             )
+
+
+def named(label: str | Mapping[str, str] | None) -> list[str]:
+    """Names of the files that a label source says: of one for all classes, or of one for each."""
+    return list(label.values()) if isinstance(label, Mapping) else [label] if label else []
+
+
+def is_raster(name: str) -> bool:
+    """Whether a file's name is that of a mask image."""
+    return PurePath(name).suffix.lower() in RASTER_SUFFIXES
+
+
+def sources_of(source: Mapping[str, Any], task: str) -> dict[str, Mapping[str, Any]]:
+    """
+    Class of a task -> a source as if there was no other class: its labels are one file each, or missing.
+
+    Raises
+    ------
+    ParameterError
+        If a label is mask images, and nothing says which of several classes they show.
+    """
+    classes = classes_of(task)
+    for key in LABELS:
+        label = source.get(key)
+        if len(classes) > 1 and isinstance(label, str) and is_raster(label):
+            raise ParameterError(
+                f"{key} is {label!r}, but a mask image is of one class, and the task is {task!r}: say of which one, as "
+                f"in {key}: {{{classes[0]}: {label!r}}}"
+            )
+    labels = {key: label for key in LABELS if isinstance(label := source.get(key), Mapping)}
+    if not labels:
+        return dict.fromkeys(classes, source)
+    others = {key: value for key, value in source.items() if key not in labels}
+    return {c: others | {key: label[c] for key, label in labels.items() if c in label} for c in classes}
 
 
 def check_source(source: Any, owner: str = "a source") -> SourceOptions:

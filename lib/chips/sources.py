@@ -9,7 +9,9 @@ images
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix, `{id}` for
-    what the part `{id}` of `images` is in the scene's name.
+    what the part `{id}` of `images` is in the scene's name. Where a task has several classes, a vector file holds all
+    of them, and {roads: roads.gpkg, buildings: "masks/{stem}.png"} is a file for each; of a class that is not named
+    there this label knows nothing, so that it is ignored.
 area
     Only chips that lie in it: a box [left, bottom, right, top] in degrees, or a file of polygons (.geojson, .gpkg,
     ...) in the data folder. Missing: all that the images show.
@@ -45,20 +47,20 @@ Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
+import numpy as np
 import shapely
 
 from lib.chips.manifest import LABELS
 from lib.chips.naming import as_glob, fill, match
-from lib.chips.options import HULL, RASTER_SUFFIXES, check_source
+from lib.chips.options import HULL, check_source, is_raster, named, sources_of
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import LONLAT, Grid, oblongness, utm_code
-from lib.limits import REACH_M
+from lib.limits import REACH_M, classes_of
 from lib.masks.rasterize import Window
 from lib.osm.counts import is_unused
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
@@ -139,15 +141,44 @@ class Scene:
 
     @property
     def label_sources(self) -> dict[str, str]:
-        """Label -> name of this scene's vectors or mask image, for the labels that its source has."""
+        """Label -> name of this scene's vectors or mask image, for the labels that its source has of one class."""
         return {label: source_name(self, label) for label in LABELS if label in self.source}
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of this scene's vectors and mask images of all labels and classes."""
+        return [fill(name, self.parts) for label in LABELS for name in named(self.source.get(label))]
 
     @property
     def label_files(self) -> list[Path]:
         """Files that the scene's masks are read or drawn from, and that bound them."""
-        names = [name for name in self.label_sources.values() if name != "overpass"]
+        names = [name for name in self.label_names if name != "overpass"]
         bound = self.source.get("clean_area")
         return [self.data_dir / name for name in names + [bound] * (isinstance(bound, str) and bound != HULL)]
+
+
+def by_class(scenes: list[Scene], task: str, *, every_class: bool = True) -> dict[str, list[Scene]]:
+    """
+    Class of a task -> the scenes as if there was no other class: `lib.chips.options.sources_of` of their sources.
+
+    `every_class`: whether each class must have labels; not where these are some of an area's scenes.
+
+    Raises
+    ------
+    ParameterError
+        If no source has labels of a class, or one has mask images of which nothing says the class.
+    """
+    views = {id(scene.source): sources_of(scene.source, task) for scene in scenes}
+    found = {}
+    for kind in classes_of(task):
+        own = {name: view[kind] for name, view in views.items()}  # one mapping for all scenes of a source
+        if every_class and own and not any(label in source for source in own.values() for label in LABELS):
+            raise ParameterError(f"no source has labels of {kind}: name them with `osm` or `clean`, or change task")
+        found[kind] = [
+            scene if (source := own[id(scene.source)]) is scene.source else replace(scene, source=source)
+            for scene in scenes
+        ]
+    return found
 
 
 def source_name(scene: Scene, label: str) -> str:
@@ -251,9 +282,10 @@ def clean_areas(scenes: list[Scene], layers: Mapping[str, OsmLayers], task: str)
         if scene.grid.crs is None:
             raise InputError(f"{scene.path} is not georeferenced: it has no place in a `clean_area`")
         if area == HULL:
-            name = source_name(scene, "clean")
+            name = fill(named(scene.source["clean"])[0], scene.parts)
             if name not in hulls:
-                hulls[name] = _hull(getattr(layers[name], task), scene.data_dir / name)
+                labels = [getattr(layers[name], kind).geometry.to_crs(LONLAT) for kind in classes_of(task)]
+                hulls[name] = _hull(np.concatenate(labels), scene.data_dir / name)
             polygon = hulls[name]
         else:
             polygon = _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
@@ -261,10 +293,9 @@ def clean_areas(scenes: list[Scene], layers: Mapping[str, OsmLayers], task: str)
     return areas
 
 
-def _hull(labels: gpd.GeoDataFrame, file: Path) -> shapely.Geometry:
-    """Convex hull of labels, in degrees."""
-    points = shapely.get_coordinates(labels.geometry.to_crs(LONLAT).to_numpy())
-    hull = shapely.convex_hull(shapely.multipoints(points))
+def _hull(labels: np.ndarray, file: Path) -> shapely.Geometry:
+    """Convex hull of labels, (n,) geometries in degrees."""
+    hull = shapely.convex_hull(shapely.multipoints(shapely.get_coordinates(labels)))
     if shapely.get_dimensions(hull) != 2:
         raise InputError(
             f"{file}: clean_area is 'hull', but the {len(labels)} labels under the images enclose no ground; draw the "
@@ -285,7 +316,7 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
     scenes
         From `find_scenes`.
     task
-        "roads" or "buildings".
+        One of `lib.limits.TASKS`: which layers are read.
     skipped
         As in `find_scenes`; names bad vector files, and images that lie elsewhere. `usable` leaves their scenes out.
 
@@ -297,7 +328,7 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
         If Overpass fails; always, since an area that was not downloaded is no area without roads.
     """
     layers = {}
-    for name, own in _by_vectors(scenes, skipped).items():
+    for name, (own, kinds) in _by_vectors(scenes, task, skipped).items():
         source, path = own[0].source, own[0].data_dir / name
         if any(scene.source.get("overpass") != source.get("overpass") for scene in own):
             raise ParameterError("all sources ask Overpass alike: give them the same `overpass`")
@@ -307,9 +338,9 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
                 raise InputError(f"no image lies in the area {source['area']} of its source")
             area = area_of_interest(ground, REACH_M)
             options = overpass_options(source.get("overpass", {}))
-            layers[name] = read_osm(name if name == "overpass" else path, area, layers=(task,), overpass=options)
-            found = len(getattr(layers[name], task))
-            print(f"read {found} {task} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
+            layers[name] = read_osm(name if name == "overpass" else path, area, layers=kinds, overpass=options)
+            found = " and ".join(f"{len(getattr(layers[name], kind))} {kind}" for kind in kinds)
+            print(f"read {found} from {name}, OSM of {layers[name].date or 'unknown date'}", flush=True)
             print(*(f"  {count}\n" for count in layers[name].counts), sep="", end="", flush=True)
             if is_unused(layers[name].counts) and not any(scene.source.get("empty") for scene in own):
                 raise InputError(
@@ -325,20 +356,25 @@ def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None 
     return layers
 
 
-def _by_vectors(scenes: list[Scene], skipped: dict[str, str] | None) -> dict[str, list[Scene]]:
-    """Name of a vector source -> the scenes that it serves."""
-    serves: dict[str, list[Scene]] = {}
-    for scene in scenes:
-        for name in scene.label_sources.values():
-            if Path(name).suffix.lower() not in RASTER_SUFFIXES:
-                with or_skip(skipped, scene.path):
-                    if scene.grid.crs is None:
-                        raise InputError(
-                            f"{scene.path} is not georeferenced (beside a `gsd_m` a tile's name says nothing): "
-                            "vectors can't be laid over it; give masks, or the `crs` of its world file"
-                        )
-                    serves.setdefault(name, []).append(scene)
-    return serves
+def _by_vectors(
+    scenes: list[Scene], task: str, skipped: dict[str, str] | None
+) -> dict[str, tuple[list[Scene], tuple[str, ...]]]:
+    """Name of a vector source -> the scenes that it serves, and the classes that it holds for them."""
+    serves: dict[str, dict[tuple[Path, str], Scene]] = {}  # in it by the scene's path and label
+    kinds: dict[str, dict[str, None]] = {}
+    for kind, views in by_class(scenes, task, every_class=False).items():
+        for scene in views:
+            for label, name in scene.label_sources.items():
+                if not is_raster(name):
+                    with or_skip(skipped, scene.path):
+                        if scene.grid.crs is None:
+                            raise InputError(
+                                f"{scene.path} is not georeferenced (beside a `gsd_m` a tile's name says nothing): "
+                                "vectors can't be laid over it; give masks, or the `crs` of its world file"
+                            )
+                        serves.setdefault(name, {})[scene.path, label] = scene
+                        kinds.setdefault(name, {})[kind] = None
+    return {name: (list(own.values()), tuple(kinds[name])) for name, own in serves.items()}
 
 
 def _ground(scene: Scene) -> shapely.Geometry:
