@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "backends": ["with_backend"],
-        "calibration": ["Curve", "read_curves", "write_curves"],
-        "checkpoint": ["CheckpointInfo", "TrainedModel", "load_model", "read_info", "save_checkpoint"],
+        "calibration": ["Curve", "curves_of_pixels", "pixels_kind", "read_curves", "write_curves"],
+        "checkpoint": ["CheckpointInfo", "TrainedModel", "for_class", "load_model", "read_info", "save_checkpoint"],
         "convert": ["convert_weights"],
         "devices": ["device_name", "precision_for"],
         "export": ["export_onnx"],

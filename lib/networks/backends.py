@@ -27,7 +27,7 @@ TOLERANCE = 1e-3  # of a probability, against PyTorch
 WORTH_PX = 45 * 1024**2
 TRACED = (2, 192, 256)  # N, H, W of the image that the tracer sees
 
-Compute = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) float32 normalised to (N, 1, H, W) float32 logits
+Compute = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) float32 normalised to (N, classes, H, W) float32 logits
 
 
 def with_backend(model: TrainedModel, backend: str = "auto") -> TrainedModel:
@@ -86,7 +86,7 @@ class _Other(nn.Module):
         self._compute = compute
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) float32 of normalised images (N, C, H, W)."""
+        """Logits (N, classes, H, W) float32 of normalised images (N, C, H, W)."""
         return torch.from_numpy(self._compute(np.ascontiguousarray(x.float().numpy())))
 
 

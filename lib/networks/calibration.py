@@ -2,13 +2,15 @@
 Confidence that means something: of what is called 0.9, nine in ten are right.
 
 A network's probabilities rank well and lie about how often they are right. A curve, fitted where the truth is known,
-turns them into shares: of pixels, or of metres of candidate roads, or of candidate buildings. It never falls, so that
+turns them into shares: of pixels (of several classes, of the pixels of each: "pixels_roads"), or of metres of candidate
+roads, or of candidate buildings. It never falls, so that
 ranks stay. How good it is, other ground must say: `reliability` and `expected_calibration_error` there.
 
 The curves of a checkpoint lie beside it, `best.safetensors` in `best.calibration.json`, and name its digest.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from scipy.optimize import isotonic_regression
 
 from lib.errors import InputError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.limits import CLASSES, classes_of
 from lib.networks.checkpoint import file_digest
 from lib.paths import write_whole
 
 BINS = 10  # of a reliability diagram, of equal width
 LEVELS = 256  # at which probabilities are counted: a map stores them as uint8
-KINDS = ("pixels", "roads", "buildings")
+KINDS = ("pixels", *(f"pixels_{kind}" for kind in CLASSES), *CLASSES)
 PRIOR = 1.0  # one observation, half right and half wrong: Laplace's rule, but weaker
 
 
@@ -159,13 +162,24 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     return float((weight * gaps).sum() / weight.sum()) if len(table) else float("nan")
 
 
+def pixels_kind(task: str, kind: str) -> str:
+    """What the curve of a class's pixels is called, of a network that finds the classes of a task."""
+    return f"pixels_{kind}" if len(classes_of(task)) > 1 else "pixels"
+
+
+def curves_of_pixels(curves: Mapping[str, Curve], task: str) -> dict[str, Curve]:
+    """Class of a task -> the curve of its pixels, where a checkpoint has one."""
+    found = {kind: curves.get(f"pixels_{kind}") or curves.get("pixels") for kind in classes_of(task)}
+    return {kind: curve for kind, curve in found.items() if curve}
+
+
 def calibration_path(checkpoint: Path) -> Path:
     """Where the curves of a checkpoint lie."""
     return Path(checkpoint).with_suffix(".calibration.json")
 
 
 def write_curves(checkpoint: Path, curves: dict[str, Curve], fitted_on: str) -> Path:
-    """Write curves by kind ("pixels", "roads", "buildings") beside a checkpoint; `fitted_on` says on what ground."""
+    """Write curves by kind, of KINDS, beside a checkpoint; `fitted_on` says on what ground."""
     content = {"checkpoint": file_digest(Path(checkpoint)), "fitted_on": fitted_on}
     content["curves"] = {kind: asdict(curve) for kind, curve in curves.items()}
     return write_whole(calibration_path(checkpoint), json.dumps(content, indent=1) + "\n")

@@ -6,6 +6,7 @@ nobody's code and believes nothing: every field is checked, and then the tensors
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import subprocess
@@ -20,7 +21,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lib.errors import CheckpointError, InputError, ParameterError
-from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, checked, model_config, parsed
+from lib.limits import classes_of
+from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, check_classes, checked, model_config, parsed
 from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import skeleton
 from lib.networks.tensors import bare_names, read_header, read_tensors
@@ -41,11 +43,12 @@ class CheckpointInfo:
     model
         How to build the network.
     task
-        What a foreground pixel is: "roads" or "buildings".
+        What a foreground pixel is, one of `lib.limits.TASKS`: "roads", "buildings", or one output for each of them.
     mean, std
         Of each band of the training images, pixel values scaled to 0..1; the network is fed (x - mean) / std.
     threshold
-        Probability above which a pixel is foreground: the best one on the validation chips.
+        Probability above which a pixel is foreground: the best one on the validation chips; of several classes one for
+        each.
     gsd_m
         Ground sampling distance of the training images, metres; None where it is unknown or mixed.
     training
@@ -58,10 +61,16 @@ class CheckpointInfo:
     task: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    threshold: float = 0.5
+    threshold: float | tuple[float, ...] = 0.5
     gsd_m: float | None = None
     training: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Class -> its threshold, in the order of the network's outputs."""
+        each = self.threshold if isinstance(self.threshold, tuple) else (self.threshold,)
+        return dict(zip(classes_of(self.task), each, strict=True))
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,13 @@ def read_info(path: Path) -> CheckpointInfo:
             raise CheckpointError(
                 f"{owner}: {name} has {len(values[name])} numbers, expected one for each of {model.in_channels} bands."
             )
-    return CheckpointInfo(**values | {"model": model, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+    threshold = values.get("threshold", 0.5)
+    classes = len(classes_of(values["task"]))
+    if isinstance(threshold, list) != (classes > 1) or (classes > 1 and len(threshold) != classes):
+        raise CheckpointError(f"{owner}: threshold is {threshold}, expected one for each class of {values['task']}.")
+    threshold = tuple(threshold) if isinstance(threshold, list) else threshold
+    lists = {"mean": tuple(values["mean"]), "std": tuple(values["std"]), "threshold": threshold}
+    return CheckpointInfo(**values | {"model": model} | lists)
 
 
 @contextlib.contextmanager
@@ -146,34 +161,55 @@ def load_model(path: Path, device: str | torch.device = "cpu", task: str | None 
     device
         Where the network shall live.
     task
-        If given, the task that the checkpoint must be for.
+        If given, the task that the checkpoint must be for; of a network of several classes also one of them, which is
+        then all that it gives.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another project or of another task, or its network gives more than one
-        class.
+        If the file is missing, damaged, of another project or of another task, or its network gives other classes than
+        those of its task.
     """
     path = Path(path)
     info = read_info(path)
-    if task is not None and info.task != task:
+    if task is not None and task != info.task and task not in classes_of(info.task):
         raise CheckpointError(f"{path} finds {info.task}, {task} were asked for: give a checkpoint of that task.")
-    return trained_model(info, path, device)
+    model = trained_model(info, path, device)
+    return model if task is None else for_class(model, task)
 
 
 def trained_model(info: CheckpointInfo, weights: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Network that `info` describes, with the weights of a safetensors file; raises CheckpointError as `load_model`."""
     model = info.model
-    if model.classes != 1:
-        raise CheckpointError(
-            f"{weights} takes {model.in_channels} bands and gives {model.classes} classes; maps are made by a network "
-            "of one class. Train one with classes=1, predict with smp itself, or save the network again with the one "
-            "class that is wanted in its last layer."
-        )
+    check_classes(info.task, model, str(weights))
     state = _fitting_state(weights, model)
     network = build_model(replace(model, encoder_weights=None))
     network.load_state_dict(state)
     return TrainedModel(network.to(device).eval(), info, file_digest(weights))
+
+
+def for_class(model: TrainedModel, kind: str) -> TrainedModel:
+    """
+    A network of several classes as one of a single class, its weights being those of that output; or the model itself.
+
+    Parameters
+    ----------
+    kind
+        The model's task, or one of its classes.
+    """
+    info = model.info
+    if info.task == kind:
+        return model
+    place = list(info.thresholds).index(kind)
+    network = copy.deepcopy(model.network)
+    name = [name for name, part in network.segmentation_head.named_modules() if isinstance(part, nn.Conv2d)][-1]
+    last = network.segmentation_head.get_submodule(name)
+    last.weight, last.bias = (
+        nn.Parameter(part.detach()[place : place + 1].clone()) for part in (last.weight, last.bias)
+    )
+    last.out_channels = 1
+    of_one = {"model": replace(info.model, classes=1), "task": kind, "threshold": info.thresholds[kind]}
+    return TrainedModel(network, replace(info, **of_one), model.digest and f"{model.digest}:{kind}")
 
 
 def load_weights(network: nn.Module, path: Path, model: ModelConfig, task: str) -> CheckpointInfo:

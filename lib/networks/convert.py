@@ -30,6 +30,7 @@ from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, file_digest, provenance, save_checkpoint
 from lib.networks.config import OWN_NAMES, ModelConfig
 from lib.networks.encoders import SUFFIX, encoder_statistics
+from lib.networks.fields import check_classes
 from lib.networks.models import ARCHITECTURES
 from lib.networks.skeleton import skeleton
 from lib.networks.tensors import bare_names, finite, read_tensors
@@ -95,7 +96,7 @@ def convert_weights(
         One of `NETWORKS`: the class in the release, or the architecture of smp. None takes the one class of the release
         that has such tensors, where it is one.
     task
-        What the network finds; no file says so.
+        What the network finds; no file says so. Of several classes the outputs are taken in the order of its name.
     encoder
         Of an architecture of smp.
 
@@ -124,7 +125,8 @@ def convert_weights(
         classes = state["segmentation_head.0.bias"].shape[0] if "segmentation_head.0.bias" in state else 1
         bands = next((t.shape[1] for key, t in state.items() if key.startswith("encoder.") and t.ndim == 4), 3)
         model = ModelConfig(name, encoder, context="32", in_channels=bands, classes=classes)
-        statistics, threshold = encoder_statistics(encoder, bands=bands), 0.5
+        statistics, threshold = encoder_statistics(encoder, bands=bands), 0.5 if classes == 1 else (0.5,) * classes
+    check_classes(task, model, str(weights))
     built = _filled(model, state, name, weights)
     source = {"file": Path(weights).name, "sha256": file_digest(weights), "network": name}
     info = CheckpointInfo(model, task, *statistics, threshold, provenance=provenance(converted=source))

@@ -4,8 +4,9 @@ A checkpoint as ONNX, for runtimes without PyTorch.
     python -m lib.networks.export runs/demo/two_stage/best.safetensors roads.onnx
 
 The graph takes `image`, (N, bands, H, W) float32, RGB first, scaled to 0..1, normalises it, and gives `probability`,
-(N, 1, H, W) float32. N, H and W are free, H and W multiples of 32 (PAN's from 128 px on). Its metadata says what the
-checkpoint says of itself: task, threshold, gsd_m, mean, std, and where it comes from.
+(N, classes, H, W) float32, the classes in the order of the task's name. N, H and W are free, H and W multiples of 32
+(PAN's from 128 px on). Its metadata says what the checkpoint says of itself: task, threshold, gsd_m, mean, std, and
+where it comes from.
 """
 
 import argparse
@@ -100,7 +101,7 @@ def _averages(bins: int, side: int, like: Tensor) -> Tensor:
 
 
 def convert(network: Logits, bands: int, least_px: int, output: str) -> onnx.ModelProto:
-    """Graph from `image`, (N, bands, H, W), to the output, (N, 1, H, W); N, H and W are free from `least_px` on."""
+    """Graph from `image`, (N, bands, H, W), to (N, classes, H, W); N, H and W are free from `least_px` on."""
     network = copy.deepcopy(network)
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.AdaptiveAvgPool2d):

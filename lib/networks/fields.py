@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib.errors import CheckpointError, ParameterError
-from lib.limits import TASKS, limits_of
+from lib.limits import TASKS, classes_of, limits_of
 from lib.networks.config import CONTEXT_STRIDE, ModelConfig
 from lib.networks.encoders import is_encoder
 from lib.networks.models import ARCHITECTURES
@@ -52,11 +52,23 @@ INFO_FIELDS: Fields = {
     "task": (f"one of {list(TASKS)}", lambda v: v in TASKS),
     "mean": ("a list of numbers from 0 to 1, one a band", lambda v: _bands(v, 0, 1)),
     "std": ("a list of numbers from 0.0001 to 1, one a band", lambda v: _bands(v, 1e-4, 1)),
-    "threshold": ("a number from 0 to 1", lambda v: _number(v, 0, 1)),
+    "threshold": ("a number from 0 to 1, or a list of one a class", lambda v: _number(v, 0, 1) or _bands(v, 0, 1)),
     "gsd_m": ("metres from 0.001 to 10000, or null", lambda v: v is None or _number(v, 1e-3, 1e4)),
     "training": ("an object", lambda v: isinstance(v, dict)),
     "provenance": ("an object in which `seen` holds lists of text", _provenance),
 }
+
+
+def check_classes(task: str, model: ModelConfig, owner: str) -> None:
+    """Raise CheckpointError unless a network has an output for each class of its task."""
+    classes = len(classes_of(task))
+    if model.classes != classes:
+        wanted = "one class" if classes == 1 else f"{classes} classes"
+        raise CheckpointError(
+            f"{owner} takes {model.in_channels} bands and gives {model.classes} classes; maps of {task} are made by a "
+            f"network of {wanted}. Train one with classes={classes}, predict with smp itself, or save the network "
+            "again with the outputs that are wanted in its last layer."
+        )
 
 
 def parsed(text: str, owner: str) -> Any:

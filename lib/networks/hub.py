@@ -20,6 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from safetensors.torch import save
 
 from lib.errors import CheckpointError, DownloadError, InputError, ParameterError, reading
+from lib.limits import classes_of
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, is_checkpoint, load_model, read_info, trained_model
 from lib.networks.encoders import encoder_statistics
 from lib.networks.fields import MODEL_FIELDS, TASKS, checked, model_config, parsed
@@ -45,8 +46,8 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
         huggingface_hub, whose variables (HF_ENDPOINT, HF_HOME, HF_TOKEN) hold. Weights of half precision are float32 in
         memory.
     task
-        What the network finds. A checkpoint of this project must say the same; one of smp says nothing, is taken at its
-        word, and is fed with the mean and deviation that its encoder was pretrained with.
+        What the network finds. A checkpoint of this project must say the same, or find it among others; one of smp says
+        nothing, is taken at its word, and is fed with the mean and deviation that its encoder was pretrained with.
     device
         Where the network shall live.
 
@@ -54,7 +55,7 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
     ------
     CheckpointError
         If there is no such model, it has other weights than safetensors, they do not fit its config, or a field of the
-        config is not what it has to be; also where it gives more than one class.
+        config is not what it has to be; also where it gives other classes than the task's.
     ParameterError
         If the task is unknown.
     DownloadError
@@ -69,7 +70,9 @@ def from_pretrained(name: str | Path, task: str = "roads", device: str | torch.d
     config = parsed(_read_text(path), str(path))
     model = _model_config(config, str(path))
     statistics = encoder_statistics(model.encoder_name, config.get("encoder_weights"), model.in_channels)
-    info = CheckpointInfo(model, task, *statistics, provenance={"pretrained": str(name)})
+    classes = len(classes_of(task))
+    halves = 0.5 if classes == 1 else (0.5,) * classes
+    info = CheckpointInfo(model, task, *statistics, halves, provenance={"pretrained": str(name)})
     return trained_model(info, weights, device)
 
 
