@@ -13,7 +13,7 @@ from lib.networks.models import INPUT_MULTIPLE_PX
 
 def probabilities(model: TrainedModel, windows: np.ndarray, views: str = "d4", batch_size: int = 4) -> np.ndarray:
     """
-    Probability of the foreground for each pixel of windows.
+    Probability of the foreground, or of each of several classes, for each pixel of windows.
 
     The network sees each window mirrored up to multiples of 32 px, in the precision of its device and in channels-last
     order. What is computed beside the network takes 1 to 4 % of the time.
@@ -32,11 +32,12 @@ def probabilities(model: TrainedModel, windows: np.ndarray, views: str = "d4", b
     Returns
     -------
     probability
-        (N, H, W) float32, 0..1.
+        (N, H, W) float32, 0..1; of several classes (N, classes, H, W).
     """
+    classes = len(model.info.thresholds)
     count, height, width = windows.shape[:3]
     normalised = _normalised(model, windows)  # (N, bands, H, W), mirrored
-    total = torch.zeros_like(normalised[:, :1])
+    total = torch.zeros_like(normalised[:, :1]).repeat(1, classes, 1, 1)
     # a view: rows and columns change places or not, then some of the dimensions 1 (rows), 2 (columns) are mirrored
     turns = (False, True) if views == "d4" else (False,)
     flips = ((), (1,), (2,), (1, 2)) if views == "d4" else ((),)
@@ -51,7 +52,8 @@ def probabilities(model: TrainedModel, windows: np.ndarray, views: str = "d4", b
                 for view, (index, dims) in zip(logits.float().sigmoid(), chosen, strict=True):
                     totals[index] += view.flip(dims)
     mean = total / (len(turns) * len(flips))
-    return mean[:, 0, :height, :width].cpu().numpy()
+    found = mean[:, :, :height, :width].cpu().numpy()
+    return found[:, 0] if classes == 1 else found
 
 
 def _normalised(model: TrainedModel, windows: np.ndarray) -> Tensor:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.chips.manifest import check_name, read_bands, read_image, write_png
+from lib.chips.manifest import CLASS, check_name, read_bands, read_image, rows_by_chip, write_png
 from lib.errors import InputError, ParameterError
-from lib.limits import VIEWS, Limits, check_value
+from lib.limits import VIEWS, Limits, check_value, classes_of
 from lib.mapping.forward import probabilities
 from lib.networks.checkpoint import TrainedModel
 from lib.networks.devices import freed_memory_kept
@@ -26,7 +26,7 @@ def predict_image(
     batch_size: int = 4,
 ) -> np.ndarray:
     """
-    Probability of the foreground for each pixel of an image.
+    Probability of the foreground, or of each of several classes, for each pixel of an image.
 
     The image is mirrored up to multiples of 32 px. One larger than `window_px` is predicted in windows whose overlaps
     are blended linearly.
@@ -47,7 +47,7 @@ def predict_image(
     Returns
     -------
     probability
-        (H, W) float32, 0..1.
+        (H, W) float32, 0..1; of several classes (classes, H, W).
 
     Raises
     ------
@@ -78,15 +78,17 @@ def _in_windows(
     rows, columns = (window_starts(length, window_px, overlap_px) for length in (height, width))
     if len(rows) == len(columns) == 1:
         return probabilities(model, image[None], tta, batch_size)[0]
-    total, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    classes = len(model.info.thresholds)
+    total, weights = np.zeros((classes, height, width), np.float32), np.zeros((height, width), np.float32)
     for top in rows:
         for left in columns:
             part = np.s_[top : top + window_px, left : left + window_px]
             probability = probabilities(model, image[part][None], tta, batch_size)[0]
-            weight = blend_weight(probability.shape, overlap_px)
-            total[part] += weight * probability
+            weight = blend_weight(probability.shape[-2:], overlap_px)
+            total[:, *part] += weight * probability
             weights[part] += weight
-    return total / weights
+    mean = total / weights
+    return mean[0] if classes == 1 else mean
 
 
 def window_starts(length_px: int, window_px: int, overlap_px: int) -> list[int]:
@@ -124,9 +126,9 @@ def predict_chips(
     model
         From `lib.networks.checkpoint.load_model`.
     chips
-        Rows of a manifest; reads `chip` and `image`.
+        Rows of a manifest; reads `chip`, `image` and, where present, `class`.
     out_dir
-        Folder for <chip>.png, each written whole or not at all.
+        Folder for <chip>.png, or of several classes <class>/<chip>.png; each written whole or not at all.
     tta, window_px, overlap_px
         See `predict_image`.
     progress
@@ -135,28 +137,39 @@ def predict_chips(
     Returns
     -------
     paths
-        Of the files, same index as `chips`.
+        Of the files, same index as `chips`: of several classes that of the row's own.
 
     Raises
     ------
     InputError
-        If a file of such a name is there that no prediction wrote: the chips themselves, for instance.
+        If a file of such a name is there that no prediction wrote: the chips themselves, for instance. Or if the chips
+        are of other classes than the model finds.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     names = [check_name(chip, "chips to predict") for chip in chips["chip"]]
-    paths = pd.Series([out_dir / f"{name}.png" for name in names], index=chips.index, dtype=object)
+    classes = classes_of(model.info.task)
+    folders = {kind: out_dir / kind if len(classes) > 1 else out_dir for kind in classes}
+    of_chips = rows_by_chip(chips, model.info.task)
+    kinds = chips.get(CLASS, [classes[0]] * len(chips))
+    files = [folders[kind] / f"{name}.png" for name, kind in zip(names, kinds, strict=True)]
+    paths = pd.Series(files, index=chips.index, dtype=object)
     stamp, made_by = out_dir / "predicted_by.txt", f"{model.digest} {tta} {window_px} {overlap_px}\n"
     if not stamp.is_file() and (strange := [path.name for path in paths if path.exists()]):
         raise InputError(f"{out_dir} holds {strange[:3]}, not written by a prediction: choose another folder.")
     if not model.digest or not stamp.is_file() or stamp.read_text() != made_by:
-        for path in out_dir.glob("*.png"):  # of an earlier prediction: the stamp says that the folder is ours
-            path.unlink()
+        for path in [path for folder in {out_dir, *folders.values()} for path in folder.glob("*.png")]:
+            path.unlink()  # of an earlier prediction: the stamp says that the folder is ours
         write_whole(stamp, made_by)
-    waiting = [(image, path) for image, path in zip(chips["image"], paths, strict=True) if not is_written(path)]
+    due = [[row and (row.image, paths[row.Index]) for row in rows] for rows in of_chips]  # image and file, a class
+    waiting = [jobs for jobs in due if not all(is_written(job[1]) for job in jobs if job)]
     with freed_memory_kept():
-        for image, path in counted(waiting, "predicted", "chips", progress):
-            write_probability(path, predict_image(model, read_bands(image), tta, window_px, overlap_px))
+        for jobs in counted(waiting, "predicted", "chips", progress):
+            image = next(job[0] for job in jobs if job)
+            probability = predict_image(model, read_bands(image), tta, window_px, overlap_px)
+            for job, plane in zip(jobs, probability.reshape(len(jobs), *probability.shape[-2:]), strict=True):
+                if job:
+                    write_probability(job[1], plane)
     return paths
 
 

@@ -66,7 +66,7 @@ def margin_px(config: AugmentConfig, crop_px: int) -> int:
 
 
 def augment(
-    pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int, bands: int = 3
+    pixels: Tensor, affine: Tensor, colour: Tensor, crop_px: int, bands: int = 3, classes: int = 1
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """
     Crops as the network sees them, before normalisation.
@@ -74,8 +74,8 @@ def augment(
     Parameters
     ----------
     pixels
-        (N, W, W, bands + 1 or 2) uint8: red, green, blue, any other bands, mask and perhaps weight of a window centred
-        on each crop, W >= crop_px.
+        (N, W, W, layers) uint8: red, green, blue, any other bands, masks and perhaps weights of a window centred on
+        each crop, W >= crop_px.
     affine, colour
         Of `Augmentation`, on the device of `pixels`.
     crop_px
@@ -83,15 +83,17 @@ def augment(
     bands
         Of the image. Where they are more than red, green and blue, there is no hue to turn and no saturation: all of
         them get brighter or darker alike.
+    classes
+        How many masks there are, and as many weights where there are any.
 
     Returns
     -------
     image
         (N, bands, crop_px, crop_px) float32, 0..1.
     mask
-        (N, 1, crop_px, crop_px) uint8: 0, 127 or 255; 127 (ignore) where the crop leaves its window.
+        (N, classes, crop_px, crop_px) uint8: 0, 127 or 255; 127 (ignore) where the crop leaves its window.
     weight
-        (N, 1, crop_px, crop_px) uint8, moved with the mask; None where `pixels` has none.
+        (N, classes, crop_px, crop_px) uint8, moved with the mask; None where `pixels` has none.
     """
     window_px = pixels.shape[1]
     grid = functional.affine_grid(
@@ -101,7 +103,7 @@ def augment(
     image = functional.grid_sample(channels[:, :bands], grid, "bilinear", "reflection", align_corners=False)
     # outside of the window a sample is 0: with the mask shifted so that "ignore" is 0, outside is ignored
     labels = functional.grid_sample(channels[:, bands:] - MASK_IGNORE, grid, "nearest", "zeros", align_corners=False)
-    mask, *weight = (labels + MASK_IGNORE).to(torch.uint8).split(1, dim=1)
+    mask, *weight = (labels + MASK_IGNORE).to(torch.uint8).split(classes, dim=1)
     image = shift_colour(image / 255, colour) if bands == 3 else shift_value(image / 255, colour)
     return image, mask, *(weight or [None])
 

@@ -1,6 +1,6 @@
 """Decoded chips in one memory map, and the crops that training takes from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lib.chips.manifest import WEIGHT_ONE, read_bands, read_mask, read_weight_levels
+from lib.chips.manifest import WEIGHT_ONE, read_bands, read_mask, read_weight_levels, rows_by_chip
 from lib.errors import InputError
 from lib.grid import MASK_IGNORE
+from lib.limits import classes_of
 from lib.paths import whole_file
 from lib.training.augment import Augmentation, AugmentConfig, draw_augmentation, margin_px
 
@@ -25,16 +26,16 @@ class ChipCache:
     Attributes
     ----------
     pixels
-        (total, bands + 1 or 2) uint8: red, green, blue, more where the chips have more, mask and, where the manifest
-        has any, the weight (64 counts once); row-major within a chip, chip after chip.
+        (total, layers) uint8: red, green, blue, more where the chips have more, a mask of each class and, where the
+        manifest has any, the weights of each (64 counts once); row-major within a chip, chip after chip.
     offsets
         (n + 1,) int64: first pixel of each chip, and the total.
     shapes
         (n, 2) int64: height and width of each chip.
     names
         What the manifest calls each chip.
-    bands
-        Of the image; the mask lies behind them.
+    bands, classes
+        Of the image, and how many masks lie behind them.
     """
 
     pixels: np.ndarray
@@ -42,20 +43,21 @@ class ChipCache:
     shapes: np.ndarray
     names: list[str]
     bands: int = 3
+    classes: int = 1
 
     def __len__(self) -> int:
         return len(self.names)
 
     def chip(self, index: int) -> np.ndarray:
-        """View of one chip, (height, width, bands + 1 or 2) uint8."""
+        """View of one chip, (height, width, layers) uint8."""
         flat = self.pixels[self.offsets[index] : self.offsets[index + 1]]
         return flat.reshape(*self.shapes[index], flat.shape[1])
 
     def window(self, index: int, top: int, left: int, side_px: int) -> np.ndarray:
         """
-        Square window of a chip, (side_px, side_px, bands + 1 or 2) uint8; may reach beyond the chip.
+        Square window of a chip, (side_px, side_px, layers) uint8; may reach beyond the chip.
 
-        There the image is mirrored and the mask says "ignore".
+        There the image is mirrored and the masks say "ignore".
         """
         chip = self.chip(index)
         height, width = chip.shape[:2]
@@ -64,8 +66,13 @@ class ChipCache:
         if not (outer_rows.any() or outer_columns.any()):
             return chip[top : top + side_px, left : left + side_px]
         window = chip[_mirror(rows, height)[:, None], _mirror(columns, width)]
-        window[outer_rows, :, self.bands] = window[:, outer_columns, self.bands] = MASK_IGNORE
+        window[outer_rows, :, self.masks] = window[:, outer_columns, self.masks] = MASK_IGNORE
         return window
+
+    @property
+    def masks(self) -> slice:
+        """Which layers are masks."""
+        return slice(self.bands, self.bands + self.classes)
 
 
 def _mirror(index: np.ndarray, length: int) -> np.ndarray:
@@ -75,16 +82,18 @@ def _mirror(index: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(folded, period - folded)
 
 
-def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
+def build_cache(chips: pd.DataFrame, path: Path, task: str = "roads") -> ChipCache:
     """
     Decode chips into a memory map; kept in the system's page cache, it costs no decoding again.
 
     Parameters
     ----------
     chips
-        Rows of a manifest; reads `image`, `mask` and, where present, `weight` and `chip`.
+        Rows of a manifest; reads `image`, `mask` and, where present, `weight`, `chip` and `class`.
     path
         File to write, whole or not at all. An existing one is replaced.
+    task
+        Whose classes' masks lie behind each other; one that a chip lacks is ignored all over it.
 
     Raises
     ------
@@ -93,24 +102,35 @@ def build_cache(chips: pd.DataFrame, path: Path) -> ChipCache:
     """
     if chips.empty:
         raise InputError("No chips to train on or to validate with: the selection of the manifest is empty.")
-    weights = optional_text(chips, "weight")
-    weighted = (weights != "").any()
-    shapes, bands = [], read_bands(chips["image"].iloc[0]).shape[2]
+    weighted, classes = (optional_text(chips, "weight") != "").any(), len(classes_of(task))
+    shapes, names, bands = [], [], read_bands(chips["image"].iloc[0]).shape[2]
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        for row, weight in zip(chips.itertuples(), weights, strict=True):
-            image, mask = read_bands(row.image), read_mask(row.mask)
+        for rows in rows_by_chip(chips.assign(weight=optional_text(chips, "weight")), task):
+            known = next(row for row in rows if row is not None)
+            image = read_bands(known.image)
             if image.shape[2] != bands:
-                raise InputError(f"{row.image} has {image.shape[2]} bands, {chips['image'].iloc[0]} has {bands}.")
-            levels = read_weight_levels(weight) if weight else np.full(mask.shape, WEIGHT_ONE, np.uint8)
-            for name, band in ((row.mask, mask), (weight, levels)):
-                if band.shape != image.shape[:2]:
-                    raise InputError(f"{row.image} is {image.shape[:2]} px, {name} {band.shape} px.")
-            shapes.append(mask.shape)
-            file.write(np.dstack([image, mask, levels] if weighted else [image, mask]).tobytes())
+                raise InputError(f"{known.image} has {image.shape[2]} bands, {chips['image'].iloc[0]} has {bands}.")
+            shape = image.shape[:2]
+            masks = [_layer(row and row.mask, read_mask, MASK_IGNORE, shape, known.image) for row in rows]
+            levels = [_layer(row and row.weight, read_weight_levels, WEIGHT_ONE, shape, known.image) for row in rows]
+            shapes.append(shape)
+            names.append(str(getattr(known, "chip", Path(known.image).stem)))
+            file.write(np.dstack([image, *masks, *(levels if weighted else ())]).tobytes())
     offsets = np.concatenate([[0], np.cumsum(np.prod(shapes, axis=1))])
-    names = chips["chip"] if "chip" in chips else chips["image"].map(lambda image: Path(image).stem)
-    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), bands + 1 + weighted))
-    return ChipCache(pixels, offsets, np.array(shapes, np.int64), [str(name) for name in names], bands)
+    pixels = np.memmap(path, np.uint8, "r", shape=(int(offsets[-1]), bands + classes * (1 + weighted)))
+    return ChipCache(pixels, offsets, np.array(shapes, np.int64), names, bands, classes)
+
+
+def _layer(
+    path: str | None, read: Callable[[str], np.ndarray], level: int, shape: tuple[int, int], image: str
+) -> np.ndarray:
+    """A file of masks or weights, uint8 (height, width) as the image is; of `level` all over where there is none."""
+    if not path:
+        return np.full(shape, level, np.uint8)
+    layer = read(path)
+    if layer.shape != shape:
+        raise InputError(f"{image} is {shape} px, {path} {layer.shape} px.")
+    return layer
 
 
 def optional_text(chips: pd.DataFrame, column: str) -> pd.Series:
@@ -119,11 +139,11 @@ def optional_text(chips: pd.DataFrame, column: str) -> pd.Series:
 
 
 def channel_statistics(cache: ChipCache) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over the pixels that are not ignored, values scaled to 0..1."""
+    """Mean and standard deviation of each band over the pixels of which a class is known, values scaled to 0..1."""
     counts = np.zeros((cache.bands, 256))
     for index in range(len(cache)):
         chip = cache.chip(index)
-        used = chip[chip[..., cache.bands] != MASK_IGNORE]
+        used = chip[(chip[..., cache.masks] != MASK_IGNORE).any(axis=-1)]
         counts += [np.bincount(used[:, band], minlength=256) for band in range(cache.bands)]
     if not counts.any():
         raise InputError("Every pixel of the training masks is marked as ignored (127): there is nothing to learn.")
@@ -149,7 +169,7 @@ class CropDataset(Dataset):
 
     So the crops of an epoch do not depend on which process reads them, in what order, or after which interruption.
     An item is asked for by (epoch, first, last) and is a dict of
-    - pixels (n, W, W, bands + 1 or 2) uint8, windows around crops;
+    - pixels (n, W, W, layers of the cache) uint8, windows around crops;
     - affine and colour of `lib.training.augment.Augmentation`;
     - chip (n,) int64, positions in the cache.
 
@@ -230,7 +250,7 @@ class BatchSampler(Sampler):
 
 class ChipDataset(Dataset):
     """
-    Whole chips, those of one size stacked: a dict of pixels (n, H, W, bands + 1 or 2) uint8 and counts (bool).
+    Whole chips, those of one size stacked: a dict of pixels (n, H, W, layers) uint8 and counts (bool).
 
     Of `world` processes each gets as many batches; where they do not divide, a repeated one that does not count.
     A batch holds up to `batch_px` pixels, or one chip.

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class TrainingDivergedError(PPLinkNetError, ArithmeticError):
 
 class IoUCurve(Metric):
     """
-    Foreground IoU, pooled over all pixels, at each of 255 thresholds; ignored pixels do not count.
+    Foreground IoU of each class, pooled over all pixels, at each of 255 thresholds; ignored pixels do not count.
 
     Holds two histograms of the probability, over background and over foreground, so that batches and processes add up.
     torchmetrics' binned curves compare every pixel with every threshold, which takes seven times as long.
@@ -47,30 +47,44 @@ class IoUCurve(Metric):
 
     full_state_update = False
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Sequence[str] = ("foreground",)) -> None:
         super().__init__()
-        zero = torch.zeros(2, PROBABILITY_BINS, dtype=torch.int64)
+        self.classes = tuple(classes)
+        zero = torch.zeros(len(classes), 2, PROBABILITY_BINS, dtype=torch.int64)
         self.add_state("counts", zero, dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("chips", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, mask: Tensor, loss: Tensor) -> None:
-        """Add a batch: logits and mask (N, 1, H, W), and its mean loss."""
+        """Add a batch: logits and mask (N, classes, H, W), and its mean loss."""
         level = (logits.float().sigmoid() * (PROBABILITY_BINS - 1)).round().long()
         level = level + PROBABILITY_BINS * (mask == MASK_FOREGROUND)
-        counts = torch.bincount(level[mask != MASK_IGNORE], minlength=2 * PROBABILITY_BINS)
-        self.counts += counts.view(2, PROBABILITY_BINS)
+        level = level + 2 * PROBABILITY_BINS * torch.arange(len(self.classes), device=level.device).view(-1, 1, 1)
+        counts = torch.bincount(level[mask != MASK_IGNORE], minlength=self.counts.numel())
+        self.counts += counts.view_as(self.counts)
         self.loss += loss * len(mask)
         self.chips += len(mask)
 
     def compute(self) -> dict[str, float]:
-        """Mean loss, best IoU and the threshold that gives it (the middle one where several do)."""
-        positives = self.counts.flip(1).cumsum(1).flip(1)  # pixels at this level or above it
-        false, true = positives[0, 1:], positives[1, 1:]
-        iou = true / (false + self.counts[1].sum()).clamp_min(1)
-        best = torch.nonzero(iou == iou.max()).flatten()
-        threshold = (float(best[len(best) // 2]) + 0.5) / (PROBABILITY_BINS - 1)
-        return {"loss": float(self.loss / self.chips), "iou": float(iou.max()), "threshold": threshold}
+        """
+        Mean loss, best IoU and the threshold that gives it (the middle one where several do).
+
+        Of several classes "iou" is the mean over those of which a pixel is known, and each of these has its
+        "iou_<class>" and "threshold_<class>".
+        """
+        ious, thresholds = {}, {}
+        for kind, counts in zip(self.classes, self.counts, strict=True):
+            positives = counts.flip(1).cumsum(1).flip(1)  # pixels at this level or above it
+            false, true = positives[0, 1:], positives[1, 1:]
+            iou = true / (false + counts[1].sum()).clamp_min(1)
+            best = torch.nonzero(iou == iou.max()).flatten()
+            if len(self.classes) == 1 or counts.any():
+                ious[kind] = float(iou.max())
+                thresholds[kind] = (float(best[len(best) // 2]) + 0.5) / (PROBABILITY_BINS - 1)
+        found = {"loss": float(self.loss / self.chips), "iou": sum(ious.values()) / max(len(ious), 1)}
+        if len(self.classes) == 1:
+            return found | {"threshold": thresholds[self.classes[0]]}
+        return found | {f"iou_{c}": ious[c] for c in ious} | {f"threshold_{c}": thresholds[c] for c in ious}
 
 
 class SegmentationTask(lightning.LightningModule):
@@ -80,7 +94,7 @@ class SegmentationTask(lightning.LightningModule):
     Parameters
     ----------
     network
-        Maps (N, bands, H, W) to logits (N, 1, H, W).
+        Maps (N, bands, H, W) to logits (N, classes, H, W).
     config
         How to train it.
     mean, std
@@ -89,6 +103,8 @@ class SegmentationTask(lightning.LightningModule):
         Of the training chips, for messages.
     steps_per_epoch
         Steps of the optimiser, which are fewer than batches where gradients are accumulated.
+    classes
+        What the network's outputs are.
     """
 
     def __init__(
@@ -99,6 +115,7 @@ class SegmentationTask(lightning.LightningModule):
         std: tuple[float, ...],
         chip_names: list[str],
         steps_per_epoch: int,
+        classes: Sequence[str] = ("foreground",),
     ) -> None:
         super().__init__()
         self.network = network
@@ -107,7 +124,7 @@ class SegmentationTask(lightning.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma, config.focal_gradient)
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.curve = IoUCurve()
+        self.curve, self.classes = IoUCurve(classes), len(classes)
         self.bands = len(mean)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
@@ -130,7 +147,7 @@ class SegmentationTask(lightning.LightningModule):
         """Loss of a batch of crops, augmented here, on the device."""
         self._check_last_loss()
         moves = batch["affine"], batch["colour"]
-        image, mask, weight = augment(batch["pixels"], *moves, self.config.crop_px, self.bands)
+        image, mask, weight = augment(batch["pixels"], *moves, self.config.crop_px, self.bands, self.classes)
         loss = self.loss(self._logits(image), mask, weight)
         self.losses.append(loss.detach())
         self._chips = batch["chip"]
@@ -162,7 +179,8 @@ class SegmentationTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         """Score of whole chips, mirrored up to a size that the network takes."""
         pixels = batch["pixels"].permute(0, 3, 1, 2)
-        image, mask, weight = pixels.split([self.bands, 1, pixels.shape[1] - self.bands - 1], dim=1)
+        layers = self.bands, self.classes, pixels.shape[1] - self.bands - self.classes
+        image, mask, weight = pixels.split(layers, dim=1)
         image = image.float() / 255
         height, width = mask.shape[-2:]
         padding = (0, -width % INPUT_MULTIPLE_PX, 0, -height % INPUT_MULTIPLE_PX)
@@ -249,7 +267,8 @@ class Record(Callback):
     save_weights
         Called with a path and the scores when an epoch is the best so far, while the weights to keep are in place.
     keep_by
-        What makes an epoch the best: the highest "val_iou", or the lowest "train_loss", which epoch 0 has not.
+        What makes an epoch the best: the highest "val_iou" (of several classes their mean), or the lowest "train_loss",
+        which epoch 0 has not.
     progress
         Called with a line of text.
     """
@@ -288,12 +307,9 @@ class Record(Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: SegmentationTask) -> None:  # noqa: D102
         curve = pl_module.curve.compute()
         pl_module.curve.reset()
-        self._scores = {
-            "epoch": 0 if trainer.sanity_checking else trainer.current_epoch + 1,
-            "val_loss": curve["loss"],
-            "val_iou": curve["iou"],
-            "threshold": curve["threshold"],
-        }
+        epoch = 0 if trainer.sanity_checking else trainer.current_epoch + 1
+        named = {name if name.startswith("threshold") else f"val_{name}": value for name, value in curve.items()}
+        self._scores = {"epoch": epoch} | named
         if not trainer.sanity_checking:
             self._scores["train_loss"] = pl_module.epoch_loss()
         pl_module.log(self.keep_by, self._scores.get(self.keep_by, math.nan), logger=False, sync_dist=True)
@@ -351,7 +367,8 @@ class Record(Callback):
         loss = f"loss {row['train_loss']:.4f}" if row["epoch"] else "as it came  "
         seconds = f"  {row['seconds']:.1f} s" if row["epoch"] else ""
         mark = " best" if row is self.best() else ""
-        return (
-            f"epoch {row['epoch']:3d}/{self.epochs}  {loss}  "
-            f"val loss {row['val_loss']:.4f}  val IoU {row['val_iou']:.3f} at {row['threshold']:.2f}{seconds}{mark}"
-        )
+        kinds = [name.removeprefix("threshold_") for name in row if name.startswith("threshold_")]
+        each = ", ".join(f"{kind} {row[f'val_iou_{kind}']:.3f} at {row[f'threshold_{kind}']:.2f}" for kind in kinds)
+        iou = f"{row['val_iou']:.3f} ({each})" if each else f"{row['val_iou']:.3f} at {row['threshold']:.2f}"
+        head = f"epoch {row['epoch']:3d}/{self.epochs}  {loss}"
+        return f"{head}  val loss {row['val_loss']:.4f}  val IoU {iou}{seconds}{mark}"

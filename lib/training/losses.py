@@ -6,6 +6,9 @@ twice the weight is as if the pixel were there twice, and a common factor change
 jaccard, lovasz, tversky, mcc) measure regions and know no shares of a pixel: they ignore weight 0, and take any other
 as 1. "bce_dice" is the sum of one of each.
 
+Of several classes, each a mask and a channel of logits, the loss is the mean over those of which the batch knows a
+pixel.
+
 Focal loss and cross-entropy are not smp's: those take no weights, smp's cross-entropy divides by the ignored pixels,
 too, and the gradient of its focal loss is no number where a pixel is surely right and gamma below 1.
 """
@@ -30,7 +33,9 @@ REGION_LOSSES = {
     "tversky": smp.losses.TverskyLoss,
 }
 
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (logits, mask, weight or None), all (N, 1, H, W) -> scalar
+Loss = Callable[
+    [Tensor, Tensor, Tensor | None], Tensor
+]  # (logits, mask, weight or None), all (N, classes, H, W) -> scalar
 
 
 def focal_loss(
@@ -103,7 +108,7 @@ def region_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None, *, n
 
 def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5, gradient: str = "full") -> Loss:
     """
-    Loss by name: a function of logits, mask and weight or None, all (N, 1, H, W).
+    Loss by name: a function of logits, mask and weight or None, all (N, classes, H, W).
 
     Parameters
     ----------
@@ -121,9 +126,22 @@ def create_loss(name: str, alpha: float = 0.25, gamma: float = 0.5, gradient: st
         if given not in known:
             raise ParameterError(f"Unknown loss or gradient {given!r}: expected one of {known}.")
     if name == "focal":
-        return partial(focal_loss, alpha=alpha, gamma=gamma, gradient=gradient)
+        return partial(_over_classes, partial(focal_loss, alpha=alpha, gamma=gamma, gradient=gradient))
     if name == "bce":
-        return bce_loss
+        return partial(_over_classes, bce_loss)
     if name == "bce_dice":
-        return lambda *batch: bce_loss(*batch) + region_loss(*batch, name="dice")
-    return partial(region_loss, name=name)
+        return partial(_over_classes, lambda *batch: bce_loss(*batch) + region_loss(*batch, name="dice"))
+    return partial(_over_classes, partial(region_loss, name=name))
+
+
+def _over_classes(loss: Loss, logits: Tensor, mask: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of a loss over the classes of which a pixel is known; 0, with a gradient of 0, where none is."""
+    classes = logits.shape[1]
+    if classes == 1:
+        return loss(logits, mask, weight)
+    parts = [
+        loss(logits[:, c : c + 1], mask[:, c : c + 1], None if weight is None else weight[:, c : c + 1])
+        for c in range(classes)
+    ]
+    known = (mask != MASK_IGNORE).any(dim=3).any(dim=2).any(dim=0)  # (classes,)
+    return torch.where(known, torch.stack(parts), 0.0).sum() / known.sum().clamp_min(1)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lib.errors import ParameterError
-from lib.limits import LARGEST_SEED, Limits, check_fields, check_names, check_value, limited, settings_from
+from lib.limits import LARGEST_SEED, Limits, check_fields, check_names, check_value, classes_of, limited, settings_from
 from lib.networks.config import INPUT_MULTIPLE_PX
 
 LOSSES = ("focal", "bce", "bce_dice", "dice", "jaccard", "lovasz", "tversky", "mcc")
@@ -208,8 +208,12 @@ def train_config(parameters: dict[str, Any]) -> TrainConfig:
 
 
 def beside_the_release(config: TrainConfig, task: str) -> pd.DataFrame:
-    """Values that are not those of the paper's release for a task, one row a field: here, the release."""
-    release = RECIPES[f"release-{task}"]
+    """
+    Values that are not those of the paper's release for a task, one row a field: here, the release.
+
+    The release finds one class; of several the first one's values are shown.
+    """
+    release = RECIPES[f"release-{classes_of(task)[0]}"]
     here = pd.Series({name: getattr(config, name) for name in release}, dtype=object)
     there = pd.Series(release, dtype=object)
     return pd.DataFrame({"here": here, "the release": there})[here != there]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.chips.manifest import CLASS, rows_by_chip
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import file_digest, read_info
 from lib.paths import flush, is_written, locked, read_mapping, write_whole
@@ -51,8 +52,8 @@ def describe_run(
     if init_from is not None:
         read_info(init_from)
     facts = {
-        "train_chips": len(train),
-        "val_chips": len(val),
+        "train_chips": len(rows_by_chip(train, settings["task"])),
+        "val_chips": len(rows_by_chip(val, settings["task"])),
         "train_sha256": _chips_digest(train),
         "val_sha256": _chips_digest(val),
         "manifest_sha256": train.attrs.get("sha256", ""),
@@ -67,6 +68,7 @@ def _chips_digest(chips: pd.DataFrame) -> str:
     total = hashlib.sha256()
     for path in [*chips["image"], *chips["mask"], *filter(None, optional_text(chips, "weight"))]:
         total.update(file_digest(path).encode())
+    total.update("".join(optional_text(chips, CLASS)).encode())  # nothing where the chips are of one class
     return total.hexdigest()
 
 

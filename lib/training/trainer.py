@@ -21,9 +21,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from lib.chips.manifest import read_bands
+from lib.chips.manifest import read_bands, rows_by_chip
 from lib.errors import InputError, ParameterError
-from lib.limits import TASKS, Limits, check_value
+from lib.limits import TASKS, Limits, check_value, classes_of
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.convert import RELEASE_STATISTICS
 from lib.networks.devices import freed_memory_kept, precision_for
@@ -48,8 +48,9 @@ class FitResult:
     checkpoint
         File with the weights of the best epoch.
     history
-        One row an epoch: epoch, train_loss, val_loss, val_iou, threshold, learning_rate, seconds. Where training
-        started from a checkpoint, epoch 0 scores that.
+        One row an epoch: epoch, train_loss, val_loss, val_iou, threshold, learning_rate, seconds; of several classes
+        val_iou is their mean, and val_iou_<class> and threshold_<class> follow. Where training started from a
+        checkpoint, epoch 0 scores that.
     best_epoch
         Counted from 1; 0 where no epoch was better than the checkpoint that it started from.
     """
@@ -87,7 +88,8 @@ def fit(
     config, model
         How to train, and what; None takes the defaults.
     task
-        "roads" or "buildings"; stage 2 refuses the checkpoint of another one.
+        One of `lib.limits.TASKS`; stage 2 refuses the checkpoint of another one. Of several classes each has an output
+        and a threshold; where the chips know nothing of one, it is ignored.
     init_from
         Checkpoint to start from (stage 2), and to keep if validation finds no epoch better; None starts from
         `model.encoder_weights`.
@@ -114,16 +116,20 @@ def fit(
     KeyboardInterrupt
         If interrupted; what is finished is saved.
     """
-    config, model, out_dir = config or TrainConfig(), model or ModelConfig(), Path(out_dir)
     check_value("task", task, str, Limits(choices=TASKS))
+    classes = classes_of(task)
+    config, model, out_dir = config or TrainConfig(), model or ModelConfig(classes=len(classes)), Path(out_dir)
     if train.empty or val.empty:
         raise InputError(f"Training needs chips to learn from and to validate with; got {len(train)} and {len(val)}.")
     bands = {read_bands(chips["image"].iloc[0]).shape[2] for chips in (train, val)}
-    if bands != {model.in_channels} or model.classes != 1:
-        known = " and ".join(map(str, sorted(bands)))
-        raise ParameterError(
-            f"Chips have {known} bands and one class of foreground: set in_channels={known} and classes=1."
-        )
+    if bands != {model.in_channels} or model.classes != len(classes):
+        known, kinds = " and ".join(map(str, sorted(bands))), len(classes)
+        foreground = "one class of foreground" if kinds == 1 else f"{kinds} classes"
+        raise ParameterError(f"Chips have {known} bands and {foreground}: set in_channels={known} and classes={kinds}.")
+    by_kind = zip(*rows_by_chip(train, task), strict=True)
+    unknown = [kind for kind, rows in zip(classes, by_kind, strict=True) if not any(rows)]
+    if unknown and init_from is None:
+        raise InputError(f"No training chip has a mask of {unknown[0]}: nothing can be learned of that class.")
     # each process normalises its own share of a batch, unless batch norms are synchronised
     crops = config.batch_size // (1 if _synchronised(config) else config.devices * config.nodes)
     check_training(model, crops, config.crop_px, config.freeze_encoder)
@@ -157,7 +163,7 @@ def _train(
     init = None if init_from is None else load_weights(network, init_from, known.model, known.task)
     _prepare(network, config)
     cache, val_cache = (
-        build_cache(chips, out_dir / "cache" / f"{n}.u8") for chips, n in ((train, "train"), (val, "val"))
+        build_cache(chips, out_dir / "cache" / f"{n}.u8", known.task) for chips, n in ((train, "train"), (val, "val"))
     )
     mean, std = _normalisation(config, cache, init)
     seen = seen_by(train, init and init.provenance.get("seen"))
@@ -166,11 +172,14 @@ def _train(
     batches = -(-(config.samples_per_epoch or len(cache)) // config.batch_size)
     augmentation = AUGMENTATIONS[config.augmentation]
     crops = CropDataset(cache, config.crop_px, augmentation, batches * config.batch_size, config.seed)
-    module = SegmentationTask(network, config, mean, std, cache.names, -(-batches // config.accumulate))
+    classes, steps = classes_of(known.task), -(-batches // config.accumulate)
+    module = SegmentationTask(network, config, mean, std, cache.names, steps, classes)
 
     def save_weights(path: Path, scores: dict[str, float]) -> None:
         facts = provenance(**known.provenance, seen=seen, best=scores)
-        threshold = config.threshold or scores["threshold"]
+        before = init.thresholds if init else dict.fromkeys(classes, 0.5)  # of a class that nobody could validate
+        each = [config.threshold or scores.get(f"threshold_{kind}", before[kind]) for kind in classes]
+        threshold = tuple(each) if len(classes) > 1 else config.threshold or scores["threshold"]
         found = {"mean": mean, "std": std, "threshold": threshold, "gsd_m": _common_gsd_m(train)}
         save_checkpoint(path, network, replace(known, **found, provenance=facts))
 
