@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+from traitlets.config import Config
 
 from lib.chips.manifest import write_png
 from lib.paths import ROOT
@@ -22,6 +24,17 @@ settings.register_profile("steady", deadline=None, derandomize=True, suppress_he
 settings.load_profile("steady")
 # nor of the numbers and words in those rooms of lib that other tests have imported into this process by then
 providers.HypothesisProvider._local_constants = providers.Constants()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that share a run (pytest-xdist) take files in the order below, not those of most tests first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one that is begun last would keep one process busy, and the others idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,6 +52,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def local_kernel() -> Iterator[Config]:
+    """Config of a kernel that is spoken to through a folder: a free port may be another's before a kernel has it."""
+    with tempfile.TemporaryDirectory(prefix="pp-linknet-") as sockets:
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
 
 
 @pytest.fixture(scope="session")

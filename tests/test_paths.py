@@ -4,52 +4,62 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from lib import paths
 from lib.errors import BusyError
 from lib.paths import ROOT, locked
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from lib.paths import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.read()
 """
 
 
-def holder(path, seconds):
-    """A process that holds `path`, as soon as it does."""
-    command = [sys.executable, "-c", HOLD, path, str(seconds)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-def test_who_holds_a_path_is_named_and_a_killed_holder_frees_it(tmp_path):
-    process = holder(tmp_path / "chips", 60)
-    try:
-        with pytest.raises(BusyError, match=f"process {process.pid}.*chips.*Wait for it"), locked(tmp_path / "chips"):
-            pass
-        with locked(tmp_path / "other"):
-            pass
-    finally:
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds `chips` until its input is closed."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "chips"], cwd=ROOT, **pipes) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
         process.kill()
-        process.wait()
+
+
+def test_who_holds_a_path_is_named_and_a_killed_holder_frees_it(holder, tmp_path):
+    with pytest.raises(BusyError, match=f"process {holder.pid}.*chips.*Wait for it"), locked(tmp_path / "chips"):
+        pass
+    with locked(tmp_path / "other"):
+        pass
+    holder.kill()
+    holder.wait()
     with locked(tmp_path / "chips"):
         assert (tmp_path / "chips.lock").read_text() == str(os.getpid())
 
 
-def test_patience_waits_for_the_holder_and_for_no_longer(tmp_path):
-    process = holder(tmp_path / "chips", 0.5)
-    with locked(tmp_path / "chips", patience_s=30):
-        start_s = time.monotonic()
+def test_patience_waits_for_the_holder_and_for_no_longer(holder, tmp_path, monkeypatch):
+    pauses, now_s = [], [0.0]
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            holder.communicate()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(paths, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    with locked(tmp_path / "chips", patience_s=600):
+        assert len(pauses) == 3 and holder.returncode == 0
+        clock = {"monotonic": lambda: now_s[0], "sleep": lambda seconds: now_s.append(now_s.pop() + seconds)}
+        monkeypatch.setattr(paths, "time", SimpleNamespace(**clock))
         with pytest.raises(BusyError), locked(tmp_path / "chips", patience_s=0.2):
             pass
-        assert 0.2 <= time.monotonic() - start_s < 30
-    assert process.wait() == 0
+        assert 0.2 <= now_s[0] < 0.3
 
 
 def test_an_error_inside_frees_the_path(tmp_path):

@@ -168,6 +168,7 @@ def run_notebook(
                 parameters=own,
                 cwd=ROOT / "notebooks",
                 kernel_name="python3",
+                start_timeout=600,  # a busy machine takes longer than the default of a minute
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,

@@ -119,7 +119,9 @@ def test_a_transaction_that_did_not_end_never_was(place):
     assert set(read_statuses(place.gpkg, "missing_roads").values()) == {"open"}
 
 
-def test_two_people_do_not_undo_each_others_decisions(place):
+def test_two_people_do_not_undo_each_others_decisions(place, monkeypatch):
+    monkeypatch.setattr(review, "PATIENCE_S", 600.0)
+
     def work(numbers):
         for number in numbers * 10:
             decide(place.gpkg, "missing_roads", number, "accepted")

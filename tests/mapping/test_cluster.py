@@ -7,8 +7,9 @@ from collections import Counter
 
 import cloudpickle
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
+from lib.chips import jobs
 from lib.errors import CheckpointError, InputError
 from lib.mapping.area import map_rasters
 from lib.mapping.cluster import _model, map_each, wait_for_files
@@ -17,6 +18,7 @@ from lib.mapping.parts import Parts
 from lib.networks.checkpoint import CheckpointInfo, load_model, save_checkpoint
 from lib.networks.models import ModelConfig, build_model
 
+PATIENCE_S = 600  # with processes that have to start, whatever else this machine does
 SCENES = [f"scene_{number}" for number in range(12)]
 
 
@@ -34,6 +36,11 @@ def who(model, job):
     if scene == SCENES[5] and len(list(folder.glob(f"{scene}.*"))) == 1:
         os._exit(9)
     return os.getpid(), id(model), model.digest
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    monkeypatch.setattr(jobs, "REACH_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +81,15 @@ def test_a_map_by_workers_is_the_local_one_though_one_is_killed(
     scene, model = write_scene(tmp_path / "a.tif", smooth(500, 700)), load_model(checkpoint)
     options = {"window_px": 64, "overlap_px": 16, "views": "none", "backend": "torch", "gsd_m": 0.5}
     map_rasters(model, [scene], tmp_path / "here", MapOptions(**options), lambda line: None)
+    with Client(cluster.scheduler_address, timeout=PATIENCE_S, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=PATIENCE_S)  # the one that died in an earlier test is replaced
+        first, _ = client.run(os.getpid).values()
     finish, killed = Parts.finish, []
 
     def finishing(parts, index, probability):
         if not killed:
-            killed.append(next(iter(cluster.workers.values())).pid)
-            os.kill(killed[0], signal.SIGKILL)
+            killed.append(first)
+            os.kill(first, signal.SIGKILL)
         return finish(parts, index, probability)
 
     monkeypatch.setattr(Parts, "finish", finishing)

@@ -100,12 +100,13 @@ def test_the_start_page_leads_to_every_copy(town):
     assert "What does a network learn from many images" in text
 
 
-def test_running_a_copy_and_saving_it_changes_nothing_of_the_projects(tmp_path):
+def test_running_a_copy_and_saving_it_changes_nothing_of_the_projects(tmp_path, local_kernel):
     before = {path: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()}
     copy = lab.copy_notebooks("demo", tmp_path)[1]
     book = nbformat.read(copy, 4)
     book.cells = book.cells[:3]  # up to the settled parameters: what comes next takes minutes
-    nbclient.NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": copy.parent}}).execute()
+    options = {"kernel_name": "python3", "startup_timeout": 600, "config": local_kernel}
+    nbclient.NotebookClient(book, resources={"metadata": {"path": copy.parent}}, **options).execute()
     nbformat.write(book, copy)
     assert "error" not in json.dumps(book.cells[2].outputs)
     assert {path: path.read_bytes() for path in (ROOT / "notebooks").iterdir() if path.is_file()} == before

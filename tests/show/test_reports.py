@@ -38,6 +38,7 @@ def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
 WRITE = """
 import sys
 from lib.show import pages, reports
+reports.PATIENCE_S = 600
 for number in range(20):
     reports.write_metrics(f"n{sys.argv[1]}_{number}", "demo", sys.argv[2], {"n": number}, {})
 """

@@ -86,12 +86,13 @@ def test_a_person_is_told_from_a_runner(monkeypatch, answers, variable, expected
 
 
 @pytest.mark.filterwarnings("default")
-def test_an_executed_notebook_is_headless(monkeypatch, request):
+def test_an_executed_notebook_is_headless(monkeypatch, request, local_kernel):
     monkeypatch.delenv(widgets.HEADLESS_VARIABLE, raising=False)
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     notebook.cells = [nbformat.v4.new_code_cell("from lib.show import widgets\nprint(widgets.is_interactive())")]
     root = request.config.rootpath
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(root)}}).execute()
+    options = {"timeout": 600, "startup_timeout": 600, "config": local_kernel}
+    NotebookClient(notebook, resources={"metadata": {"path": str(root)}}, **options).execute()
     assert notebook.cells[0].outputs[0]["text"] == "False\n"
 
 

@@ -3,11 +3,13 @@
 import time
 
 import pytest
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 from lib.errors import STOPPED
 from lib.paths import ROOT
 
+PATIENCE_S = 600  # with a kernel, whatever else this machine does
+EPOCHS = 100_000  # none of which but the first few are trained
 CELL = """
 config = TrainConfig(
     epochs={epochs}, batch_size=4, crop_px=32, samples_per_epoch=8, accelerator="cpu", precision="32-true"
@@ -32,7 +34,7 @@ def run(client, code, on_line=lambda text: None):
     """What a cell prints, and its error if it ends in one."""
     said, error = [], None
     client.execute(code)
-    until = time.monotonic() + 120
+    until = time.monotonic() + PATIENCE_S
     while True:
         message = client.get_iopub_msg(timeout=until - time.monotonic())
         kind, content = message["msg_type"], message["content"]
@@ -52,11 +54,17 @@ def once(interrupt):
 
 
 @pytest.fixture
-def kernel():
-    manager, client = start_new_kernel(kernel_name="python3", cwd=str(ROOT / "notebooks"))
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+def kernel(local_kernel):
+    manager = KernelManager(kernel_name="python3", config=local_kernel)
+    manager.start_kernel(cwd=str(ROOT / "notebooks"))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=PATIENCE_S)
+        yield manager, client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_an_interrupted_training_ends_in_two_lines_and_the_same_cell_goes_on(kernel, chips, tmp_path):
@@ -65,7 +73,7 @@ def test_an_interrupted_training_ends_in_two_lines_and_the_same_cell_goes_on(ker
     for rows, path in zip(chips, tables, strict=True):
         rows.to_csv(path, index=False)
     assert run(client, SETUP.format(root=str(ROOT), tables=tables)) == ([], None)
-    cell = CELL.format(folder=str(tmp_path / "run"), epochs=200)
+    cell = CELL.format(folder=str(tmp_path / "run"), epochs=EPOCHS)
     said, error = run(client, cell, once(manager.interrupt_kernel))
     assert error == [STOPPED, "(%tb in a cell below shows where)"]
     assert said and all(line.startswith("epoch ") for line in said), "nothing but the epochs' lines"
