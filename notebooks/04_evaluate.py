@@ -137,7 +137,8 @@ board_figure
 
 # %%
 gains = evaluate.differences(tables, best, task, seed)
-gains[gains.metric.isin(shown_metrics)].set_index(["difference", "metric"]).round(3)
+shown = gains[gains.metric.isin(shown_metrics)].set_index(["difference", "metric"])
+shown.replace({"shown": {"no: the interval holds 0": "no"}}).round(3)
 
 # %% [markdown]
 # ## What the threshold trades

@@ -23,7 +23,7 @@ from lib.scores.evaluate import Case, read_case, score_chips
 from lib.scores.metrics import ratio
 from lib.show.canvas import ERRORS, PREDICTION, TRUTH, error_rgb, overlay_rgb
 from lib.show.keys import add_keys
-from lib.show.widgets import Panel, update_yaml, warning
+from lib.show.widgets import Panel, close_lines, update_yaml, warning
 from lib.trust.rules import Rule, named_chips, parse_rule
 
 SPLITS = ("test", "val")  # that an evaluation reads: on one it is scored, on the other thresholds were chosen
@@ -220,7 +220,7 @@ class ChipBrowser(Panel):
             for split, rows in self.table.groupby("split", sort=False)
         ]
         news = " Run notebook 1 again, and then those after it: until then nothing has changed." if changed else ""
-        self.status.value = _close(f"Left out: {', '.join(counts)} chips.{news}<br>{TEST_WARNING}{self.message}")
+        self.status.value = close_lines(f"Left out: {', '.join(counts)} chips.{news}<br>{TEST_WARNING}{self.message}")
 
     def _arrange(self, out: Mapping[str, str]) -> None:
         """Fill the list by split and order, and stay at the chip at hand where it is in it."""
@@ -251,7 +251,7 @@ class ChipBrowser(Panel):
         now = f" (in this run {'it counted' if row['dropped'] == '' else 'it did not'})"
         then = now if (row["dropped"] != "") != (chip in out) else ""
         found, false, missed = (f'<span style="color:{ERRORS[name]}">■</span>' for name in ("tp", "fp", "fn"))
-        return _close(
+        return close_lines(
             f"<b>{html.escape(chip)}</b> · {row['split']}<br>{scores}<br>{counts}{then}<br>"
             f'image, <span style="color:{TRUTH}">■</span> truth; below '
             f'<span style="color:{PREDICTION}">■</span> prediction, errors:<br>'
@@ -266,11 +266,6 @@ class ChipBrowser(Panel):
         except (PPLinkNetError, OSError) as error:
             self.message = f"<br>{warning(error)}"
         self.redraw()
-
-
-def _close(text: str) -> str:
-    """Lines of HTML as near to each other as in a text; JupyterLab sets them as far apart as controls."""
-    return f'<div style="line-height:1.45">{text}</div>'
 
 
 def _score(value: float) -> str:

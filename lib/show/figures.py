@@ -44,8 +44,8 @@ MADE_UP_DASH = (0, (2.2, 1.2))
 LOSS_COLORS = {
     "no snap": FP,
     "no route": "#7A1FA2",
-    "detour": "#E0A100",
-    "one place": "#8C5A2B",
+    "detour": "#F5C211",
+    "one place": "#5A3A1C",
     "shortcut": "#0B7A75",
 }
 NAME_LENGTH = 22  # letters of a chip's name that fit above a small panel; its end tells it from its neighbours

@@ -61,6 +61,7 @@ _PAGE_STYLE = f"""
   .leaflet-container {{ background: #14191d; }}
   .leaflet-control-layers, .view {{ background: #1e262c !important; color: #e3e8ec !important; }}
   .leaflet-control-layers-toggle {{ filter: invert(1); }}
+  .swatch.dashed {{ background: #e3e8ec; }}
 }}
 """
 _REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)

@@ -26,7 +26,7 @@ from lib.errors import InputError, PPLinkNetError
 from lib.grid import Grid
 from lib.masks.pixel_shapes import in_pixels
 from lib.rasters import read_grid
-from lib.show.canvas import INK, LABEL, PREDICTION, casing, check_pair, short, tint
+from lib.show.canvas import FAINT, INK, LABEL, PREDICTION, casing, check_pair, short, tint
 from lib.show.keys import add_keys
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
 from lib.show.widgets import Panel, warning
@@ -75,12 +75,13 @@ def candidate_rgb(view: View, lines: bool = True) -> np.ndarray:
     """
     check_pair(view.image)
     canvas = view.image.copy()
-    for paths, color in ((view.osm, LABEL), (view.candidate, PREDICTION)) if lines else ():
+    # a bright line is edged darkly, and a dark one brightly: either is seen on any ground, whoever looks
+    for paths, color, edge in ((view.osm, LABEL, INK), (view.candidate, PREDICTION, FAINT)) if lines else ():
         area = np.zeros(canvas.shape[:2], np.uint8)
         # sixteenths of a pixel from the centre of the first one
         points = [np.rint((np.asarray(path) - 0.5) * 16).astype(np.int32) for path in paths]
         cv2.polylines(area, points, False, 1, LINE_PX, cv2.LINE_8, 4)
-        tint(canvas, casing(area), INK, 0.7)
+        tint(canvas, casing(area), edge, 0.7)
         tint(canvas, area, color, 1)
     return canvas
 

@@ -11,8 +11,8 @@ from lib.errors import InputError, ParameterError, PPLinkNetError
 from lib.mapping.options import CANDIDATE_SHARE
 from lib.scores.metrics import ratio
 from lib.scores.sweep import THRESHOLDS, threshold_counts
-from lib.show.canvas import check_pair, error_rgb
-from lib.show.widgets import Panel, update_yaml, warning
+from lib.show.canvas import ERRORS, check_pair, error_rgb
+from lib.show.widgets import Panel, close_lines, update_yaml, warning
 
 EVALUATION, MAPPED = "04_evaluate", "05_map_area"
 
@@ -105,10 +105,11 @@ class ThresholdPanel(Panel):
         probability, mask, image = self.chips[self.chip.value]
         self.show(error_rgb(image, mask, probability >= self._nearest(self.threshold.value)))
         here, pooled = self.scores()
-        self.status.value = (
+        found, false, missed = (f'<span style="color:{ERRORS[name]}">■</span>' for name in ("tp", "fp", "fn"))
+        self.status.value = close_lines(
             f"IoU of this chip <b>{here:.3f}</b><br>"
             f"IoU of all {len(self.chips)} pooled <b>{pooled:.3f}</b><br>"
-            "green: found · orange: false alarm · blue: missed"
+            f"{found} found {false} false alarm {missed} missed"
         )
 
     def write(self, threshold: float) -> None:
@@ -126,9 +127,8 @@ class ThresholdPanel(Panel):
             f"{name} takes {f'{values[name]:g}' if threshold else 'what it makes of the checkpoint’s'}"
             for name in written
         ]
-        self.written.value = (
-            f"From its next run on {html.escape(', '.join(said))}: saved in params/{self.params_dir.name}."
-        )
+        text = f"From its next run on {', '.join(said)}: saved in params/{self.params_dir.name}."
+        self.written.value = close_lines(html.escape(text))
 
 
 def _iou(counts: np.ndarray) -> float:

@@ -44,6 +44,11 @@ def is_interactive() -> bool:
     return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin", False))
 
 
+def close_lines(text: str) -> str:
+    """Lines of HTML as near to each other as in a text; JupyterLab sets them as far apart as controls."""
+    return f'<div style="line-height:1.45">{text}</div>'
+
+
 class Panel(ipywidgets.VBox):
     """
     A picture with its controls and a status line beside it; drawn anew whenever a control moves.

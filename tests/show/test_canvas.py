@@ -1,11 +1,14 @@
 """Pixels composed over imagery, and colours that can be told apart."""
 
+from itertools import combinations
+
 import cv2
 import numpy as np
 import pytest
 
 from lib.errors import ParameterError
 from lib.show import canvas
+from lib.show.figures import LOSS_COLORS
 
 SIDE = 64
 
@@ -53,7 +56,8 @@ def test_errors_have_their_colours(image, quarters):
     assert background.max() - background.min() < 60  # muted
 
 
-def test_error_colours_part_for_colour_blind_readers():
+@pytest.mark.parametrize(("meanings", "least"), [(canvas.ERRORS, 30), (LOSS_COLORS, 15)], ids=["errors", "routes lost"])
+def test_colours_part_for_colour_blind_readers(meanings, least):
     # Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
     simulations = {
         "normal": np.eye(3),
@@ -61,14 +65,14 @@ def test_error_colours_part_for_colour_blind_readers():
         "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
         "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
     }
-    colors = np.array([canvas.rgb(color) for color in (canvas.TP, canvas.FP, canvas.FN)]) / 255
+    colors = np.array([canvas.rgb(color) for color in meanings.values()]) / 255
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
     for name, matrix in simulations.items():
         seen = np.clip(linear @ np.transpose(matrix), 0, 1)
         seen = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
         lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-        distances = [np.linalg.norm(lab[one] - lab[other]) for one, other in ((0, 1), (0, 2), (1, 2))]
-        assert min(distances) > 30, name  # 2.3 is just noticeable
+        distances = [np.linalg.norm(one - other) for one, other in combinations(lab, 2)]
+        assert min(distances) > least, name  # 2.3 is just noticeable
 
 
 @pytest.mark.parametrize("suffix, tolerance", [(".png", 0), (".jpg", 12), (".webp", 12)])
