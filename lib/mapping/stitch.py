@@ -203,19 +203,23 @@ def trace_footprints(
     """
     import shapely
 
+    from lib.vectors.outlines import outlines
+
     whole, cut, blocks = [], [], windows(shape, block_px)
     for done, (left, top, right, bottom) in enumerate(blocks, 1):
         inner = shapely.box(left or -1, top or -1, right + (right == shape[1]), bottom + (bottom == shape[0]))
         built = read((left, top, right, bottom))
-        for outline in buildings.outlines(built.view(np.uint8), left, top) if built.any() else []:
-            (whole if inner.contains_properly(outline) else cut).append(outline)
+        found = outlines(built.view(np.uint8), left, top)
+        is_whole = shapely.contains_properly(inner, found)
+        whole += found[is_whole].tolist()
+        cut += found[~is_whole].tolist()
         progress(done, len(blocks))
     mended = shapely.union_all(cut)
     whole += [part for part in getattr(mended, "geoms", [mended]) if not part.is_empty]
     # normalized, a ring starts at a true corner: there is none on a seam that simplify would have to keep
-    outlines = [outline.normalize().simplify(0).normalize() for outline in whole]
-    polygons = [buildings.tidied(outline, gsd_m, options) for outline in outlines]
-    large = [polygon for polygon in polygons if polygon.area * gsd_m**2 >= options.min_area_m2]
+    traced = shapely.normalize(shapely.simplify(shapely.normalize(np.array(whole, object)), 0))
+    polygons = buildings.tidied(traced, gsd_m, options)
+    large = polygons[shapely.area(polygons) * gsd_m**2 >= options.min_area_m2]
     return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0], *polygon.bounds[2:], polygon.area))
 
 

@@ -11,7 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "buildingio": ["read_building_csv", "read_building_vectors", "write_building_csv"],
-        "buildings": ["BuildingOptions", "mask_to_polygons", "right_angled"],
+        "buildings": ["BuildingOptions", "mask_to_polygons"],
+        "outlines": ["right_angled"],
         "roadgraph": ["GraphOptions", "RoadGraph", "graph_to_mask", "mask_to_graph"],
         "roadio": ["read_challenge_csv", "read_vector", "write_challenge_csv", "write_vector"],
     },

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import shapely
 
 IOU_THRESHOLD = 0.5  # from which a proposal is the building: SpaceNet 1, 2 and 4
-NEXT, CHILD, PARENT = 0, 2, 3  # columns of OpenCV's hierarchy of contours: numbers of other contours, -1 for none
-LEAST_AGREEMENT = 0.8  # IoU with its outline below which a right-angled polygon is given up: the house is round
+LEAST_DIAGONAL_M = 3.0  # a shorter wall at 45 degrees is a corner that the mask rounds off
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class BuildingOptions:
         Parts of a patch that hang together by less than this are separate buildings: a fence or a blurred gap; 0
         keeps patches whole.
     right_angles
-        Turn outlines into polygons of right angles along each building's own direction, where they agree.
+        Turn outlines into polygons of right angles along each building's own direction, where they agree; long walls at
+        45 degrees to it stay, and so do round buildings.
     """
 
     threshold: float = 0.5
@@ -85,12 +85,17 @@ def mask_to_polygons(mask: np.ndarray, gsd_m: float, options: BuildingOptions = 
     ParameterError
         If gsd_m is not a positive number.
     """
+    import shapely
+
+    from lib.vectors import outlines
+
     built = np.greater_equal(*with_threshold(mask, gsd_m, options.threshold)).view(np.uint8)
     parts = _separated(built, options.neck_m / gsd_m) if options.neck_m else [(built, 0, 0)]
-    traced = [polygon for part, x, y in parts for polygon in outlines(part, x, y)]
-    polygons = [tidied(outline, gsd_m, options) for outline in traced]
-    large = [polygon for polygon in polygons if polygon.area * gsd_m**2 >= options.min_area_m2]
-    return sorted(large, key=lambda polygon: (polygon.bounds[1], polygon.bounds[0]))
+    traced = np.concatenate([outlines.outlines(*part) for part in parts] or [np.empty(0, object)])
+    polygons = tidied(traced, gsd_m, options)
+    large = polygons[shapely.area(polygons) * gsd_m**2 >= options.min_area_m2]
+    left, top, _, _ = shapely.bounds(large).reshape(-1, 4).T
+    return large[np.lexsort((left, top))].tolist()
 
 
 def _separated(built: np.ndarray, neck_px: float) -> list[tuple[np.ndarray, int, int]]:
@@ -120,92 +125,13 @@ def _separated(built: np.ndarray, neck_px: float) -> list[tuple[np.ndarray, int,
     return [((label[box] == n).astype(np.uint8), box[1].start, box[0].start) for n, box in boxes if box]
 
 
-def outlines(built: np.ndarray, x: int, y: int) -> list[shapely.Polygon]:
-    """
-    Polygons along the edges of the pixels of a uint8 mask (H, W) of 0 and 1, x and y added.
+def tidied(found: np.ndarray, gsd_m: float, options: BuildingOptions) -> np.ndarray:
+    """Outlines (array of polygons) without small holes, simplified, and with right angles where asked for."""
+    from lib.vectors import outlines
 
-    Their corners are whole pixels, float64; patches that touch at a corner are two polygons.
-    """
-    import shapely
-
-    # OpenCV's contours run through pixels' centres. In the doubled image those of a patch's left and upper pixels are
-    # even, the others odd: half of it, rounded up, is the edge
-    doubled = cv2.resize(built, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    rings = [(contour[:, 0] + 1) // 2 + np.array([x, y]) for contour in contours]
-    polygons = []
-    for i, ring in enumerate(rings):
-        if hierarchy[0, i, PARENT] >= 0:
-            continue  # a hole
-        holes, child = [], hierarchy[0, i, CHILD]
-        while child >= 0:
-            holes.append(rings[child])
-            child = hierarchy[0, child, NEXT]
-        whole = shapely.make_valid(shapely.Polygon(ring, holes)).simplify(0)
-        polygons += [part for part in getattr(whole, "geoms", [whole]) if part.geom_type == "Polygon"]
-    return polygons
-
-
-def tidied(outline: shapely.Polygon, gsd_m: float, options: BuildingOptions) -> shapely.Polygon:
-    """Outline without small holes, simplified, and with right angles where asked for."""
-    import shapely
-
-    holes = [ring for ring in outline.interiors if shapely.Polygon(ring).area * gsd_m**2 >= options.min_hole_m2]
-    whole = shapely.Polygon(outline.exterior, holes)
-    simple = whole.simplify(options.tolerance_m / gsd_m)
-    if simple.is_empty or not simple.is_valid or simple.geom_type != "Polygon":
-        simple = whole
-    return right_angled(simple) if options.right_angles else simple
-
-
-def right_angled(polygon: shapely.Polygon) -> shapely.Polygon:
-    """
-    The polygon with every wall along or across its dominant direction.
-
-    The direction is the mean of the walls' directions modulo 90 degrees, weighted by length. Walls that follow each
-    other in the same class become one, at their mean place. The polygon is returned as it is where the result agrees
-    with it by less than LEAST_AGREEMENT (IoU): it is round, or its wings have directions of their own.
-    """
-    import shapely
-
-    vertices = np.asarray(polygon.exterior.coords)[:-1]
-    walls = np.roll(vertices, -1, axis=0) - vertices  # (walls, 2) x, y from a corner to the next
-    # four times the angle is the same for all four directions of a right-angled house: so they can be averaged
-    turn = np.angle(np.sum(np.hypot(*walls.T) * np.exp(4j * np.arctan2(walls[:, 1], walls[:, 0])))) / 4
-    to_axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])  # rows x, y: times from the right
-    rings = [np.asarray(ring.coords)[:-1] @ to_axes for ring in (polygon.exterior, *polygon.interiors)]
-    exterior, *interiors = [_axis_aligned(ring) for ring in rings]
-    if exterior is None:
-        return polygon
-    result = shapely.Polygon(exterior @ to_axes.T, [ring @ to_axes.T for ring in interiors if ring is not None])
-    if not result.is_valid:
-        return polygon
-    agreement = result.intersection(polygon).area / result.union(polygon).area
-    return result if agreement >= LEAST_AGREEMENT else polygon
-
-
-def _axis_aligned(ring: np.ndarray) -> np.ndarray | None:
-    """
-    Corners of a ring whose walls are made horizontal and vertical in turn; None if fewer than four remain.
-
-    Ring and result are (corners, 2) x, y without the first corner again at the end.
-    """
-    walls = np.roll(ring, -1, axis=0) - ring
-    is_vertical = np.abs(walls[:, 1]) > np.abs(walls[:, 0])
-    is_change = is_vertical != np.roll(is_vertical, 1)
-    if is_change.sum() < 4:
-        return None
-    # from the first change on, walls of one kind that follow each other are one side
-    ring, walls, is_vertical, is_change = (
-        np.roll(array, -is_change.argmax(), axis=0) for array in (ring, walls, is_vertical, is_change)
-    )
-    side = np.cumsum(is_change) - 1
-    # a vertical side has one x, a horizontal one y: the mean of its walls' middles, weighted by their lengths
-    length, middle = np.hypot(*walls.T), ring + 0.5 * walls
-    place = np.bincount(side, length * np.where(is_vertical, *middle.T)) / np.bincount(side, length)
-    # a side starts where the one before it ends
-    before, is_vertical = np.roll(place, 1), is_vertical[is_change]
-    return np.column_stack([np.where(is_vertical, place, before), np.where(is_vertical, before, place)])
+    whole = outlines.without_small_holes(found, options.min_hole_m2 / gsd_m**2)
+    simple = outlines.simplified(whole, options.tolerance_m / gsd_m)
+    return outlines.right_angled(simple, LEAST_DIAGONAL_M / gsd_m) if options.right_angles else simple
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import InputError, ParameterError
-from lib.vectors.buildings import BuildingOptions, building_f1, mask_to_polygons, right_angled, score_buildings
+from lib.vectors.buildings import BuildingOptions, building_f1, mask_to_polygons, score_buildings
 
 EVERYTHING = BuildingOptions(min_area_m2=0, min_hole_m2=0, tolerance_m=0)
 BOXES = st.lists(
@@ -62,28 +62,6 @@ def test_touching_buildings_are_separated_where_asked_for():
     narrow = np.zeros((30, 30), bool)
     narrow[10:13, 2:28] = True
     assert len(mask_to_polygons(narrow, 0.5, BuildingOptions(neck_m=3))) == 1
-
-
-@pytest.mark.parametrize("degrees", [0, 13, 45, 72])
-def test_right_angles_of_a_turned_wing(degrees):
-    shape = shapely.Polygon([(20, 30), (90, 30), (90, 60), (50, 60), (50, 90), (20, 90)])
-    turned = shapely.affinity.rotate(shape, degrees, origin=(60, 60))
-    options = BuildingOptions(right_angles=True, tolerance_m=0.75)
-    (polygon,) = mask_to_polygons(drawn(turned), 0.5, options)
-    assert iou(polygon, turned) > 0.95
-    walls = np.diff(np.asarray(polygon.exterior.coords), axis=0)
-    turns = np.degrees(np.arctan2(walls[:, 1], walls[:, 0])) % 90
-    assert np.ptp(np.minimum(turns, 90 - turns)) < 1e-6
-    assert len(walls) == 6
-
-
-def test_what_has_no_right_angles_stays_as_it_is():
-    star = [
-        (50 + r * np.cos(a), 50 + r * np.sin(a)) for a, r in zip(np.arange(10) * np.pi / 5, [40, 15] * 5, strict=True)
-    ]
-    triangle = shapely.Polygon([(0, 0), (30, 0), (0, 30)])
-    for shape in (shapely.Polygon(star), triangle):
-        assert right_angled(shape).equals(shape)
 
 
 @settings(max_examples=40)
