@@ -16,7 +16,7 @@ import shapely
 from lib.conflation.review import ACCEPTED, OPEN, SKIPPED, read_candidates
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT
-from lib.limits import TASKS
+from lib.limits import CLASSES
 from lib.mapping.geopackage import read_layer
 from lib.osm.files import joined
 from lib.osm.layers import LAYER_TAGS, area_of_interest
@@ -62,8 +62,8 @@ def export_reviewed(gpkg: Path, path: Path, osm: gpd.GeoDataFrame, area: Any, ta
     InputError
         If the map lacks its candidates, or no ground is free of doubt.
     """
-    if task not in TASKS:
-        raise ParameterError(f"Expected a task of {', '.join(TASKS)}; got {task!r}.")
+    if task not in CLASSES:
+        raise ParameterError(f"Expected a task of {', '.join(CLASSES)}; got {task!r}.")
     outline = gpd.GeoSeries([area_of_interest(area, EDGE_M)], crs=LONLAT)
     metres = outline.estimate_utm_crs()
     candidates = joined([read_candidates(gpkg, layer) for layer in CANDIDATES[task]]).to_crs(metres)

@@ -14,11 +14,12 @@ from lib.conflation.ground import Ground, ground_of_map
 from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates
 from lib.conflation.roads import RoadComparison, compare_roads
 from lib.errors import InputError
+from lib.limits import TASKS, Limits, check_value, classes_of
 from lib.mapping.geopackage import add_layers, layer_names, read_layer
 from lib.mapping.layers import DEFAULTS, LayerOptions, write_files
-from lib.mapping.options import GEOPACKAGE, MAP, MASK
+from lib.mapping.options import GEOPACKAGE, MAP, rasters_of
 from lib.masks.rasterize import Window
-from lib.networks.calibration import Curve
+from lib.networks.calibration import Curve, curves_of_pixels
 from lib.osm.lanes import METRIC, LaneProfile
 from lib.osm.layers import OsmLayers
 from lib.paths import read_mapping
@@ -32,6 +33,7 @@ def compare_map(
     image: Callable[[Window], np.ndarray] | None = None,
     curves: Mapping[str, Curve] | None = None,
     profile: LaneProfile = METRIC,
+    kind: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> RoadComparison | BuildingComparison:
     """
@@ -49,10 +51,12 @@ def compare_map(
     image
         Reads windows of the map's grid as (height, width, 3) uint8 RGB; None: no reasons are guessed.
     curves
-        Of the checkpoint, by kind, see `lib.networks.calibration.read_curves`: that of the task, or of pixels; where
+        Of the checkpoint, by kind, see `lib.networks.calibration.read_curves`: that of the class, or of pixels; where
         there is neither, confidence is the mean probability.
     profile
         What of OSM is a road.
+    kind
+        Which class of a map of several is compared; None: the map's only one.
     progress
         Called with a line of text every few seconds.
 
@@ -60,13 +64,18 @@ def compare_map(
     ------
     InputError
         If the folder holds no map, or one without a CRS.
+    ParameterError
+        If the map doesn't show that class, or shows several and none is named.
     """
-    task, gpkg, found = _layer(map_dir)
-    ground, curves = ground_of_map(map_dir, image), curves or {}
+    task, gpkg, layers = _layers(map_dir)
+    check_value("kind", kind or task, str, Limits(choices=layers))
+    kind = kind or task
+    found, (raster, _) = layers[kind], rasters_of(task)[kind]
+    ground, curves = ground_of_map(map_dir, image, raster), curves or {}
     if progress:
         ground = _speaking(ground, now_and_then(progress))
-    curve = curves.get(task) or curves.get("pixels")
-    if task == "roads":
+    curve = curves.get(kind) or curves_of_pixels(curves, kind).get(kind)
+    if kind == "roads":
         roads = compare_roads(found, osm.roads, ground, curve=curve, profile=profile)
         roads = replace(roads, missing=_with_decisions(roads.missing, gpkg, "missing_roads"))
         add_layers(gpkg, {"missing_roads": roads.missing, "unseen_roads": roads.unseen})
@@ -103,20 +112,23 @@ def write_reviewed(map_dir: Path, options: LayerOptions = DEFAULTS) -> dict[str,
     summary
         Of what is left, see `lib.mapping.layers.write_files`.
     """
-    task, gpkg, found = _layer(map_dir)
+    task, gpkg, found = _layers(map_dir)
     there = layer_names(gpkg)
     for layer in LAYERS:
-        if layer.endswith(task) and layer in there:
-            found = kept(found, read_candidates(gpkg, layer))
-    add_layers(gpkg, {task: found})
-    return write_files(map_dir, found, task, read_grid(map_dir / MASK), options)
+        kind = layer.split("_")[-1]
+        if kind in found and layer in there:
+            found[kind] = kept(found[kind], read_candidates(gpkg, layer))
+    add_layers(gpkg, found)
+    _, mask = rasters_of(task)[next(iter(found))]
+    return write_files(map_dir, found, read_grid(map_dir / mask), options)
 
 
-def _layer(map_dir: Path) -> tuple[str, Path, gpd.GeoDataFrame]:
-    """Task of a map, its GeoPackage, and the layer of what was found."""
+def _layers(map_dir: Path) -> tuple[str, Path, dict[str, gpd.GeoDataFrame]]:
+    """Task of a map, its GeoPackage, and by class the layer of what was found."""
     task, gpkg = read_mapping(map_dir / MAP).get("task"), map_dir / GEOPACKAGE
-    found = read_layer(gpkg, task) if task and gpkg.is_file() else None
-    if found is None:
+    kinds = classes_of(task) if task in TASKS else ()
+    found = {kind: read_layer(gpkg, kind) for kind in kinds} if gpkg.is_file() else {}
+    if not found or any(layer is None for layer in found.values()):
         raise InputError(f"{map_dir}: expected a map with its layers; write them first (python -m lib.mapping).")
     return task, gpkg, found
 

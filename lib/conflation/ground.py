@@ -99,23 +99,27 @@ def ground_of_arrays(grid: Grid, probability: np.ndarray, image: np.ndarray | No
     return Ground(grid, reader(probability), None if image is None else reader(image))
 
 
-def ground_of_map(map_dir: Path, image: Callable[[Window], np.ndarray] | None = None) -> Ground:
+def ground_of_map(
+    map_dir: Path, image: Callable[[Window], np.ndarray] | None = None, raster: str = PROBABILITY
+) -> Ground:
     """
     Ground of a folder that `python -m lib.mapping` wrote.
 
     Parameters
     ----------
     map_dir
-        Holds probability.tif.
+        Holds the raster.
     image
         Reads windows of the map's grid as (height, width, 3) uint8 RGB.
+    raster
+        Name of the probabilities: of several classes each has its own, see `lib.mapping.options.rasters_of`.
 
     Raises
     ------
     InputError
         If the file is missing, damaged, or has no CRS.
     """
-    path = Path(map_dir) / PROBABILITY
+    path = Path(map_dir) / raster
 
     def probability(window: Window) -> np.ndarray:
         col, row, width, height = window

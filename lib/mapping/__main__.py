@@ -11,7 +11,7 @@ from lib.limits import BACKENDS, TASKS, VIEWS
 from lib.mapping.formats import WRITERS
 from lib.mapping.layers import LayerOptions, write_layers
 from lib.mapping.options import MapOptions
-from lib.networks.calibration import read_curves
+from lib.networks.calibration import curves_of_pixels, read_curves
 from lib.networks.published import published, weights_of
 
 DESCRIPTION = """
@@ -45,15 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind in (MapOptions, LayerOptions)
     )
     made = _rasters(options, rasters)
-    curve = read_curves(options.checkpoint).get("pixels")
-    found = write_layers(options.out_dir, layers, _told("traced"), curve)
+    curves = curves_of_pixels(read_curves(options.checkpoint), made["task"])
+    found = write_layers(options.out_dir, layers, _told("traced"), curves)
     for name, reason in made["skipped"].items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     size = f"{made['seen_px'] / 1e6:.1f} Mpx" if made["km2"] is None else f"{made['km2']:.3g} km2"
-    amount = f"{found['length_km']:g} km" if "length_km" in found else f"{found['area_m2']:g} m2"
-    print(
-        f"{options.out_dir} holds {size}, threshold {made['threshold']:g}: {found['features']} {made['task']}, {amount}"
-    )
+    parts = []
+    for kind, own in found.get("layers", {made["task"]: found}).items():
+        threshold = made["threshold"][kind] if "layers" in found else made["threshold"]
+        amount = f"{own['length_km']:g} km" if "length_km" in own else f"{own['area_m2']:g} m2"
+        parts.append(f"threshold {threshold:g}: {own['features']} {kind}, {amount}")
+    print(f"{options.out_dir} holds {size}, {'; '.join(parts)}")
     return 1 if made["skipped"] else 0
 
 
@@ -106,8 +108,15 @@ def _parser() -> argparse.ArgumentParser:
         "tiles; an address, https://... or s3://... (signed by AWS_... of the environment)",
     )
     add("out_dir", metavar="OUT_DIR", type=Path, help="folder of the map; made if it isn't there")
-    add("--task", choices=TASKS, default=None, help="refuse a checkpoint that finds anything else")
-    add("--threshold", type=float, help="probability from which a pixel counts; default: the checkpoint's")
+    add(
+        "--task",
+        choices=TASKS,
+        default=None,
+        help="refuse a checkpoint that can't find that; one of several may be chosen",
+    )
+    add(
+        "--threshold", type=float, help="probability from which a pixel counts, of any class; default: the checkpoint's"
+    )
     add("--area", metavar="FILE", help="polygons (.gpkg, .geojson, .shp, .parquet) to which the map keeps")
     add("--window", dest="window_px", type=int, help=f"side of a window, px, of 32; default: {default.window_px}")
     add("--overlap", dest="overlap_px", type=int, help=f"shared by neighbours, px; default: {default.overlap_px}")

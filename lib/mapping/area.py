@@ -24,12 +24,13 @@ import numpy as np
 import rasterio
 
 from lib.errors import InputError, ParameterError, PPLinkNetError
+from lib.limits import TASKS
 from lib.mapping.cluster import map_each, wait_for_files
 from lib.mapping.cogs import write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
-from lib.mapping.options import MAP, MASK, PROBABILITY, MapOptions
+from lib.mapping.options import MAP, MapOptions, rasters_of
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
@@ -43,6 +44,7 @@ PARTS = "parts"  # folder of what is finished
 AHEAD = 2  # windows that are read, and that wait to be written, beside those in the network
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
 HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
+CLASS_BYTES = 16  # and for each class beyond the first: probability, as it is kept and as it is blended
 BAND_BYTES = 8  # and for each of its bands: float32, twice
 VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
 MOST_VIEWS = 8  # at once; more are no faster
@@ -66,6 +68,7 @@ def map_rasters(
 ) -> dict[str, Any]:
     """
     Probability and mask of scenes: OUT_DIR/probability.tif, mask.tif and map.json, which says what they were made by.
+    Of several classes each has its own two rasters, see `lib.mapping.options.rasters_of`.
 
     Called again after it was killed or failed, it goes on; with another model, other options or changed scenes it makes
     again what they change. Each file is there as a whole or not at all, map.json last.
@@ -104,13 +107,15 @@ def map_rasters(
     if options.scheduler:  # workers start elsewhere
         images, out_dir = [one if ADDRESS.match(str(one)) else Path(one).resolve() for one in images], out_dir.resolve()
         options = replace(options, area=str(Path(options.area).resolve()) if options.area else "")
-    at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type)
+    at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type, len(model.info.thresholds))
+    rasters = rasters_of(model.info.task)
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
     with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
         windows = Windows(ground.grid.width, ground.grid.height, *_sides(options))
         made_by = _made_by(model, options, ground)
-        threshold = model.info.threshold if options.threshold is None else options.threshold
+        thresholds = options.thresholds(model.info.thresholds)
+        threshold = thresholds if len(thresholds) > 1 else thresholds[model.info.task]
         before = _finished(out_dir, made_by)
         if before.get("threshold") == threshold:
             progress(f"{out_dir} is finished already")
@@ -123,10 +128,12 @@ def map_rasters(
                 before = _predict(model, parts, options, at_once, skipped, progress, images, made_by)
                 if not before["seen_px"]:
                     raise InputError(f"Nothing is seen: all is no-data or outside the area. {skipped or ''}")
-                progress(f"writing {out_dir / PROBABILITY}")
                 (out_dir / MAP).unlink(missing_ok=True)
-                write_probability_cog(out_dir / PROBABILITY, ground.grid, parts.blocks())
-        write_mask_cog(out_dir / MASK, ground.grid, out_dir / PROBABILITY, threshold)
+                for place, (name, _) in enumerate(rasters.values()):
+                    progress(f"writing {out_dir / name}")
+                    write_probability_cog(out_dir / name, ground.grid, parts.blocks(), place, len(rasters))
+        for kind, (name, mask) in rasters.items():
+            write_mask_cog(out_dir / mask, ground.grid, out_dir / name, thresholds[kind])
         made = {**before, **made_by, "threshold": threshold, "skipped": skipped or {}, "options": asdict(options)}
         write_whole(out_dir / MAP, json.dumps(made, indent=1))
         if (out_dir / PARTS).exists():
@@ -151,7 +158,7 @@ def opened_ground(
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
-def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu") -> int:
+def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", classes: int = 1) -> int:
     """
     How many views go through the network at once, so that all stays within the memory.
 
@@ -163,6 +170,8 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu") -> i
         Of the images.
     device
         Type of the network's device.
+    classes
+        That it finds.
 
     Raises
     ------
@@ -170,7 +179,8 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu") -> i
         If not one does.
     """
     pixels, gib = options.window_px**2, 2.0**30
-    waiting_gib = pixels * (HOST_BYTES + BAND_BYTES * bands) * (2 * AHEAD + 1) / gib
+    waiting_bytes = HOST_BYTES + BAND_BYTES * bands + CLASS_BYTES * (classes - 1)
+    waiting_gib = pixels * waiting_bytes * (2 * AHEAD + 1) / gib
     views = int((options.memory_gib - BASE_GIB - waiting_gib) * gib / (pixels * VIEW_BYTES))
     if views < 1:
         needed = BASE_GIB + waiting_gib + pixels * VIEW_BYTES / gib
@@ -201,16 +211,20 @@ def _finished(out_dir: Path, made_by: dict[str, Any]) -> dict[str, Any]:
     """What map.json says where the map is finished and was made by the same; else {}."""
     before = read_mapping(out_dir / MAP)
     is_same = bool(made_by["checkpoint"]) and all(before.get(name) == value for name, value in made_by.items())
-    whole = is_written(out_dir / PROBABILITY) and is_written(out_dir / MASK)
+    whole = all(is_written(out_dir / name) for pair in rasters_of(made_by["task"]).values() for name in pair)
     return before if is_same and whole and not before.get("skipped") else {}
 
 
 def _open(out_dir: Path, made_by: dict[str, Any], windows: Windows, ground: Ground) -> Parts:
     """The parts of an unfinished map; InputError where the folder holds rasters that no map wrote."""
     parts = out_dir / PARTS
-    strange = [name for name in (PROBABILITY, MASK) if (out_dir / name).exists()]
+    names = dict.fromkeys(name for task in TASKS for pair in rasters_of(task).values() for name in pair)
+    strange = [name for name in names if (out_dir / name).exists()]
     if strange and not (out_dir / MAP).exists() and not parts.exists():
         raise InputError(f"{out_dir} holds {strange}, written by no map: choose another folder.")
+    own = {name for pair in rasters_of(made_by["task"]).values() for name in pair}
+    for name in set(strange) - own:  # of a former map of other classes
+        (out_dir / name).unlink()
     open_parts(parts, {name: value for name, value in made_by.items() if name != "inputs"})
     return Parts(parts, windows, ground)
 
@@ -316,7 +330,8 @@ def _job(
                 " ... Workers must see the same files under the same paths."
             )
         parts = Parts(folder, Windows(ground.grid.width, ground.grid.height, *_sides(options)), ground)
-        at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type)
+        classes = len(model.info.thresholds)
+        at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type, classes)
         with _COMPUTING, freed_memory_kept():
             for index, probability in _windows(model, parts, job, options, at_once, skipped):
                 if probability is not None:
@@ -350,7 +365,7 @@ def _forward(
     at_once: int,
     together: int,
 ) -> Iterator[tuple[Index, np.ndarray | None]]:
-    """Probability of each window, NaN where nothing is seen, in order; None for those without image."""
+    """Probability of each window and class, NaN where nothing is seen, in order; None for those without image."""
     group: list[tuple[Index, np.ndarray | None, np.ndarray | None]] = []
 
     def through() -> Iterator[tuple[Index, np.ndarray | None]]:

@@ -41,9 +41,9 @@ def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) ->
     Parameters
     ----------
     path
-        File of two bands: round(255 p), and 255 where there is image.
+        File of a band a class, round(255 p), and one more, 255 where there is image.
     probability
-        (H, W) float32, NaN where there is no image.
+        (H, W) float32, or of several classes (classes, H, W); NaN where there is no image.
     corner
         (x, y) of its upper left corner, pixels from the lower left corner of the map: as viewers expect it.
 
@@ -52,15 +52,16 @@ def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) ->
     seen_px
         How many pixels show image.
     """
-    seen = ~np.isnan(probability)
-    levels = np.rint(np.where(seen, probability, 0) * LEVELS).astype(np.uint8)
-    height, width = probability.shape
+    height, width = probability.shape[-2:]
+    planes = probability.reshape(-1, height, width)
+    seen = ~np.isnan(planes[0])
+    levels = np.rint(np.where(seen, planes, 0) * LEVELS).astype(np.uint8)
     count = int(np.count_nonzero(seen))
-    profile = {"driver": "GTiff", "count": 2, "dtype": "uint8", "compress": "lzw", "tiled": True}
+    profile = {"driver": "GTiff", "count": len(planes) + 1, "dtype": "uint8", "compress": "lzw", "tiled": True}
     profile["transform"] = rasterio.Affine(1, 0, corner[0], 0, -1, corner[1])
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), MemoryFile() as memory:  # GDAL is silent where a disk is full
         with memory.open(width=width, height=height, **profile) as file:
-            file.write(np.stack([levels, seen * np.uint8(SEEN)]))
+            file.write(np.stack([*levels, seen * np.uint8(SEEN)]))
             file.update_tags(**{SEEN_TAG: count})
         write_whole(path, bytes(memory.getbuffer()))
     return count
@@ -72,11 +73,13 @@ def read_seen_px(path: Path) -> int:
         return int(file.tags()[SEEN_TAG])
 
 
-def write_probability_cog(path: Path, grid: Grid, blocks: Iterable[tuple[Path, Box]]) -> None:
-    """Write probability.tif from blocks and where they lie on the map's grid."""
-    vrt, bands = _vrt(grid)
+def write_probability_cog(
+    path: Path, grid: Grid, blocks: Iterable[tuple[Path, Box]], place: int = 0, classes: int = 1
+) -> None:
+    """Write probability.tif from blocks and where they lie on the map's grid: the class at a place among several."""
+    vrt, (values, mask) = _vrt(grid)
     for block, (col, row, width, height) in blocks:
-        for number, band in enumerate(bands, start=1):
+        for number, band in ((place + 1, values), (classes + 1, mask)):
             source = ElementTree.SubElement(band, "SimpleSource")
             _from(source, block, str(number), width, height)
             ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(width), ySize=str(height))

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 from xml.sax.saxutils import quoteattr
@@ -26,19 +26,23 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 class _Way(NamedTuple):
-    """A way: numbers of its nodes, and whether it is a feature itself rather than part of a multipolygon."""
+    """A way: numbers of its nodes, and of its feature; None where it is but a part of a multipolygon."""
 
     nodes: np.ndarray
-    is_feature: bool
+    feature: int | None
 
 
 class _Relation(NamedTuple):
-    """A multipolygon: numbers of its ways among all, with their roles."""
+    """A multipolygon: numbers of its ways among all, with their roles, and of its feature."""
 
     members: list[tuple[int, str]]
+    feature: int
 
 
-def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Mapping[str, str], upload: bool = False) -> int:
+Tags = Mapping[str, str]
+
+
+def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Tags | Sequence[Tags], upload: bool = False) -> int:
     """
     Write lines or polygons as an OSM file of new objects, whole or not at all.
 
@@ -53,7 +57,7 @@ def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Mapping[str, str],
     features
         LineStrings or Polygons in any CRS.
     tags
-        Of each feature, such as {"highway": "road", "source": "..."}; escaped here.
+        Of all features, such as {"highway": "road", "source": "..."}, or a list of those of each; escaped here.
     upload
         Whether JOSM may upload it; otherwise the file says `upload="never"`.
 
@@ -69,6 +73,7 @@ def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Mapping[str, str],
     """
     if features.crs is None:
         raise InputError(f"{path}: expected features with a CRS, got pixels, which have no place in OSM.")
+    tags_of = [tags] * len(features) if isinstance(tags, Mapping) else tags
     places, ways, relations = _built(features)
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         never = "" if upload else ' upload="never"'
@@ -78,9 +83,11 @@ def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Mapping[str, str],
         first_way = len(places) + 1
         for number, way in enumerate(ways, first_way):
             refs = "".join(f'<nd ref="-{node + 1}"/>' for node in way.nodes.tolist())
-            file.write(f'<way id="-{number}">{refs}{_tags(tags) if way.is_feature else ""}</way>\n')
+            file.write(
+                f'<way id="-{number}">{refs}{"" if way.feature is None else _tags(tags_of[way.feature])}</way>\n'
+            )
         for number, relation in enumerate(relations, first_way + len(ways)):
-            _write_relation(file, number, relation, first_way, tags)
+            _write_relation(file, number, relation, first_way, tags_of[relation.feature])
         file.write("</osm>\n")
     if len(places) > SLOW_NODES:
         warnings.warn(
@@ -117,22 +124,22 @@ def _built(features: "gpd.GeoDataFrame") -> tuple[np.ndarray, list[_Way], list[_
         if is_area[feature]:
             areas.setdefault(feature, []).append(nodes)
         elif len(nodes) > 1:
-            ways += [_Way(some, True) for some in _cut(nodes)]
-    for rings in areas.values():
+            ways += [_Way(some, feature) for some in _cut(nodes)]
+    for feature, rings in areas.items():
         large = [len(ring) > 3 for ring in rings]
         if not large[0]:
             continue  # smaller than OSM can tell
         if len(rings) == 1 and len(rings[0]) <= MOST_NODES_A_WAY:
-            ways.append(_Way(rings[0], True))
+            ways.append(_Way(rings[0], feature))
             continue
         members = []
         for role, ring, is_large in zip(("outer", *["inner"] * len(rings)), rings, large, strict=False):
             for some in _cut(ring) if is_large else ():
                 members.append((len(ways), role))
-                ways.append(_Way(some, False))
-        relations.append(_Relation(members))
+                ways.append(_Way(some, None))
+        relations.append(_Relation(members, feature))
     used = np.unique(np.concatenate([np.empty(0, np.int64), *(way.nodes for way in ways)]))
-    renumbered = [_Way(np.searchsorted(used, way.nodes), way.is_feature) for way in ways]
+    renumbered = [_Way(np.searchsorted(used, way.nodes), way.feature) for way in ways]
     return places[used], renumbered, relations
 
 
@@ -154,12 +161,12 @@ def _cut(nodes: np.ndarray) -> Iterator[np.ndarray]:
         yield nodes[start : start + step + 1]
 
 
-def _write_relation(file: TextIO, number: int, relation: _Relation, first_way: int, tags: Mapping[str, str]) -> None:
+def _write_relation(file: TextIO, number: int, relation: _Relation, first_way: int, tags: Tags) -> None:
     members = "".join(f'<member type="way" ref="-{first_way + n}" role="{role}"/>' for n, role in relation.members)
     file.write(f'<relation id="-{number}">{members}{_tags({"type": "multipolygon"} | dict(tags))}</relation>\n')
 
 
-def _tags(tags: Mapping[str, str]) -> str:
+def _tags(tags: Tags) -> str:
     return "".join(f"<tag k={_quoted(key)} v={_quoted(value)}/>" for key, value in tags.items())
 
 

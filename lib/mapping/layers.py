@@ -1,8 +1,8 @@
 """
 From a map's rasters to its layers: map.gpkg, map.osm, and what other formats are asked for.
 
-In: probability.tif and mask.tif of one grid, and map.json, which states the task. Out: roads as a connected network, or
-buildings as regularised polygons, with sizes on the ground and a confidence.
+In: probability.tif and mask.tif of one grid, of several classes two for each, and map.json, which states the task. Out:
+roads as a connected network, buildings as regularised polygons, with sizes on the ground and a confidence.
 
 Houses are made right-angled by `lib.vectors.buildings`, not by the library buildingregulariser (0.2.5). On masks of
 2080 known houses of the sample town at 0.3 m a pixel the two agree with the houses by an IoU of 0.958 and 0.950, with
@@ -13,8 +13,8 @@ and 0.933, in 1.4 and 5.7 ms: `python benchmarks/buildings.py`. The library also
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +27,7 @@ from lib.limits import TASKS, Limits, check_fields, check_value, limited
 from lib.mapping import josm, stitch
 from lib.mapping.formats import IN_DEGREES, WRITERS
 from lib.mapping.geopackage import add_layers, read_layer
-from lib.mapping.options import GEOPACKAGE, MAP, MASK, PROBABILITY
+from lib.mapping.options import GEOPACKAGE, MAP, rasters_of
 from lib.mapping.stitch import Progress, Read, Window
 from lib.mapping.styles import STYLES, confidence_class, counts
 from lib.mask_values import HALF
@@ -83,9 +83,10 @@ DEFAULTS = LayerOptions()
 
 
 class _Map(NamedTuple):
-    """A map's rasters, open: their grid, metres a pixel, what is roads or buildings, and readers of their windows."""
+    """A map's rasters of one class, open: the class, the mask's file, grid, metres a pixel, readers of windows."""
 
-    task: str
+    kind: str
+    path: Path
     grid: Grid
     gsd_m: float
     mask: Read  # bool
@@ -100,33 +101,34 @@ def write_layers(
     out_dir: Path,
     options: LayerOptions = DEFAULTS,
     progress: Progress = lambda done, total: None,
-    curve: Curve | None = None,
+    curve: Curve | Mapping[str, Curve] | None = None,
 ) -> dict[str, Any]:
     """
     Write the vector layers of a map's folder; what is there already and was made of the same rasters stays.
 
-    map.gpkg holds `roads` (length_m, width_m, confidence, confidence_class) or `buildings` (area_m2, confidence,
-    confidence_class) in the CRS of the grid. It is made anew only where rasters, tracing options or the curve have
-    changed; layers that a comparison or a review has added stay, with what people decided in them. map.osm holds the
-    same for JOSM; without a CRS there is none. Each file is whole or not there.
+    map.gpkg holds `roads` (length_m, width_m, confidence, confidence_class), `buildings` (area_m2, confidence,
+    confidence_class), or both, in the CRS of the grid. It is made anew only where rasters, tracing options or the curve
+    have changed; layers that a comparison or a review has added stay, with what people decided in them. map.osm holds
+    the same for JOSM; without a CRS there is none. Each file is whole or not there.
 
     Parameters
     ----------
     out_dir
-        Folder with probability.tif, mask.tif, and map.json, which states the task and the `options`.
+        Folder with the rasters of `lib.mapping.options.rasters_of`, and map.json, which states the task and `options`.
     options
         See `LayerOptions`.
     progress
         Called with the blocks of the mask that are traced, and how many there are.
     curve
         Turns probabilities into how often they are right, such as "pixels" of `lib.networks.calibration.read_curves`;
-        None: confidence is the mean probability.
+        of several classes by class. None, or of a class that is missing: confidence is the mean probability.
 
     Returns
     -------
     summary
         As in layers.json: `files` (names), `task`, `features`, `classes` (features by class of confidence), `length_km`
-        or `area_m2`, `osm_nodes`, `seconds`, `made_of`.
+        or `area_m2`, `osm_nodes`, `seconds`, `made_of`. Of several classes `layers` has features, classes and sizes by
+        class.
 
     Raises
     ------
@@ -141,24 +143,26 @@ def write_layers(
         If there is no room.
     """
     started_s = time.monotonic()
-    with locked(out_dir / SUMMARY), _opened(out_dir, options, curve) as rasters:
-        if rasters.grid.crs is None and (wanted := set(options.formats) & set(IN_DEGREES)):
+    with locked(out_dir / SUMMARY), _opened(out_dir, options, curve) as maps:
+        kinds, grid = [one.kind for one in maps], maps[0].grid
+        if grid.crs is None and (wanted := set(options.formats) & set(IN_DEGREES)):
             raise InputError(
-                f"{out_dir / MASK} has no CRS, so that there is no {', '.join(sorted(wanted))} of it, which is in "
+                f"{maps[0].path} has no CRS, so that there is no {', '.join(sorted(wanted))} of it, which is in "
                 "degrees. Leave that format out, or give the image its place."
             )
-        traced_of, all_of = _made_of(out_dir, rasters.task, options, curve)
+        traced_of, all_of = _made_of(out_dir, kinds, options, curve)
         former = read_mapping(out_dir / SUMMARY)
-        files = [GEOPACKAGE, *[OSM] * (rasters.grid.crs is not None), *(f"map.{name}" for name in options.formats)]
+        others = [name for suffix in options.formats for name in _named(suffix, kinds).values()]
+        files = [GEOPACKAGE, *[OSM] * (grid.crs is not None), *others]
         if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in files):
             return former
         is_traced = is_written(out_dir / GEOPACKAGE) and traced_of.items() <= former.get("made_of", {}).items()
-        layer = read_layer(out_dir / GEOPACKAGE, rasters.task) if is_traced else None
-        if layer is None:
+        layers = {one.kind: read_layer(out_dir / GEOPACKAGE, one.kind) if is_traced else None for one in maps}
+        if any(layer is None for layer in layers.values()):
             (out_dir / SUMMARY).unlink(missing_ok=True)  # from here on it would speak of other layers
-            layer = trace(rasters, options, progress)
-            add_layers(out_dir / GEOPACKAGE, {rasters.task: layer})
-        summary = {"files": files, **write_files(out_dir, layer, rasters.task, rasters.grid, options)}
+            layers = {one.kind: trace(one, options, progress) for one in maps}
+            add_layers(out_dir / GEOPACKAGE, layers)
+        summary = {"files": files, **write_files(out_dir, layers, grid, options)}
         for name in set(former.get("files", ())) - set(files):
             (out_dir / name).unlink(missing_ok=True)  # of a former map, which nobody asks for now
         summary |= {"seconds": round(time.monotonic() - started_s, 1), "made_of": traced_of | all_of}
@@ -167,25 +171,44 @@ def write_layers(
 
 
 def write_files(
-    out_dir: Path, layer: "gpd.GeoDataFrame", task: str, grid: Grid, options: LayerOptions
+    out_dir: Path, layers: Mapping[str, "gpd.GeoDataFrame"], grid: Grid, options: LayerOptions
 ) -> dict[str, Any]:
-    """map.osm and the formats asked for, of a layer of a map; returns what `write_layers` says of it."""
-    summary: dict[str, Any] = {"task": task, "features": len(layer), "classes": counts(layer, STYLES[task])}
-    if task == "roads":
-        summary["length_km"] = round(float(layer["length_m"].sum()) / 1000, 3)
-    else:
-        summary["area_m2"] = round(float(layer["area_m2"].sum()), 1)
+    """map.osm and the formats asked for, of a map's layers by class; returns what `write_layers` says of them."""
+    found = {kind: _amounts(kind, layer) for kind, layer in layers.items()}
+    summary = {"task": "+".join(layers)} | (found[next(iter(found))] if len(found) == 1 else {"layers": found})
     if grid.crs is not None:
-        tags = {"highway": options.highway} if task == "roads" else {"building": "yes"}
-        summary["osm_nodes"] = josm.write_osm(out_dir / OSM, layer, tags | {"source": options.source}, options.upload)
-    for name in options.formats:
-        WRITERS[name](out_dir / f"map.{name}", layer, grid)
+        own = {"roads": {"highway": options.highway}, "buildings": {"building": "yes"}}
+        tags = [own[kind] | {"source": options.source} for kind, layer in layers.items() for _ in range(len(layer))]
+        summary["osm_nodes"] = josm.write_osm(out_dir / OSM, _together(layers), tags, options.upload)
+    for kind in options.formats:
+        for name, path in _named(kind, list(layers)).items():
+            WRITERS[kind](out_dir / path, layers[name], grid)
     return summary
 
 
+def _amounts(kind: str, layer: "gpd.GeoDataFrame") -> dict[str, Any]:
+    """How many features a layer has, in all and by class of confidence, and how long or large they are together."""
+    amounts: dict[str, Any] = {"features": len(layer), "classes": counts(layer, STYLES[kind])}
+    if kind == "roads":
+        return amounts | {"length_km": round(float(layer["length_m"].sum()) / 1000, 3)}
+    return amounts | {"area_m2": round(float(layer["area_m2"].sum()), 1)}
+
+
+def _together(layers: Mapping[str, "gpd.GeoDataFrame"]) -> "gpd.GeoDataFrame":
+    """The geometries of all layers, one after the other."""
+    import pandas as pd
+
+    return pd.concat([layer[["geometry"]] for layer in layers.values()], ignore_index=True)
+
+
+def _named(suffix: str, kinds: list[str]) -> dict[str, str]:
+    """Class -> name of its file in a format: these hold one layer."""
+    return {kind: f"map.{suffix}" if len(kinds) == 1 else f"map_{kind}.{suffix}" for kind in kinds}
+
+
 def trace(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
-    """The layer of a map's task, in the CRS of its grid."""
-    return (_roads if rasters.task == "roads" else _buildings)(rasters, options, progress)
+    """The layer of a map's class, in the CRS of its grid."""
+    return (_roads if rasters.kind == "roads" else _buildings)(rasters, options, progress)
 
 
 def _roads(rasters: _Map, options: LayerOptions, progress: Progress) -> "gpd.GeoDataFrame":
@@ -244,25 +267,49 @@ def _ground_lengths_m(lines: list[np.ndarray], rasters: _Map) -> np.ndarray:
 
 
 @contextmanager
-def _opened(out_dir: Path, options: LayerOptions, curve: Curve | None) -> Iterator[_Map]:
-    from rasterio.windows import Window as RasterWindow
-
-    from lib.rasters import opened, read_grid
-
+def _opened(out_dir: Path, options: LayerOptions, curve: Curve | Mapping[str, Curve] | None) -> Iterator[list[_Map]]:
+    """The maps of each class of a folder."""
     facts = read_mapping(out_dir / MAP)
     if not facts:
         raise InputError(f"{out_dir / MAP}: expected a map's JSON with its `task`, found none; make the map first.")
     check_value(f"task of {out_dir / MAP}", facts.get("task"), str, Limits(choices=TASKS))
-    grids = [read_grid(out_dir / name, require_crs=False, by_name=False) for name in (PROBABILITY, MASK)]
+    rasters = rasters_of(facts["task"])
+    with ExitStack() as stack:
+        maps = [
+            stack.enter_context(_opened_class(kind, out_dir, pair, facts, options, _curve_of(curve, kind)))
+            for kind, pair in rasters.items()
+        ]
+        if len({one.grid for one in maps}) > 1:
+            raise InputError(
+                f"{out_dir}: expected one grid, the rasters of its classes have several; make the map anew."
+            )
+        yield maps
+
+
+def _curve_of(curve: Curve | Mapping[str, Curve] | None, kind: str) -> Curve | None:
+    return curve.get(kind) if isinstance(curve, Mapping) else curve
+
+
+@contextmanager
+def _opened_class(
+    kind: str, out_dir: Path, names: tuple[str, str], facts: dict[str, Any], options: LayerOptions, curve: Curve | None
+) -> Iterator[_Map]:
+    """The map of one class, of the names of its two rasters."""
+    from rasterio.windows import Window as RasterWindow
+
+    from lib.rasters import opened, read_grid
+
+    first, second = names
+    grids = [read_grid(out_dir / name, require_crs=False, by_name=False) for name in names]
     if grids[0] != grids[1]:
-        raise InputError(f"{out_dir}: expected one grid, got {grids[0]} of {PROBABILITY} and {grids[1]} of {MASK}.")
+        raise InputError(f"{out_dir}: expected one grid, got {grids[0]} of {first} and {grids[1]} of {second}.")
     gsd_m = _unplaced_gsd_m(grids[0], facts, options) if grids[0].crs is None else grids[0].gsd_m
     if gsd_m is None:
         raise InputError(
-            f"{out_dir / MASK} has no CRS, so that the size of its pixels is unknown: give gsd_m, metres a pixel."
+            f"{out_dir / second} has no CRS, so that the size of its pixels is unknown: give gsd_m, metres a pixel."
         )
     levels = _levels(curve)
-    with opened(out_dir / PROBABILITY) as probability, opened(out_dir / MASK) as mask:
+    with opened(out_dir / first) as probability, opened(out_dir / second) as mask:
 
         def window(place: Window) -> RasterWindow:
             left, top, right, bottom = place
@@ -274,7 +321,7 @@ def _opened(out_dir: Path, options: LayerOptions, curve: Curve | None) -> Iterat
         def sure(place: Window) -> np.ndarray:
             return levels[probability.read(1, window=window(place))]
 
-        yield _Map(facts["task"], grids[0], float(gsd_m), said, sure)
+        yield _Map(kind, out_dir / second, grids[0], float(gsd_m), said, sure)
 
 
 def _unplaced_gsd_m(grid: Grid, facts: dict[str, Any], options: LayerOptions) -> float | None:
@@ -292,15 +339,19 @@ def _levels(curve: Curve | None) -> np.ndarray:
 
 
 def _made_of(
-    out_dir: Path, task: str, options: LayerOptions, curve: Curve | None
+    out_dir: Path, kinds: list[str], options: LayerOptions, curve: Curve | Mapping[str, Curve] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What decides the traced layer, and what else decides the files; JSON's own types."""
-    digests = {"curve": hashlib.sha256(_levels(curve).tobytes()).hexdigest()}
-    for name in (PROBABILITY, MASK):
-        with (out_dir / name).open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    """What decides the traced layers, and what else decides the files; JSON's own types."""
+    task, digests = "+".join(kinds), {}
+    for kind, (probability, mask) in rasters_of(task).items():
+        digests[kind] = {"curve": hashlib.sha256(_levels(_curve_of(curve, kind)).tobytes()).hexdigest()}
+        for name in (probability, mask):
+            with (out_dir / name).open("rb") as file:
+                digests[kind][name] = hashlib.file_digest(file, "sha256").hexdigest()
     settings = json.loads(json.dumps(asdict(options)))
     tracing = {name: settings.pop(name) for name in ("roads", "buildings")}
     stated = {"gsd_m": settings.pop("gsd_m")}
     settings.pop("block_px")  # the result doesn't depend on it
-    return {"task": task, "rasters": digests, "tracing": tracing[task] | stated}, {"writing": settings}
+    one = len(kinds) == 1
+    traced = {"rasters": digests[task], "tracing": tracing[task]} if one else {"rasters": digests, "tracing": tracing}
+    return {"task": task} | traced | {"tracing": traced["tracing"] | stated}, {"writing": settings}

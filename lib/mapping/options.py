@@ -1,18 +1,25 @@
 """What a user says of a map of whole scenes, checked before a file is opened; and what its files are called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lib.errors import ParameterError
-from lib.limits import BACKENDS, VIEWS, check_fields, limited
+from lib.limits import BACKENDS, CLASSES, VIEWS, check_fields, classes_of, limited
 from lib.networks.config import INPUT_MULTIPLE_PX
 
 # in the folder of a map: what it was made by; two rasters of uint8 with a mask of what was seen, round(255 p), and 0 or
-# 255; its layers
+# 255, of several classes two for each (`rasters_of`); its layers
 MAP, PROBABILITY, MASK, GEOPACKAGE = "map.json", "probability.tif", "mask.tif", "map.gpkg"
 # of the threshold that is best for masks: from there on pixels make a candidate; one too many is rejected by a key, one
 # too few is never seen
 CANDIDATE_SHARE = 0.75
+
+
+def rasters_of(task: str) -> dict[str, tuple[str, str]]:
+    """Class of a task -> names of its rasters of probabilities and of the mask."""
+    if task in CLASSES:
+        return {task: (PROBABILITY, MASK)}
+    return {kind: (f"probability_{kind}.tif", f"mask_{kind}.tif") for kind in classes_of(task)}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class MapOptions:
     memory_gib
         What a process may take on the host: more views go through the network at once, more windows wait in line.
     threshold
-        Probability from which a pixel is foreground; None: the checkpoint's.
+        Probability from which a pixel is foreground, of all classes or by class; None: the checkpoint's.
     area
         File of polygons to which the map keeps; "": all that the scenes show.
     crs
@@ -56,7 +63,7 @@ class MapOptions:
     backend: str = limited("auto", choices=BACKENDS)
     scheduler: str = ""
     memory_gib: float = limited(4.0, minimum=1, maximum=4096)
-    threshold: float | None = limited(None, minimum=0, maximum=1)
+    threshold: float | Mapping[str, float] | None = limited(None, minimum=0, maximum=1, key_choices=CLASSES)
     area: str = ""
     crs: str | None = None
     gsd_m: float | None = limited(None, above=0, maximum=100)
@@ -68,6 +75,13 @@ class MapOptions:
     def views_a_window(self) -> int:
         """How many views a window is seen in."""
         return 8 if self.views == "d4" else 1
+
+    def thresholds(self, own: Mapping[str, float]) -> dict[str, float]:
+        """Class -> probability from which a pixel is foreground: as stated, else a checkpoint's `own`."""
+        given = dict.fromkeys(own, self.threshold) if isinstance(self.threshold, float | int) else self.threshold or own
+        if given.keys() != own.keys():
+            raise ParameterError(f"threshold is of {', '.join(given)}: expected one for each of {', '.join(own)}")
+        return {kind: given[kind] for kind in own}
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -30,7 +30,7 @@ class Overview:
     image
         (H, W, 3) uint8 RGB; white where there is no image.
     probability
-        (H, W) float32, 0 to 1; NaN where nothing was seen.
+        (H, W) float32, 0 to 1, of one class; NaN where nothing was seen.
     layers
         The map's layers by name, in the order of its GeoPackage, each with its place on the ground.
     """
@@ -41,11 +41,13 @@ class Overview:
     layers: dict[str, "gpd.GeoDataFrame"]
 
 
-def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX) -> Overview:
+def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX, raster: str = PROBABILITY) -> Overview:
     """
     Read a map's folder, and the images that it was made of, at most `side_px` pixels wide and high.
 
     Earlier images lie over later ones, as in the map. Without a CRS there is one image, and its pixels are the map's.
+    `raster` names the probabilities that are shown: of several classes each has its own, see
+    `lib.mapping.options.rasters_of`.
 
     Raises
     ------
@@ -55,10 +57,10 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX)
     """
     from lib.rasters import opened, read_grid
 
-    whole = read_grid(out_dir / PROBABILITY, require_crs=False, by_name=False)
+    whole = read_grid(out_dir / raster, require_crs=False, by_name=False)
     scale = min(1.0, side_px / max(whole.width, whole.height))
     grid = whole.resampled(*(max(1, round(length * scale)) for length in (whole.width, whole.height)))
-    with opened(out_dir / PROBABILITY) as file:
+    with opened(out_dir / raster) as file:
         shape = (grid.height, grid.width)
         probability = file.read(1, out_shape=shape).astype(np.float32) / 255
         probability[file.read_masks(1, out_shape=shape) == 0] = np.nan

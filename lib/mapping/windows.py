@@ -89,23 +89,24 @@ class Windows:
         block
             Which one.
         probabilities
-            Of the windows over the block, (H, W) float32; NaN where there is no image. Windows without any image may
-            lack.
+            Of the windows over the block, (H, W) float32, or of several classes (classes, H, W); NaN where there is no
+            image. Windows without any image may lack.
 
         Returns
         -------
         probability
-            (height, width) float32 of the block, NaN where one of the windows is.
+            (height, width) or (classes, height, width) float32 of the block, NaN where one of the windows is.
         """
         left, top, width, height = self.block(block)
-        total, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+        lead = next((one.shape[:-2] for one in probabilities.values()), ())
+        total, weights = np.zeros((*lead, height, width), np.float32), np.zeros((height, width), np.float32)
         for index in self.over(block):
             if index not in probabilities:
                 continue
             col, row, *_ = self.window(index)
-            inner = np.s_[top - row : top + height - row, left - col : left + width - col]  # it starts no later
+            inner = np.s_[..., top - row : top + height - row, left - col : left + width - col]  # it starts no later
             part, weight = probabilities[index][inner], self._weight[inner]
-            place = np.s_[: part.shape[0], : part.shape[1]]
+            place = np.s_[..., : part.shape[-2], : part.shape[-1]]
             total[place] += weight * part
             weights[place] += weight
         with np.errstate(invalid="ignore"):  # 0 / 0 where no window saw anything

@@ -5,7 +5,7 @@ Imagery, the network's probability, and the layers in the colours of their QGIS 
 doubtful looks the same here and there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,15 +87,20 @@ def result_figure(overview: Overview, *, layer: str | None = None, title: str = 
     return sheet
 
 
-def result_map(overview: Overview, *, tiles: str | None = None, attribution: str = "") -> Map:
+def result_map(
+    overview: Overview, *, others: Mapping[str, Overview] | None = None, tiles: str | None = None, attribution: str = ""
+) -> Map:
     """
     Web map of an overview: image, probability (hidden at first), and each layer by its categories.
 
-    `tiles` and `attribution` as of `lib.show.webmap.scene_map`. Layers of OSM's own roads and buildings carry its
-    attribution; the text of their tags is escaped.
+    `others` are the map's further classes, whose probabilities are layers, too; `tiles` and `attribution` as of
+    `lib.show.webmap.scene_map`. Layers of OSM's own roads and buildings carry its attribution; the text of their tags
+    is escaped.
     """
     scene = scene_map(overview.image, overview.grid, tiles=tiles, attribution=attribution)
     add_probability(scene, np.nan_to_num(overview.probability), "probability", PREDICTION, show=False)
+    for kind, other in (others or {}).items():
+        add_probability(scene, np.nan_to_num(other.probability), f"probability, {kind}", PREDICTION, show=False)
     for layer, features in overview.layers.items():
         from_osm = layer.startswith(("unseen_", "vanished_", "changed_", "missing_"))  # it says something of OSM's data
         for look, some in _by_look(features, STYLES[layer]):

@@ -18,6 +18,7 @@ from lib.errors import InputError, ParameterError
 from lib.grid import Grid, project
 from lib.mapping import geopackage, layers
 from lib.mapping.layers import LayerOptions, write_layers
+from lib.mapping.options import MASK, PROBABILITY
 from lib.osm import read_osm
 from lib.vectors.buildings import BuildingOptions
 from lib.vectors.roadgraph import GraphOptions, graph_to_mask
@@ -47,7 +48,7 @@ def write_map(folder: Path, grid: Grid, task: str = "roads", certainty: float = 
     profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 1, "dtype": "uint8", "crs": grid.crs}
     if grid.crs is not None:
         profile["transform"] = rasterio.Affine(*grid.transform)
-    for name, pixels in ((layers.PROBABILITY, probability), (layers.MASK, mask)):
+    for name, pixels in ((PROBABILITY, probability), (MASK, mask)):
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(folder / name, "w", **profile) as file:
             file.write(pixels, 1)
             file.write_mask(np.full((SIDE, SIDE), 255, np.uint8))
