@@ -134,7 +134,7 @@ def _build(
             if "foreground" in row  # chips of an earlier version do not say
             and row.get(CLASS, kind) == kind
         ]
-        check_drawn(masks, layers, kind, shifts_m, skipped)
+        check_drawn(masks, layers, kind, shifts_m, skipped, of_several=kind != options.task)
     good = {scene.name for scene in usable(scenes, bad)}
     return _list_all([c for scene, chips in plan if scene.name in good for c in chips], rows, manifest, bad)
 

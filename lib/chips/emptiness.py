@@ -48,6 +48,7 @@ def check_drawn(
     task: str,
     shifts_m: Mapping[str, tuple[float, float]],
     skipped: dict[str, str] | None = None,
+    of_several: bool = False,
 ) -> None:
     """
     Say which scenes' masks are empty, and refuse a source of which all are without a reason.
@@ -57,7 +58,9 @@ def check_drawn(
     masks
         Scene, label source, window, and pixels of foreground of each mask that was cut.
     layers, task, shifts_m, skipped
-        As in `lib.chips.dataset.build_chips`.
+        As in `lib.chips.dataset.build_chips`; the task is of one class.
+    of_several
+        Whether that class is one of several, of which a label may know another alone.
 
     Raises
     ------
@@ -85,16 +88,16 @@ def check_drawn(
         own = [(scene, found) for scene, name, _, found in masks if name == label and scene.name in good]
         if own and not any(found or scene.source.get("empty") for scene, found in own):
             files = sorted({source_name(scene, label) for scene, _ in own})
-            raise InputError(nothing_labelled(label, task, files))
+            raise InputError(nothing_labelled(label, task, files, of_several))
 
 
-def nothing_labelled(label: str, task: str, files: Sequence[str]) -> str:
+def nothing_labelled(label: str, task: str, files: Sequence[str], of_several: bool = False) -> str:
     """What to say where no mask of a label has any foreground."""
     named = ", ".join(files[:NAMED]) + ", ..." * (len(files) > NAMED)
     return (
         f"no {task} of `{label}` lie under the images, so that nothing can be learned from it: is {named} of this "
         f"place, and does it hold {task}? If that is meant, give the source `empty: true`."
-    )
+    ) + f" If it knows nothing of {task}, name the class that it holds: `{label}: {{CLASS: FILE}}`." * of_several
 
 
 def _judge(first: Scene, label: str, under: Mapping[str, int | None], all_empty: bool, task: str) -> None:

@@ -60,6 +60,11 @@ def test_a_manifest_of_classes_is_written_and_read_as_it_is(town, build, tmp_pat
         load_manifest(town / "chips" / "wrong.csv")
 
 
+def test_a_file_without_a_class_is_refused_until_it_says_what_it_holds(area, build):
+    with pytest.raises(InputError, match=r"no buildings of `osm`.*the class that it holds: `osm: \{CLASS: FILE\}`"):
+        build(area, task=BOTH)
+
+
 def test_a_label_that_knows_one_class_leaves_the_other_out(town, build):
     source = {"images": "*.tif", "osm": "osm.gpkg", "clean": {"roads": "truth.gpkg"}}
     both = build(town, source, task=BOTH)
