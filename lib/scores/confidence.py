@@ -22,7 +22,9 @@ Pairs = Iterable[
 ]  # probability maps and masks, as `lib.scores.evaluate.probability_pairs`
 
 
-def calibrate(checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str) -> dict[str, tuple[pd.DataFrame, float]]:
+def calibrate(
+    checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str, kind: str = "pixels"
+) -> dict[str, tuple[pd.DataFrame, float]]:
     """
     Fit the curve of pixels on validation chips, keep it beside its checkpoint, and judge it on test chips.
 
@@ -36,6 +38,8 @@ def calibrate(checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str) -> dict
         Probability maps and masks.
     fitted_on
         What the curve was fitted on, in words.
+    kind
+        Of the curve: `lib.networks.calibration.pixels_kind` where a network finds several classes.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def calibrate(checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str) -> dict
         others = read_curves(checkpoint)
     except InputError:  # of an earlier training
         others = {}
-    write_curves(checkpoint, others | {"pixels": curve}, fitted_on)
+    write_curves(checkpoint, others | {kind: curve}, fitted_on)
     said, right, weight = of_levels(_counted(test))
     tables = {"as the network says": reliability(said, right, weight)}
     tables["calibrated"] = reliability(curve(said), right, weight)

@@ -245,6 +245,22 @@ def differences(tables: Mapping[str, pd.DataFrame], best: str, task: str, seed: 
     return pd.DataFrame(rows, columns=["difference", "metric", "value", "low", "high", "shown"])
 
 
+def by_class(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """
+    One table of those of each class, from `scoreboard` or `differences`: as it is of a single class.
+
+    Of several, runs and differences are called by their class, too: "roads: two_stage".
+    """
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    names = ("run", "difference")
+    named = [
+        table.assign(**{name: f"{kind}: " + table[name] for name in names if name in table})
+        for kind, table in tables.items()
+    ]
+    return pd.concat(named, ignore_index=True)
+
+
 def densest(chips: pd.DataFrame, side_px: int = MAP_SIDE_PX) -> pd.DataFrame:
     """
     The chips of the square, `side_px` wide, that holds the most of them, all of one CRS and GSD.

@@ -60,7 +60,8 @@ def training_curves(
     Parameters
     ----------
     history
-        One row an epoch: `epoch`, `train_loss`, `val_iou`, `learning_rate`; `val_loss` is drawn where present.
+        One row an epoch: `epoch`, `train_loss`, `val_iou`, `learning_rate`; `val_loss` is drawn where present, and
+        `val_iou_<class>` thinner beside their mean.
     best_epoch
         The epoch whose weights are kept.
     title
@@ -77,7 +78,14 @@ def training_curves(
         loss.plot(table["epoch"], table["val_loss"], color=OCHRE, label="validation", **options)
         above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}  # where no curve can run into it
         loss.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2, **above)
-    score.plot(table["epoch"], table["val_iou"], color=OCHRE, **options)
+    score.plot(table["epoch"], table["val_iou"], color=OCHRE, label="mean", **options)
+    of_classes = [name for name in table if str(name).startswith("val_iou_")]
+    for name, color in zip(of_classes, (PLUM, BLUE), strict=False):
+        label = {"label": name.removeprefix("val_iou_"), "linestyle": "-" if color == PLUM else "--"}
+        score.plot(table["epoch"], table[name], color=color, **options | {"linewidth": 1.2} | label)
+    if of_classes:
+        above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+        score.legend(frameon=False, fontsize=8, labelcolor=INK, ncols=3, **above)
     rate.plot(table["epoch"], table["learning_rate"], color=SLATE, **options)
     _calm(loss, y="loss", title=title)
     _calm(score, y="validation IoU")

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from lib.chips.manifest import load_manifest, select
+from lib.chips.manifest import load_manifest, of_task, select
 from lib.errors import InputError, run
+from lib.limits import classes_of
 from lib.mapping.predict import predict_chips
-from lib.networks.checkpoint import load_model
+from lib.networks.checkpoint import load_model, read_info
 from lib.paths import is_written, read_mapping, write_whole
 from lib.scores.evaluate import Case, read_case, score_chips, statistics
 from lib.scores.metrics import paired_difference
@@ -99,11 +100,17 @@ def scores(a: Side, b: Side) -> list[dict[str, Any]]:
     ]
 
 
-def shared_chips(a: Side, b: Side) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """
-    Test chips that both have, row by row: one name, one size and one truth, byte for byte; None where there is none.
+def shared_classes(a: Side, b: Side) -> list[str]:
+    """What both find."""
+    tasks = [one.record[EVALUATION]["parameters"]["task"] for one in (a, b)]
+    return [kind for kind in classes_of(tasks[0]) if kind in classes_of(tasks[1])]
 
-    That is also None where chips or checkpoints of one are no longer there.
+
+def shared_chips(a: Side, b: Side, kind: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """
+    Test chips that both have, row by row: one name, one size and one truth of a class, byte for byte.
+
+    None where there is none, and where chips or checkpoints of one are no longer there.
     """
     tables = []
     for one in (a, b):
@@ -111,18 +118,14 @@ def shared_chips(a: Side, b: Side) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         chips = chip_dir(one.area, one.work_dir)
         if not (is_written(chips / "manifest.csv") and is_written(_checkpoint(one))):
             return None
-        tables.append(select(load_manifest(chips), label, "test").set_index("chip", drop=False))
+        tables.append(select(of_task(load_manifest(chips), kind), label, "test").set_index("chip", drop=False))
     names = [
         name
         for name in tables[0].index.intersection(tables[1].index)
         if Path(tables[0]["mask"][name]).read_bytes() == Path(tables[1]["mask"][name]).read_bytes()
     ]
     own = [table.loc[names].reset_index(drop=True) for table in tables]
-    return (own[0], own[1]) if names and _task(a) == _task(b) else None
-
-
-def _task(one: Side) -> str:
-    return one.record[EVALUATION]["parameters"]["task"]
+    return (own[0], own[1]) if names else None
 
 
 def _checkpoint(one: Side) -> Path:
@@ -131,7 +134,9 @@ def _checkpoint(one: Side) -> Path:
     return run_dir(one.area, RUN_FOLDERS.get(best, best), one.work_dir) / "best.safetensors"
 
 
-def gains(a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[list[dict[str, Any]], list[list[Case]]]:
+def gains(
+    a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame], kind: str
+) -> tuple[list[dict[str, Any]], list[list[Case]]]:
     """
     How much higher b's best run scores than a's on the chips that both have, and the chips where that differs the most.
 
@@ -144,15 +149,16 @@ def gains(a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[l
     """
     tables, cases = [], []
     for one, table in zip((a, b), chips, strict=True):
-        best, model = one.evaluation["best_run"], load_model(_checkpoint(one), task=_task(one))
-        threshold = one.evaluation.get("thresholds", {}).get(
-            best, model.info.threshold
-        )  # of notebook 4, by hand or not
-        found = predict_chips(model, table, _checkpoint(one).parent / "test", tta=one.evaluation.get("tta", "none"))
-        tables.append(score_chips(table, found, threshold, _task(one)))
+        best, model = one.evaluation["best_run"], load_model(_checkpoint(one), task=kind)
+        chosen = one.evaluation.get("thresholds", {}).get(best, {})  # of notebook 4, by hand or not
+        threshold = chosen.get(kind, model.info.threshold)
+        # notebook 4's, if it is the same
+        folder = "test" if read_info(_checkpoint(one)).task == kind else f"test_{kind}"
+        found = predict_chips(model, table, _checkpoint(one).parent / folder, tta=one.evaluation.get("tta", "none"))
+        tables.append(score_chips(table, found, threshold, kind))
         cases.append([read_case(c, found[c.Index], threshold) for c in table.itertuples()])
     rows = []
-    for metric, statistic in statistics(_task(a)).items():
+    for metric, statistic in statistics(kind).items():
         gain = paired_difference(*tables, statistic)
         rows.append({"metric": metric, **asdict(gain), "verdict": verdict(gain.low, gain.high)})
     pairs = sorted(zip(*cases, strict=True), key=lambda pair: -abs(pair[1].score - pair[0].score))
@@ -161,8 +167,13 @@ def gains(a: Side, b: Side, chips: tuple[pd.DataFrame, pd.DataFrame]) -> tuple[l
 
 def comparison_page(a: Side, b: Side) -> str:
     """HTML of both side by side, whole in one file."""
-    chips = shared_chips(a, b)
-    rows, pairs = gains(a, b, chips) if chips else ([], [])
+    kinds, rows, pairs, chips = shared_classes(a, b), [], [], 0
+    for kind in kinds:
+        if shared := shared_chips(a, b, kind):
+            own_rows, own_pairs = gains(a, b, shared, kind)
+            of_class = "" if len(kinds) == 1 else f"{kind}: "
+            rows += [row | {"metric": of_class + row["metric"], "meaning": MEANINGS[row["metric"]]} for row in own_rows]
+            pairs, chips = pairs + own_pairs, max(chips, len(shared[0]))
     pictures = []
     for one, other in pairs:
         sides = (("A", a, one), ("B", b, other))
@@ -177,9 +188,9 @@ def comparison_page(a: Side, b: Side) -> str:
         differing=differing(a, b),
         scores=scores(a, b),
         gains=rows,
-        chips=len(chips[0]) if chips else 0,
+        chips=chips,
         pictures=pictures,
-        meanings=[(row["metric"], MEANINGS[row["metric"]]) for row in rows],
+        meanings=[(row["metric"], row["meaning"]) for row in rows],
         attribution=OSM_LICENCE,
     )
 

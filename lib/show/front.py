@@ -124,6 +124,7 @@ def _facts(found: dict[str, Any], provenance: dict[str, Any], manifest: pd.DataF
     label = parameters.get("test_label", "clean")
     if manifest is not None:
         test = manifest[(manifest["split"] == "test") & (manifest["label"] == label) & (manifest["dropped"] == "")]
+        test = test.drop_duplicates("chip")
         if len(test):
             km2 = (test["width"] * test["height"] * test["gsd_m"] ** 2).sum() / 1e6
             task = parameters.get("task", "masks")

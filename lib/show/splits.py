@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lib.chips.manifest import CLASS
 from lib.errors import InputError
 from lib.show.canvas import OCHRE, SLATE, TEAL
 from lib.show.charts import need
@@ -32,6 +33,8 @@ def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
     import shapely
 
     need(manifest, ["footprint", "split", "label"], "a manifest")
+    if CLASS in manifest:  # a row a class
+        manifest = manifest.drop_duplicates(["chip", "label"])
     placed = manifest.loc[manifest["footprint"].fillna("").astype(str).str.len() > 0]
     if placed.empty:
         raise InputError("Expected at least one chip with a footprint; got none: the images have no CRS.")

@@ -11,17 +11,18 @@ from matplotlib.figure import Figure
 
 from lib import apls
 from lib.apls.worst import explain
-from lib.chips.manifest import read_image, read_mask
+from lib.chips.manifest import CLASS, read_image, read_mask
 from lib.chips.merging import find_all_scenes
-from lib.chips.sources import Scene, read_vectors, source_name
+from lib.chips.options import sources_of
+from lib.chips.sources import Scene, by_class, read_vectors, source_name
 from lib.grid import MASK_IGNORE, Grid
 from lib.mapping.predict import read_probability
-from lib.networks.checkpoint import TrainedModel
 from lib.paths import resolve
 from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
 from lib.show import webmap
 from lib.show.canvas import LABEL, PREDICTION, TRUTH
 from lib.show.charts import score_text
+from lib.show.class_figures import classes_figure
 from lib.show.figures import MADE_UP, comparison, error_panels, lost_routes
 from lib.show.leaflet import Map
 from lib.show.sheet import Sheet, save_figure
@@ -31,12 +32,22 @@ ROUTE = "#7A1FA2"
 ROAD_COLUMNS = ("highway", "lanes", "width", "surface", "name")
 
 
-def trainings(chip: Any, probabilities: Mapping[str, Path], models: Mapping[str, TrainedModel]) -> Figure:
-    """One chip: the image, and the errors of each training at its own threshold, beside each other."""
-    cases = {name: read_case(chip, path, models[name].info.threshold) for name, path in probabilities.items()}
+def trainings(chip: Any, found: Mapping[str, tuple[Path, float]]) -> Figure:
+    """One chip: the image, and the errors of each training, of its probabilities at its own threshold, side by side."""
+    cases = {name: read_case(chip, path, threshold) for name, (path, threshold) in found.items()}
     first = next(iter(cases.values()))
     titles = [f"{name}: IoU {case.score:.2f}" for name, case in cases.items()]
     return error_panels(first.image, first.truth, [c.prediction for c in cases.values()], titles, gsd_m=chip.gsd_m)
+
+
+def both_masks(rows: pd.DataFrame, probabilities: pd.Series, thresholds: Mapping[str, float]) -> Figure:
+    """The rows of one chip with several classes: the truth of all of them, and beside it what is predicted."""
+    truth = {kind: read_mask(path) for kind, path in zip(rows[CLASS], rows["mask"], strict=True)}
+    said = {kind: read_probability(probabilities[index]) for kind, index in zip(rows[CLASS], rows.index, strict=True)}
+    found = {kind: to_mask(one, thresholds[kind], truth[kind]) for kind, one in said.items()}
+    image, name, gsd_m = read_image(rows["image"].iloc[0]), rows["chip"].iloc[0], rows["gsd_m"].iloc[0]
+    titles = [f"{name}: truth", "predicted"]
+    return classes_figure([image] * 2, [truth, found], titles=titles, gsd_m=[gsd_m] * 2, columns=2)
 
 
 def shapes(chip: Any, probability: Path, threshold: float, task: str) -> Figure:
@@ -114,8 +125,8 @@ def evaluation_map(ground: Ground, task: str, sources: Mapping[str, Any], routes
     routes
         Of `worst_routes`.
     """
-    scenes = _scenes(ground, sources) if ground.grid.crs and sources else []
-    used = [scene.source for scene in scenes] or sources.get("sources", [])
+    scenes = _scenes(ground, task, sources) if ground.grid.crs and sources else []
+    used = [scene.source for scene in scenes] or [sources_of(one, task)[task] for one in sources.get("sources", [])]
     from_osm = "osm" in ground.labels or any(map(_drawn_from_osm, used))
     truth = ("truth, from OpenStreetMap", LABEL) if from_osm else ("truth", TRUTH)
     title = ": ".join(filter(None, (sources.get("area"), f"{task} on test chips")))
@@ -146,11 +157,11 @@ def _metres(length_m: float) -> str:
     return f"{length_m:,.0f} m" if np.isfinite(length_m) else "no route"
 
 
-def _scenes(ground: Ground, sources: Mapping[str, Any]) -> list[Scene]:
-    """The scenes of the ground, found again."""
+def _scenes(ground: Ground, task: str, sources: Mapping[str, Any]) -> list[Scene]:
+    """The scenes of the ground, found again, with the labels of one class."""
     data_dir, known_bad = resolve(sources["data_dir"]), {}  # files that notebook 1 skipped, or stopped at
     scenes = find_all_scenes(sources["sources"], data_dir, sources["gsd_m"], known_bad)
-    return [scene for scene in scenes if scene.name in ground.scenes]
+    return by_class([scene for scene in scenes if scene.name in ground.scenes], task, every_class=False)[task]
 
 
 def _drawn_from_osm(source: Mapping[str, Any]) -> bool:
@@ -168,6 +179,15 @@ def _add_osm(drawn: Map, grid: Grid, task: str, scenes: list[Scene]) -> None:
     if vectors:
         columns = ROAD_COLUMNS if task == "roads" else ("building", "name")
         webmap.add_vectors(drawn, pd.concat(vectors), "OpenStreetMap", columns=columns, show=False)
+
+
+def named(figures: Mapping[str, tuple[Mapping[str, Sheet], str]]) -> dict[str, tuple[Sheet, str]]:
+    """Name -> figure and caption, of figures by class: the name and the caption of one among several say its class."""
+    return {
+        name if len(own) == 1 else f"{name}_{kind}": (figure, caption if len(own) == 1 else f"{kind}: {caption}")
+        for name, (own, caption) in figures.items()
+        for kind, figure in own.items()
+    }
 
 
 def save_figures(figures: Mapping[str, tuple[Sheet, str]], folder: Path) -> dict[str, str]:
@@ -221,8 +241,12 @@ def summary(board: pd.DataFrame, gains: pd.DataFrame, best: str, metrics: list[s
     wide = board.pivot(index="run", columns="metric", values="value")
     order = list(dict.fromkeys(board["run"]))
     columns = list(dict.fromkeys(board["metric"]))
+    runs_of = {
+        metric: list(board.loc[board["metric"] == metric, "run"]) for metric in metrics
+    }  # APLS is of roads alone
     headline = "; ".join(
-        f"{metric}: " + ", ".join(f"{score_text(wide.loc[run, metric])} {run}" for run in order) for metric in metrics
+        f"{metric}: " + ", ".join(f"{score_text(wide.loc[run, metric])} {run}" for run in runs)
+        for metric, runs in runs_of.items()
     )
     verdicts = [
         f"{row.difference}, {row.metric}: {score_text(row.value, '+')} "

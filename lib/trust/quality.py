@@ -3,6 +3,7 @@ How far each pseudo-label can be trusted: a table of the OSM-labelled chips, and
 
 ===============  ====================================================================================
 chip, scene      as in the manifest
+class            as in the manifest, where it has several: then a row is a chip's mask of one of them
 split            as in the manifest; a measure drops only chips that train
 vectors          roads or buildings of the map that touch the chip, drawn or not; not known of mask images
 road_m           metres of OSM road drawn on the chip; not known of buildings and of mask images
@@ -27,8 +28,8 @@ import numpy as np
 import pandas as pd
 
 from lib.chips.emptiness import touching
-from lib.chips.manifest import LABELS, load_manifest, read_bands, read_mask, windows_of, write_manifest
-from lib.chips.sources import Scene
+from lib.chips.manifest import CLASS, LABELS, load_manifest, of_class, read_bands, read_mask, windows_of, write_manifest
+from lib.chips.sources import Scene, by_class
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.limits import nearest
@@ -37,7 +38,7 @@ from lib.masks.offset import shift
 from lib.masks.pixel_shapes import lengths_in_windows
 from lib.masks.rasterize import index_roads
 from lib.masks.scanline import SUBPIXELS
-from lib.networks.checkpoint import TrainedModel
+from lib.networks.checkpoint import TrainedModel, for_class
 from lib.osm.lanes import LaneProfile
 from lib.osm.layers import OsmLayers
 from lib.paths import locked, write_whole
@@ -61,7 +62,7 @@ def chip_table(
     model: TrainedModel | None = None,
 ) -> pd.DataFrame:
     """
-    The table above, without `dropped`: one row an OSM-labelled chip, in the manifest's order.
+    The table above, without `dropped`: one row an OSM-labelled chip and class, in the manifest's order of each class.
 
     Parameters
     ----------
@@ -74,6 +75,26 @@ def chip_table(
     model
         Of stage 1, for `iou_predicted`; the chips are predicted in one view each.
     """
+    tables = {}
+    for kind, views in by_class(scenes, task).items():
+        own, model_of = of_class(manifest, kind), model and for_class(model, kind)
+        tables[kind] = _table(own, views, layers, kind, profile, offsets, shifts_m, model_of)
+        if CLASS in manifest:
+            tables[kind].insert(2, CLASS, kind)
+    return pd.concat(tables.values(), ignore_index=True) if len(tables) > 1 else tables[task]
+
+
+def _table(
+    manifest: pd.DataFrame,
+    scenes: list[Scene],
+    layers: Mapping[str, OsmLayers],
+    task: str,
+    profile: LaneProfile,
+    offsets: pd.DataFrame,
+    shifts_m: Mapping[str, tuple[float, float]],
+    model: TrainedModel | None,
+) -> pd.DataFrame:
+    """`chip_table` of one class."""
     chips = manifest[manifest["label"] == "osm"]
     table = chips[["chip", "scene", "split"]].assign(**dict.fromkeys(MEASURES, np.nan))
     for scene in with_vectors(scenes, layers):
@@ -162,7 +183,8 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[Rule]) 
     by_hand, final = named_chips(rules), Path(manifest_path).with_name("manifest.csv")
     with locked(final):
         manifest = load_manifest(manifest_path)
-        if set(manifest.loc[manifest["label"] == "osm", "chip"]) != set(table["chip"]):
+        noisy = manifest["label"] == "osm"
+        if set(_keys(manifest[noisy])) != set(_keys(table)):
             raise InputError(f"{manifest_path} lists other chips than when they were judged: run the notebook again.")
         if gone := sorted(by_hand.keys() - set(manifest["chip"])):
             raise InputError(
@@ -188,13 +210,18 @@ def drop_chips(manifest_path: Path, table: pd.DataFrame, rules: Sequence[Rule]) 
             )
         table = table.assign(dropped=reasons)
         write_whole(final.with_name(TABLE_NAME), table.round(4).to_csv(index=False))
-        of_osm = dict(zip(table["chip"], reasons, strict=True))
+        of_osm = dict(zip(_keys(table), reasons, strict=True))
         dropped = [
-            (of_osm if label == "osm" else named).get(chip, "")
-            for chip, label in zip(manifest["chip"], manifest["label"], strict=True)
+            of_osm[key] if osm else named.get(chip, "")
+            for key, chip, osm in zip(_keys(manifest), manifest["chip"], noisy, strict=True)
         ]
         write_manifest(manifest.assign(dropped=dropped), final)
     return pd.DataFrame(report, columns=["rule", "met", "dropped"])
+
+
+def _keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """What tells the OSM-labelled rows of a manifest, or of the table, apart: chip, and class among several."""
+    return list(zip(rows["chip"], rows.get(CLASS, [""] * len(rows)), strict=True))
 
 
 def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -> pd.DataFrame:
@@ -211,7 +238,7 @@ def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -
     Returns
     -------
     chips
-        Rows of the manifest, the worst first, with a `title` that states the measure.
+        Rows of the manifest, the worst first, with a `title` that states the measure, and the class among several.
     """
     train = table[table["split"] == "train"]
     titles = {
@@ -223,8 +250,10 @@ def most_doubtful(table: pd.DataFrame, manifest: pd.DataFrame, count: int = 4) -
     # the first measure by which chips differ; a comparison with NaN is False, so that unknown ones are passed over
     measure = next((name for name in titles if train[name].min() < train[name].max()), "foreground")
     worst = train[train[measure].notna()].nsmallest(count, measure)
-    worst = worst.assign(title=worst[measure].map(titles[measure].format))[["chip", "title"]]
-    return worst.merge(manifest[manifest["label"] == "osm"], on="chip")
+    said, keys = worst[measure].map(titles[measure].format), ["chip"]
+    if CLASS in worst:  # above a picture there is room for so much
+        said, keys = worst[CLASS] + ": " + said.str.replace("IoU with the ", "", regex=False), ["chip", CLASS]
+    return worst.assign(title=said)[[*keys, "title"]].merge(manifest[manifest["label"] == "osm"], on=keys)
 
 
 def summary(agreement: pd.DataFrame) -> dict[str, float] | None:

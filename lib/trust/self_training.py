@@ -15,7 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.chips.manifest import WEIGHT_ONE, load_manifest, read_mask, read_weight_levels, write_manifest, write_png
+from lib.chips.manifest import (
+    CLASS,
+    WEIGHT_ONE,
+    load_manifest,
+    of_task,
+    read_mask,
+    read_weight_levels,
+    write_manifest,
+    write_png,
+)
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
 from lib.limits import check_fields, limited
 from lib.mapping.predict import predict_chips, read_probability
@@ -80,31 +89,38 @@ def relabel(
         relabelled.csv beside the manifest, its masks under masks_relabelled/.
     """
     options = options or RelabelOptions()
-    manifest = load_manifest(manifest_path)
+    manifest = of_task(load_manifest(manifest_path), model.info.task)
     folder = Path(manifest_path) if Path(manifest_path).is_dir() else Path(manifest_path).parent
     chosen = manifest[(manifest["label"] == "osm") & (manifest["split"] == "train")]
     paths = predict_chips(model, chosen, out_dir, tta="none", progress=progress)
     drawn = erased = 0
+    thresholds = model.info.thresholds
+    first = next(iter(thresholds))  # of several classes that which says how far the map is off: they lie on one map
     for scene, chips in chosen.groupby("scene", sort=False):
         # one offset for all chips of a scene, then each chip for itself
         masks = [read_mask(path) for path in chips["mask"]]
         probabilities = [read_probability(path) for path in paths[chips.index]]
-        shift_m = scene_offset(probabilities, masks, chips["gsd_m"].iloc[0], options.max_offset_m)
+        kinds = list(chips.get(CLASS, [first] * len(chips)))
+        voting = [place for place, kind in enumerate(kinds) if kind == first]
+        votes = ([some[place] for place in voting] for some in (probabilities, masks))
+        shift_m = scene_offset(*votes, chips["gsd_m"].iloc[0], options.max_offset_m)
         if any(shift_m):
             progress(f"{scene}: masks moved by {shift_m[0]:.1f} m to the east, {shift_m[1]:.1f} m to the north")
-        for chip, mask, probability in zip(chips.itertuples(), masks, probabilities, strict=True):
+        for chip, kind, mask, probability in zip(chips.itertuples(), kinds, masks, probabilities, strict=True):
+            relabelled = folder / f"masks_relabelled{f'_{kind}' if len(thresholds) > 1 else ''}"
             right_px, up_px = (metres / chip.gsd_m for metres in shift_m)
             moved = move(mask, right_px, up_px)
-            mended = mend(moved, probability, model.info.threshold, options)
+            mended = mend(moved, probability, thresholds[kind], options)
             drawn += int(((mended == MASK_FOREGROUND) & (moved == MASK_BACKGROUND)).sum())
             erased += int(((mended == MASK_BACKGROUND) & (moved == MASK_FOREGROUND)).sum())
-            manifest.loc[chip.Index, "mask"] = str(write_png(folder / "masks_relabelled" / f"{chip.chip}.png", mended))
+            manifest.loc[chip.Index, "mask"] = str(write_png(relabelled / f"{chip.chip}.png", mended))
             if chip.weight:
                 moved = _moved(read_weight_levels(chip.weight), right_px, up_px, WEIGHT_ONE)
                 path = write_png(folder / "weights_relabelled" / f"{chip.chip}.png", moved)
                 manifest.loc[chip.Index, "weight"] = str(path)
     total = int((chosen["width"] * chosen["height"]).sum())
-    progress(f"relabelled {len(chosen)} chips: {drawn / total:.2%} of the pixels drawn, {erased / total:.2%} erased")
+    count = chosen["chip"].nunique()
+    progress(f"relabelled {count} chips: {drawn / total:.2%} of the pixels drawn, {erased / total:.2%} erased")
     return write_manifest(manifest, folder / "relabelled.csv")
 
 

@@ -75,23 +75,23 @@ def test_what_differs_is_told_and_what_names_a_side_is_not(sides):
 
 def test_shared_chips_have_one_truth(sides):
     a, b = (compare.side(str(folder)) for folder in sides)
-    one, other = compare.shared_chips(a, b)
+    one, other = compare.shared_chips(a, b, "roads")
     assert list(one["chip"]) == list(other["chip"]) == ["chip0", "chip1", "chip2"]
     assert all("/a/" in path for path in one["image"]) and all("/b/" in path for path in other["image"])
     reports.run_dir("b", "two_stage", sides[0].parents[1]).rename(sides[0].parents[1] / "gone")
     try:
-        assert compare.shared_chips(a, b) is None
+        assert compare.shared_chips(a, b, "roads") is None
     finally:
         (sides[0].parents[1] / "gone").rename(reports.run_dir("b", "two_stage", sides[0].parents[1]))
 
 
 def test_the_gain_is_of_b_over_a(sides, predicted):
     a, b = (compare.side(str(folder)) for folder in sides)
-    rows, pairs = compare.gains(a, b, compare.shared_chips(a, b))
+    rows, pairs = compare.gains(a, b, compare.shared_chips(a, b, "roads"), "roads")
     iou = next(row for row in rows if row["metric"] == "IoU, pooled")
     assert iou["value"] > 0.3 and iou["verdict"] == "yes, better" and len(pairs) == 3
     assert all(one.name == other.name and one.score < other.score == 1 for one, other in pairs)
-    back, _ = compare.gains(b, a, compare.shared_chips(b, a))
+    back, _ = compare.gains(b, a, compare.shared_chips(b, a, "roads"), "roads")
     assert next(row for row in back if row["metric"] == "IoU, pooled")["value"] == pytest.approx(-iou["value"])
 
 

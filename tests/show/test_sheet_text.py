@@ -66,7 +66,7 @@ def walk(text, image, quarters, folder):
     manifest = pd.DataFrame({"footprint": [footprint], "split": [text], "label": [text], "scene": [text]})
     case = Case(image, truth, prediction, text, 0.5)
     pair = Pair(text, truth, truth, prediction, {"offset_m": 1.0, "iou": 0.5, "iou_moved": 0.6})
-    place, model = scene(text, image, folder), SimpleNamespace(info=SimpleNamespace(threshold=0.5))
+    place = scene(text, image, folder)
     path = write_probability(folder / "probability.png", (prediction / 255).astype(np.float32))
     one = chip(text, image, truth, folder)
     said = pd.DataFrame({"said": [0.2, 0.8], "right": [0.3, 0.7], "weight": [1.0, 2.0]})
@@ -88,7 +88,7 @@ def walk(text, image, quarters, folder):
     yield label_figures.suggestion_figure(fit), True
     yield label_figures.widths_figure([place], layers(text), METRIC), False
     yield label_figures.study_figure([pair]), True
-    yield storyboard.trainings(one, {text: path}, {text: model}), True
+    yield storyboard.trainings(one, {text: (path, 0.5)}), True
     yield storyboard.shapes(one, path, 0.5, "buildings"), True
 
 
