@@ -28,7 +28,7 @@ from lib.chips.merging import find_all_scenes
 from lib.chips.naming import as_glob
 from lib.chips.options import RASTER_SUFFIXES, ChipOptions
 from lib.chips.plan import plan_chips
-from lib.chips.sources import Scene, clean_areas, read_vectors, usable
+from lib.chips.sources import Scene, by_class, clean_areas, read_vectors, usable
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
 from lib.grid import LONLAT, Grid
 from lib.limits import TASKS
@@ -65,7 +65,7 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         A vector file, or mask images such as "masks/{stem}.png", from the working directory. Without `osm` it is
         downloaded; "none" leaves stage 1 out.
     task
-        "roads" or "buildings".
+        "roads", "buildings" or "roads+buildings".
 
     Raises
     ------
@@ -206,22 +206,35 @@ def check_area(area: str, data_dir: str = "") -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PPLinkNetWarning)
         scenes = find_all_scenes(first["sources"], folder, first["gsd_m"], skipped)
-        here = [replace(s, source={k: v for k, v in s.source.items() if v != "overpass"}) for s in scenes]
-        layers = read_vectors(here, task, skipped)
-        counts = pd.DataFrame([_label_counts(scene, layers, first) for scene in scenes])
-        _print_scenes(scenes, counts)
+        layers = read_vectors([replace(s, source=_at_hand(s.source)) for s in scenes], task, skipped)
+        counts = {
+            kind: pd.DataFrame([_label_counts(scene, layers, {**first, "task": kind}) for scene in views])
+            for kind, views in by_class(scenes, task).items()
+        }
+        for kind, own in counts.items():
+            _print_scenes(scenes, own, kind if len(counts) > 1 else "")
         scenes = usable(scenes, skipped)
         chips = planned(scenes, layers, first) if scenes else pd.DataFrame(columns=["label", "split"])
     if len(chips):
         print("\nchips by label and split:", chips.groupby(["label", "split"]).size().unstack(fill_value=0), sep="\n")
         _print_costs(chips, values)
     said = [str(w.message) for w in caught if issubclass(w.category, PPLinkNetWarning)]
-    for line in dict.fromkeys(said + _doubts(scenes, counts, chips, first)):
+    problems = [*skipped.values()]
+    for kind, views in by_class(scenes, task).items():
+        said += _doubts(views, counts[kind], chips, first)
+        problems += _nothing_to_learn(views, counts[kind], kind, of_several=kind != task)
+    for line in dict.fromkeys(said):
         print(f"warning: {line}")
-    problems = [*skipped.values(), *_nothing_to_learn(scenes, counts, task)]
     if problems:
         raise InputError("\n  ".join([f"{area} can't be learned from as it is:", *problems]))
     print(f"\nnext: make report AREA={area}")
+
+
+def _at_hand(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A source without labels that are to be downloaded."""
+    of_classes = {key: source[key] for key in LABELS if isinstance(source.get(key), Mapping)}
+    near = {key: {kind: v for kind, v in label.items() if v != "overpass"} for key, label in of_classes.items()}
+    return {key: value for key, value in {**source, **near}.items() if value != "overpass"}
 
 
 def _label_counts(scene: Scene, layers: Mapping[str, OsmLayers], first: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,7 +266,8 @@ def _hull_percent(labels: gpd.GeoDataFrame, scene: Scene) -> int:
     return round(100 * shapely.area(shapely.intersection(shapely.convex_hull(points), ground)) / ground.area)
 
 
-def _print_scenes(scenes: list[Scene], counts: pd.DataFrame) -> None:
+def _print_scenes(scenes: list[Scene], counts: pd.DataFrame, kind: str) -> None:
+    """The table of scenes, with what of the labels lies under each; `kind` says of which of several classes."""
     rows = []
     for scene in scenes[:SHOWN]:
         with opened(scene.path) as file:
@@ -261,7 +275,8 @@ def _print_scenes(scenes: list[Scene], counts: pd.DataFrame) -> None:
         size = f"{scene.size_px[0]} x {scene.size_px[1]}"
         rows.append((scene.name, scene.grid.crs or "none", f"{_own_gsd_m(scene):.2f}", bands, size))
     table = pd.DataFrame(rows, columns=["scene", "CRS", "GSD, m", "bands", "px"])
-    print(f"\n{len(scenes)} scenes" + f", the first {SHOWN}:" * (len(scenes) > SHOWN))
+    of = f", {kind}" if kind else ""
+    print(f"\n{len(scenes)} scenes{of}" + f", the first {SHOWN}:" * (len(scenes) > SHOWN))
     print(table.merge(counts, on="scene").fillna("-").to_string(index=False) if len(scenes) else "none")
     totals = counts.drop(columns=["scene", HULL_PERCENT], errors="ignore").sum(numeric_only=True).astype(int)
     print("in all scenes: " + ", ".join(f"{total} {name}" for name, total in totals.items()))
@@ -338,7 +353,7 @@ def _doubts(scenes: list[Scene], counts: pd.DataFrame, chips: pd.DataFrame, firs
     return said
 
 
-def _nothing_to_learn(scenes: list[Scene], counts: pd.DataFrame, task: str) -> list[str]:
+def _nothing_to_learn(scenes: list[Scene], counts: pd.DataFrame, task: str, of_several: bool) -> list[str]:
     """Why a label has nothing to teach, in words; empty where each has."""
     said = []
     for label in LABELS:
@@ -355,7 +370,7 @@ def _nothing_to_learn(scenes: list[Scene], counts: pd.DataFrame, task: str) -> l
             other = next(name for name in LABELS if name != label)
             beside = [counts[c].sum() for c in (f"{other} lines", f"{other} polygons") if c in counts]
             there = f"{int(sum(beside))} {task} of `{other}`, 0 of `{label}`: " if beside and sum(beside) else ""
-            said.append(f"{there}{nothing_labelled(label, task, files)}")
+            said.append(f"{there}{nothing_labelled(label, task, files, of_several)}")
         elif not counts[f"{label} drawn"].sum():
             said.append(f"{under} {task} of `{label}` lie under the images and none is drawn: see `classes`, `profile`")
     return said
@@ -374,7 +389,7 @@ def main() -> None:
         "--osm", default="", help="OSM file or other vectors, or masks/{stem}.png; 'none': clean labels alone"
     )
     new.add_argument("--clean", default="", help="vectors drawn by hand, or masks/{stem}.png")
-    new.add_argument("--task", default="", help="roads (if nothing is said) or buildings")
+    new.add_argument("--task", default="", help="roads (if nothing is said), buildings, or roads+buildings")
     again.add_argument("--data-dir", default="", help="where the data lie, instead of params/AREA's data_dir")
     given = parser.parse_args()
     if given.command == "new":

@@ -157,7 +157,7 @@ def _check_ranges(values: dict[str, Any]) -> None:
     """Make all settings that these parameters are for; each checks its own."""
     _made_of(values, NotebookSettings)
     if "sources" in values:
-        from lib.chips.options import ChipOptions, check_source
+        from lib.chips.options import ChipOptions, check_source, sources_of
         from lib.osm.lanes import check_classes, chosen_lanes
         from lib.trust.rules import parse_rule
 
@@ -166,6 +166,7 @@ def _check_ranges(values: dict[str, Any]) -> None:
             raise ParameterError("sources is empty: expected a list of {images: ..., osm: ..., clean: ...}")
         for number, source in enumerate(values["sources"], 1):
             check_source(source, f"entry {number} of sources")
+            sources_of(source, values["task"])
         lanes = chosen_lanes(*(values[name] for name in ("profile", "lane_width_m", "lane_widths_m", "classes")))
         check_classes(values["class_weights"], lanes, "class_weights")
         for rule in values["drop"]:

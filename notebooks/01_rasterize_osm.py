@@ -31,7 +31,7 @@ sources: list = [  # see lib.chips.sources: scenes by pattern, and where their m
     {"images": "images/helsinki.tif", "osm": "vectors/{stem}_osm.gpkg", "clean": "vectors/{stem}_truth.gpkg"},
     {"images": "images/town.tif", "osm": "vectors/{stem}_osm.gpkg", "clean": "vectors/{stem}_truth.gpkg"},
 ]
-task: str = "roads"  # "roads" or "buildings"
+task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 gsd_m: float = 1.0  # metres a pixel of the chips; scenes of another GSD are resampled (the sample has 0.5 m)
 chip_px: int = 256  # side of a chip
 val_share: float = 0.15  # share of each source's ground that validates
@@ -68,18 +68,21 @@ from IPython.display import display
 from lib.chips import (
     ChipOptions,
     build_chips,
+    by_class,
     find_all_scenes,
     load_manifest,
+    of_class,
     read_image,
     read_mask,
     read_vectors,
     vectors_table,
 )
+from lib.limits import classes_of
 from lib.networks import load_model
 from lib.osm import chosen_lanes
 from lib.paths import resolve
 from lib.sample import make_sample
-from lib.show import label_overlay, label_figures, overlay_grid, reports, split_map, widgets
+from lib.show import class_figures, label_overlay, label_figures, overlay_grid, reports, split_map, widgets
 from lib.show.canvas import TRUTH
 from lib.trust import alignment, fit_lane_widths, noise_study, quality
 
@@ -108,7 +111,11 @@ pd.DataFrame(
 
 # %%
 layers = read_vectors(scenes, task, skipped)
-found = [(name, len(getattr(layer, task)), layer.date or "not stated") for name, layer in layers.items()]
+kinds = classes_of(task)
+found = [
+    (name, sum(len(getattr(layer, kind)) for kind in kinds), layer.date or "not stated")
+    for name, layer in layers.items()
+]
 vectors_table(layers)
 
 # %% [markdown]
@@ -118,26 +125,27 @@ vectors_table(layers)
 
 # %%
 lanes = chosen_lanes(profile, lane_width_m, lane_widths_m, classes)
-label_figures.widths_figure(scenes, layers, lanes) if task == "roads" else print(
-    "buildings are drawn as their polygons"
-)
+kind = kinds[0]  # of roads and buildings: roads, by which widths and offsets are measured
+views = by_class(scenes, task)[kind]
+label_figures.widths_figure(views, layers, lanes) if kind == "roads" else print("buildings are drawn as their polygons")
 
 # %% [markdown]
 # ## Does the map lie on the image?
 # OpenStreetMap and imagery miss each other by metres. The offset is measured from the image alone: where the pixels
 # under the mask are most alike and most unlike the rest. With a `checkpoint` of stage 1 its predictions are laid over
 # the map as well, and believed first; but a model whose labels were off predicts roads that are off alike. `confidence`
-# is the share of resamplings that agree.
+# is the share of resamplings that agree. Where there are roads and buildings, roads say it for both.
 
 # %%
 model = load_model(resolve(checkpoint), task=task) if checkpoint else None
+guide = load_model(resolve(checkpoint), task=kind) if checkpoint else None
 print("measuring how far the map lies off the image: some seconds a scene", flush=True)
-measured = alignment.scene_offsets(scenes, layers, task, lanes, model, progress=print)
+measured = alignment.scene_offsets(views, layers, kind, lanes, guide, progress=print)
 shifts_m = alignment.shifts(scenes, measured if align else None, dx_m, dy_m)
-drawn_scenes = alignment.with_vectors(scenes, layers)
+drawn_scenes = alignment.with_vectors(views, layers)
 moved_scenes = [scene for scene in drawn_scenes if scene.name in shifts_m]
 if moved_scenes:
-    display(label_figures.offset_figure(moved_scenes[-1], layers, task, lanes, shifts_m))
+    display(label_figures.offset_figure(moved_scenes[-1], layers, kind, lanes, shifts_m))
 measured.round(2) if len(measured) else print("no scene with vectors is large enough to measure an offset")
 
 # %% [markdown]
@@ -160,7 +168,7 @@ options = ChipOptions(
 chip_dir = reports.chip_dir(area, work_dir)
 manifest_path = build_chips(scenes, layers, chip_dir, options, lanes, shifts_m, scheduler, skipped, "draft.csv")
 manifest = load_manifest(manifest_path)
-manifest.groupby(["label", "split"]).size().unstack(fill_value=0)
+manifest.groupby([*["class"] * (len(kinds) > 1), "label", "split"]).size().unstack(fill_value=0)
 
 # %%
 placed = (manifest["footprint"] != "").any()
@@ -175,9 +183,8 @@ split_map(manifest) if placed else print("no georeference: split by whole scenes
 label = "osm" if (manifest.label == "osm").any() else "clean"
 style = {} if label == "osm" else {"label": "clean mask", "color": TRUTH}
 learnt = manifest[(manifest.label == label) & (manifest.split == "train")]
-shown = learnt.sample(min(8, len(learnt)), random_state=seed)
-images, masks = [read_image(p) for p in shown.image], [read_mask(p) for p in shown["mask"]]
-display(overlay_grid(images, masks, gsd_m=list(shown.gsd_m), **style))
+shown = class_figures.sampled(learnt, 8, seed)
+display(class_figures.labels_figure(shown, task, **style))
 chip = shown.iloc[0]
 label_overlay(read_image(chip["image"]), read_mask(chip["mask"]), gsd_m=chip["gsd_m"], title=chip["chip"], **style)
 
@@ -186,8 +193,10 @@ label_overlay(read_image(chip["image"]), read_mask(chip["mask"]), gsd_m=chip["gs
 # Where a chip has both, its OSM mask is scored against the clean one, as if it were a prediction.
 
 # %%
-noise = quality.summary(quality.label_agreement(manifest))
-pd.Series(noise, name="OSM against clean").to_frame() if noise else print("no chip has both masks")
+noises = {one: quality.summary(quality.label_agreement(of_class(manifest, one))) for one in kinds}
+noise = noises if len(kinds) > 1 else noises[kind]
+has_both = {f"OSM against clean, {one}": own for one, own in noises.items() if own}
+pd.DataFrame(has_both) if has_both else print("no chip has both masks")
 
 # %% [markdown]
 # It is noisy elsewhere, too. Of seven places in Las Vegas that both OpenStreetMap and the surveyors of SpaceNet 3 have
@@ -219,7 +228,8 @@ manifest = load_manifest(chip_dir)
 measures = labels[list(quality.MEASURES)].dropna(axis=1, how="all")
 if measures.size:
     display(measures.describe().loc[["count", "min", "50%", "max"]].round(2))
-dropped if drop else print(f"no rule: all {(labels.split == 'train').sum()} training chips are used")
+used = labels.loc[labels.split == "train", "chip"].nunique()
+dropped if drop else print(f"no rule: all {used} training chips are used")
 
 # %%
 doubtful = quality.most_doubtful(labels, manifest)
@@ -236,9 +246,10 @@ overlay_grid(
 # below offer it where it holds on chips that the fit has not seen, and `lane_widths_m` takes it.
 
 # %%
-clean = {split: manifest[(manifest.label == "clean") & (manifest.split == split)] for split in ("train", "val")}
-can_fit = task == "roads" and lanes.lane_width_px is None
-fitted = fit_lane_widths(clean["train"], clean["val"], scenes, layers, lanes, shifts_m) if can_fit else None
+of_kind = of_class(manifest, kind)
+clean = {split: of_kind[(of_kind.label == "clean") & (of_kind.split == split)] for split in ("train", "val")}
+can_fit = kind == "roads" and lanes.lane_width_px is None
+fitted = fit_lane_widths(clean["train"], clean["val"], views, layers, lanes, shifts_m) if can_fit else None
 if fitted:
     verdict = "better" if fitted.helps else "no better"
     print(f"on chips that the fit has not seen it is {verdict}; lane_widths_m: {fitted.lane_widths_m}")
@@ -250,8 +261,9 @@ else:
 # ## The numbers
 
 # %%
+chips_of = manifest.groupby(["label", "split"])["chip"].nunique()
 record = {
-    "chips": {f"{label} {split}": int(n) for (label, split), n in manifest.groupby(["label", "split"]).size().items()},
+    "chips": {f"{label} {split}": int(n) for (label, split), n in chips_of.items()},
     "vectors": {name: {"count": count, "date": date} for name, count, date in found},
     "offsets": measured.to_dict("records"),
     "osm_against_clean": noise,
@@ -267,6 +279,6 @@ print(f"written: {reports.write_metrics('01_rasterize_osm', area, work_dir, reco
 # `params/<area>/01_rasterize_osm.yaml`, and "cut chips again" runs this notebook anew with them.
 
 # %% tags=["interactive"]
-if widgets.is_interactive() and task == "roads" and drawn_scenes:
+if widgets.is_interactive() and kind == "roads" and drawn_scenes:
     good = fitted if fitted and fitted.helps else None
     display(label_figures.lane_panel(parameters, drawn_scenes, layers, measured, good))

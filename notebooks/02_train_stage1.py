@@ -26,7 +26,7 @@
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
-task: str = "roads"  # "roads" or "buildings"
+task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 architecture: str = "pp_linknet"  # or "d_linknet", or one of smp: "linknet", "unet", "deeplabv3plus", ...
 encoder_name: str = "resnet18"  # any encoder of segmentation-models-pytorch; the paper's is resnet34
 encoder_weights: str = ""  # "imagenet", a .safetensors file, or "" for random ones
@@ -59,11 +59,12 @@ print("importing: some seconds", flush=True)
 import pandas as pd
 from IPython.display import display
 
-from lib.chips import load_manifest, read_bands, read_image, read_mask, select
-from lib.networks import ModelConfig, load_model
+from lib.chips import load_manifest, of_class, of_task, read_bands, select
+from lib.limits import classes_of
+from lib.networks import ModelConfig, for_class, load_model
 from lib.progress import counted
 from lib.scores import predicted_case
-from lib.show import augmentation, best_and_worst, overlay_grid, reports, training_curves, watchers, widgets
+from lib.show import augmentation, best_and_worst, class_figures, reports, training_curves, watchers, widgets
 from lib.training import beside_the_release, fit, refuse_shared_ground, train_config
 from lib.trust import relabel
 
@@ -77,14 +78,15 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %%
 chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
-manifest = load_manifest(chips_dir)
+manifest = of_task(load_manifest(chips_dir), task)
 refuse_shared_ground(manifest)
 train, val = select(manifest, "osm", "train"), select(manifest, "osm", "val")
-print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
+train_chips, val_chips = train["chip"].nunique(), val["chip"].nunique()
+print(f"{train_chips} chips to learn from, {val_chips} to choose the epoch")
 
 # %%
-shown = train.sample(min(8, len(train)), random_state=seed)
-overlay_grid([read_image(p) for p in shown.image], [read_mask(p) for p in shown["mask"]], gsd_m=list(shown.gsd_m))
+shown = class_figures.sampled(train, 8, seed)
+class_figures.labels_figure(shown, task)
 
 # %% [markdown]
 # ## Training
@@ -106,13 +108,14 @@ augmentation.crops_figure(shown.iloc[0], config)
 
 # %%
 bands = read_bands(train["image"].iloc[0]).shape[2]  # weights of three bands are spread over more
-model = ModelConfig(architecture, encoder_name, encoder_weights or None, context, in_channels=bands)
+classes = len(classes_of(task))  # outputs of the network
+model = ModelConfig(architecture, encoder_name, encoder_weights or None, context, bands, classes)
 stage1 = fit(train, val, reports.run_dir(area, "stage1", work_dir), config, model, task, callbacks=watchers(area))
 
 # %% [markdown]
 # ## What happened
-# The epoch with the best IoU on the validation chips is kept; with a recipe of the release, the one with the lowest
-# training loss.
+# The epoch with the best IoU on the validation chips is kept, of several classes with the best mean of theirs; with a
+# recipe of the release, the one with the lowest training loss.
 
 # %%
 ended = f"; stopped early, after {len(stage1.history)} of {epochs} epochs" if len(stage1.history) < epochs else ""
@@ -139,9 +142,9 @@ if self_training:
 
 # %%
 trained = load_model(final.checkpoint)
-chips = counted(list(val.itertuples()), "predicted", "chips", print)
-cases = [predicted_case(trained, chip) for chip in chips]
-best_and_worst(cases, count=4)
+for kind in classes_of(task):
+    one, chips = for_class(trained, kind), counted(list(of_class(val, kind).itertuples()), "predicted", "chips", print)
+    display(best_and_worst([predicted_case(one, chip) for chip in chips], count=4))
 
 # %% [markdown]
 # ## The numbers
@@ -153,9 +156,9 @@ record = {
     "best_epoch": final.best_epoch,
     "epochs": int(final.history["epoch"].max()),
     "val_iou_pooled_against_osm": float(best["val_iou"]),
-    "threshold": float(best["threshold"]),
-    "train_chips": len(train),
-    "val_chips": len(val),
+    "threshold": float(best["threshold"]) if classes == 1 else trained.info.thresholds,
+    "train_chips": train_chips,
+    "val_chips": val_chips,
     "parameters": sum(p.numel() for p in trained.network.parameters()),
     "seconds": float(final.history["seconds"].sum()),
 }
@@ -169,4 +172,5 @@ pd.Series(record, name="value").to_frame()
 
 # %% tags=["interactive"]
 if widgets.is_interactive():
-    display(augmentation.AugmentationPanel(manifest, parameters))
+    for kind in classes_of(task):
+        display(augmentation.AugmentationPanel(of_class(manifest, kind), parameters))

@@ -26,7 +26,7 @@
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
-task: str = "roads"  # "roads" or "buildings"
+task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2; "": none, stage 2 alone
 network: dict = {}  # of stage 2 alone, by lib.networks.ModelConfig: {encoder_name: resnet34, encoder_weights: imagenet}
 recipe: str = "validated"  # "release-roads" or "release-buildings": the release's, over what is said below
@@ -55,11 +55,13 @@ print("importing: some seconds", flush=True)
 from dataclasses import replace
 
 import pandas as pd
+from IPython.display import display
 
-from lib.chips import load_manifest, read_image, read_mask, select
-from lib.networks import ModelConfig, load_model, read_info
+from lib.chips import load_manifest, of_class, of_task, select
+from lib.limits import classes_of
+from lib.networks import ModelConfig, for_class, load_model, read_info
 from lib.scores import predicted_case
-from lib.show import best_and_worst, overlay_grid, reports, training_curves, watchers
+from lib.show import best_and_worst, class_figures, reports, training_curves, watchers
 from lib.show.canvas import TRUTH
 from lib.training import beside_the_release, fit, refuse_overlap, refuse_shared_ground, train_config
 
@@ -73,14 +75,14 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %%
 chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
-manifest = load_manifest(chips_dir)
+manifest = of_task(load_manifest(chips_dir), task)
 refuse_shared_ground(manifest)
 stage1 = reports.run_dir(area, start_from, work_dir) / "best.safetensors" if start_from else None
 if stage1:
     reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
     info = read_info(stage1)
     refuse_overlap(manifest[manifest["split"] == "test"], info, "test")
-model = info.model if stage1 else ModelConfig(**network)
+model = info.model if stage1 else ModelConfig(**{"classes": len(classes_of(task)), **network})
 start = {"architecture": model.architecture, "encoder": model.encoder_name, "from": start_from or "nothing"}
 pd.Series(start | ({"task": info.task, "GSD, m": info.gsd_m} if stage1 else {}))
 
@@ -90,15 +92,10 @@ pd.Series(start | ({"task": info.task, "GSD, m": info.gsd_m} if stage1 else {}))
 
 # %%
 train, val = select(manifest, "clean", "train"), select(manifest, "clean", "val")
-print(f"{len(train)} chips to learn from, {len(val)} to choose the epoch")
-shown = train.head(12)
-overlay_grid(
-    [read_image(p) for p in shown.image],
-    [read_mask(p) for p in shown["mask"]],
-    gsd_m=list(shown.gsd_m),
-    label="clean mask",
-    color=TRUTH,
-)
+train_chips, val_chips = train["chip"].nunique(), val["chip"].nunique()
+print(f"{train_chips} chips to learn from, {val_chips} to choose the epoch")
+shown = train[train["chip"].isin(train["chip"].unique()[:12])]
+class_figures.labels_figure(shown, task, label="clean mask", color=TRUTH)
 
 # %% [markdown]
 # ## Stage 2, after stage 1
@@ -142,7 +139,11 @@ curves("scratch") if "scratch" in runs else print("not compared: compare_scratch
 
 # %%
 trained = load_model(next(iter(runs.values())).checkpoint)
-best_and_worst([predicted_case(trained, chip) for chip in val.head(8).itertuples()], count=4)
+for kind in classes_of(task):
+    one = for_class(trained, kind)
+    cases = [predicted_case(one, chip) for chip in of_class(val, kind).head(8).itertuples()]
+    if cases:  # clean labels may know one class alone
+        display(best_and_worst(cases, count=4))
 
 # %% [markdown]
 # ## The numbers
@@ -154,12 +155,12 @@ record = {
     name: {
         "best_epoch": run.best_epoch,
         "val_iou_pooled": float(best[name]["val_iou"]),
-        "threshold": float(best[name]["threshold"]),
+        "threshold": float(best[name]["threshold"]) if model.classes == 1 else read_info(run.checkpoint).thresholds,
         "seconds": float(run.history["seconds"].sum()),
     }
     for name, run in runs.items()
 }
-record |= {"train_chips": len(train), "val_chips": len(val)}
+record |= {"train_chips": train_chips, "val_chips": val_chips}
 reports.write_metrics("03_train_stage2", area, work_dir, record, parameters)
 pd.DataFrame({name: record[name] for name in runs})
 

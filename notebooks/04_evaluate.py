@@ -25,7 +25,7 @@
 # %% tags=["parameters"]
 area: str = "demo"  # study area: names the folders of chips, runs and report
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
-task: str = "roads"  # "roads" or "buildings"
+task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 test_label: str = "clean"  # label source that the test chips are scored against
 tta: str = "none"  # "d4": mean of 8 views (flips and rotations), as the paper; "none": one view, eight times as fast
 threshold: float = (
@@ -47,9 +47,10 @@ from functools import partial
 import pandas as pd
 from IPython.display import display
 
-from lib.chips import load_manifest, read_image, read_mask, select
+from lib.chips import load_manifest, of_class, of_task, read_image, read_mask, select
+from lib.limits import classes_of
 from lib.mapping import predict_chips, read_probability
-from lib.networks import load_model
+from lib.networks import load_model, pixels_kind, read_info
 from lib.paths import ROOT
 from lib.scores import calibrate, evaluate, threshold_sweep
 from lib.show import (
@@ -79,10 +80,14 @@ runs = reports.RUN_FOLDERS
 done = {name: reports.run_dir(area, name, work_dir) / "done.json" for name in ("two_stage", "scratch")}
 if not done["scratch"].exists():  # stage 2 alone leaves only that; it comes after both stages where there are two
     reports.require(done["two_stage"], "03_train_stage2", area, work_dir)
-manifest = load_manifest(reports.chip_dir(area, work_dir))
+manifest = of_task(load_manifest(reports.chip_dir(area, work_dir)), task)
 test = select(manifest, test_label, "test")
-left_out = storyboard.left_out(manifest, test_label)
-display(left_out) if len(left_out) else print(f"all {len(test)} test chips count: none was left out by hand")
+tests = {kind: of_class(test, kind) for kind in classes_of(task)}  # each class is scored by itself
+unknown = [kind for kind, own in tests.items() if own.empty]
+tests = {kind: own for kind, own in tests.items() if len(own)}
+print(*(f"no test chip has a {test_label} mask of {kind}: it is not scored\n" for kind in unknown), sep="", end="")
+test_chips, left_out = test["chip"].nunique(), storyboard.left_out(manifest, test_label)
+display(left_out) if len(left_out) else print(f"all {test_chips} test chips count: none was left out by hand")
 placed = (manifest["footprint"] != "").any()
 split_map(manifest) if placed else print("no georeference: split by whole scenes, or by strips of one or two")
 
@@ -103,11 +108,12 @@ for name, folder in runs.items():
         say = partial(print, f"{name}:", flush=True)
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta, progress=say)
 models, origins = evaluate.at_threshold(models, threshold)
-best, thresholds = list(models)[-1], {name: model.info.threshold for name, model in models.items()}
+best, thresholds = list(models)[-1], {name: model.info.thresholds for name, model in models.items()}
 for name, path in probabilities.items():
-    if mostly := evaluate.mostly_foreground(test, path, thresholds[name]):
-        print(f"{name}: more than half of {len(mostly)} of {len(test)} test chips is {task}, as of {mostly[0]}")
-pd.DataFrame({"threshold": pd.Series(thresholds).round(3), "from": origins})
+    for kind, own in tests.items():
+        if mostly := evaluate.mostly_foreground(own, path, thresholds[name][kind]):
+            print(f"{name}: more than half of {len(mostly)} of {len(own)} test chips is {kind}, as of {mostly[0]}")
+pd.DataFrame(thresholds).T.add_prefix("threshold of ").round(3).assign(**{"from": origins})
 
 # %% [markdown]
 # ## The scoreboard
@@ -119,14 +125,21 @@ pd.DataFrame({"threshold": pd.Series(thresholds).round(3), "from": origins})
 
 # %%
 print("pixels, then graphs and routes or outlines; after an update code is compiled first, a minute", flush=True)
-tables = {n: evaluate.score_chips(test, probabilities[n], thresholds[n], task, progress=print) for n in models}
+tables = {
+    kind: {
+        name: evaluate.score_chips(own, probabilities[name], chosen[kind], kind, progress=print)
+        for name, chosen in thresholds.items()
+    }
+    for kind, own in tests.items()
+}
 print("intervals of the scores", flush=True)
-board = evaluate.scoreboard(tables, task, seed)
-wide = board.pivot(index="run", columns="metric", values="value").loc[list(models), list(evaluate.statistics(task))]
+board = evaluate.by_class({kind: evaluate.scoreboard(of_runs, kind, seed) for kind, of_runs in tables.items()})
+metrics = list(dict.fromkeys(board["metric"]))
+wide = board.pivot(index="run", columns="metric", values="value").loc[list(dict.fromkeys(board["run"])), metrics]
 display(wide.T.round(3))
-headline_metrics = ["IoU, pooled", list(evaluate.statistics(task))[-1]]
-shown_metrics = ["IoU, pooled", "relaxed F1", *list(evaluate.statistics(task))[len(evaluate.PIXEL_METRICS) :]]
-note = f"{len(test)} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
+headline_metrics = ["IoU, pooled", *(list(evaluate.statistics(kind))[-1] for kind in tests)]
+shown_metrics = ["IoU, pooled", "relaxed F1", *metrics[len(evaluate.PIXEL_METRICS) :]]
+note = f"{test_chips} test chips; lines: 95 % intervals, bootstrap over chips; one training run each"
 board_figure = plot_scoreboard(board, metrics=shown_metrics, title=f"{area}: {task}", note=note)
 board_figure
 
@@ -136,7 +149,7 @@ board_figure
 # nothing; and all this is about other chips, not about other seeds.
 
 # %%
-gains = evaluate.differences(tables, best, task, seed)
+gains = evaluate.by_class({kind: evaluate.differences(of_runs, best, kind, seed) for kind, of_runs in tables.items()})
 shown = gains[gains.metric.isin(shown_metrics)].set_index(["difference", "metric"])
 shown.replace({"shown": {"no: the interval holds 0": "no"}}).round(3)
 
@@ -149,8 +162,12 @@ val = select(manifest, test_label, "val")
 val_dir = reports.run_dir(area, runs[best], work_dir) / "val"
 val_paths = predict_chips(models[best], val, val_dir, tta=tta, progress=print)
 chosen = thresholds[best]
-sweep_figure = precision_recall(threshold_sweep(evaluate.probability_pairs(val, val_paths)), chosen=chosen)
-sweep_figure
+vals = {kind: of_class(val, kind) for kind in tests if len(of_class(val, kind))}
+sweep_figures = {
+    kind: precision_recall(threshold_sweep(evaluate.probability_pairs(own, val_paths)), chosen=chosen[kind])
+    for kind, own in vals.items()
+}
+display(*sweep_figures.values())
 
 # %% [markdown]
 # ## Confidence that means something
@@ -159,33 +176,48 @@ sweep_figure
 # not hold.
 
 # %%
-val_pairs = evaluate.probability_pairs(val, val_paths)
-test_pairs = evaluate.probability_pairs(test, probabilities[best])
 checkpoint = reports.run_dir(area, runs[best], work_dir) / "best.safetensors"
-judged = calibrate(checkpoint, val_pairs, test_pairs, f"{len(val)} validation chips of {area}")
-note = ", ".join(f"{name}: calibration error {error:.3f}" for name, (_, error) in judged.items())
-reliability_figure = reliability_diagram(
-    {name: table for name, (table, _) in judged.items()}, title=f"pixels of {len(test)} test chips", note=note
-)
-reliability_figure
+judged, reliability_figures = {}, {}
+for kind, own in vals.items():
+    val_pairs = evaluate.probability_pairs(own, val_paths)
+    test_pairs = evaluate.probability_pairs(tests[kind], probabilities[best])
+    said = f"{len(own)} validation chips of {area}"
+    judged[kind] = calibrate(checkpoint, val_pairs, test_pairs, said, pixels_kind(read_info(checkpoint).task, kind))
+    note = ", ".join(f"{name}: calibration error {error:.3f}" for name, (_, error) in judged[kind].items())
+    of_kind = "" if len(tests) == 1 else f"{kind}: "
+    reliability_figures[kind] = reliability_diagram(
+        {name: table for name, (table, _) in judged[kind].items()},
+        title=f"{of_kind}pixels of {len(tests[kind])} test chips",
+        note=note,
+    )
+display(*reliability_figures.values())
 
 # %% [markdown]
 # ## Best and worst chips
 # Green was found, orange is a false alarm, blue was missed.
 
 # %%
-cases = [evaluate.read_case(chip, probabilities[best][chip.Index], chosen) for chip in test.itertuples()]
-cases_figure = best_and_worst(cases, count=examples)
-cases_figure
+cases_figures = {}
+for kind, own in tests.items():
+    found = probabilities[best]
+    cases = [evaluate.read_case(chip, found[chip.Index], chosen[kind]) for chip in own.itertuples()]
+    cases_figures[kind] = best_and_worst(cases, count=examples)
+display(*cases_figures.values())
 
 # %% [markdown]
 # ## One chip, three trainings
 # The chip with the most foreground: what each training makes of it.
 
 # %%
-busiest = next(test.loc[[tables[best].eval("tp + fn").idxmax()]].itertuples())
-comparison_figure = storyboard.trainings(busiest, {n: p[busiest.Index] for n, p in probabilities.items()}, models)
-comparison_figure
+busiest, comparison_figures = {}, {}
+for kind, own in tests.items():
+    chip = next(own.iloc[[tables[kind][best].eval("tp + fn").argmax()]].itertuples())
+    found = {name: (paths[chip.Index], models[name].info.thresholds[kind]) for name, paths in probabilities.items()}
+    busiest[kind], comparison_figures[kind] = chip, storyboard.trainings(chip, found)
+display(*comparison_figures.values())
+if len(tests) > 1:
+    rows = test[test["chip"] == next(iter(busiest.values())).chip]
+    display(storyboard.both_masks(rows, probabilities[best], thresholds))
 
 # %% [markdown]
 # ## What it costs on the road
@@ -193,8 +225,10 @@ comparison_figure
 # buildings: the outlines of both.
 
 # %%
-shape_figure = storyboard.shapes(busiest, probabilities[best][busiest.Index], chosen, task)
-shape_figure
+shape_figures = {
+    kind: storyboard.shapes(chip, probabilities[best][chip.Index], chosen[kind], kind) for kind, chip in busiest.items()
+}
+display(*shape_figures.values())
 
 # %% [markdown]
 # ## The ten worst routes
@@ -203,8 +237,8 @@ shape_figure
 # *shortcut*: it is longer or shorter there; *one place*: both ends are one point there.
 
 # %%
-ground = storyboard.evaluation_ground(test, probabilities[best], chosen)
-routes = storyboard.worst_routes(ground) if task == "roads" else None
+grounds = {kind: storyboard.evaluation_ground(own, probabilities[best], chosen[kind]) for kind, own in tests.items()}
+routes = storyboard.worst_routes(grounds["roads"]) if "roads" in grounds else None
 if routes is not None:
     display(routes[["direction", "reason", "truth_m", "proposal_m", "cost"]].round(2))
 
@@ -213,27 +247,34 @@ if routes is not None:
 # Image, OpenStreetMap, truth, prediction, errors and the worst routes as layers; it opens with the network off.
 
 # %%
-scene_map = storyboard.evaluation_map(ground, task, reports.recorded("01_rasterize_osm", area, work_dir), routes)
-scene_map
+scene_maps = {
+    "map.html" if number == 0 else f"map_{kind}.html": storyboard.evaluation_map(
+        ground, kind, reports.recorded("01_rasterize_osm", area, work_dir), routes if kind == "roads" else None
+    )
+    for number, (kind, ground) in enumerate(grounds.items())
+}
+display(*scene_maps.values())
 
 # %% [markdown]
 # ## The numbers
 
 # %%
 figures = {
-    "1_scoreboard": (board_figure, f"Scores on {len(test)} test chips with 95 % intervals."),
-    "2_one_chip": (comparison_figure, "One test chip, and what each training makes of it."),
-    "3_shapes": (shape_figure, "What is taken from the masks: prediction against truth."),
-    "4_best_and_worst": (cases_figure, "The best and the worst test chips after both stages."),
-    "5_threshold": (sweep_figure, "What the threshold trades, on the validation chips."),
-    "6_confidence": (reliability_figure, "How often what was said is right, on the test chips."),
+    "1_scoreboard": ({"all": board_figure}, f"Scores on {test_chips} test chips with 95 % intervals."),
+    "2_one_chip": (comparison_figures, "One test chip, and what each training makes of it."),
+    "3_shapes": (shape_figures, "What is taken from the masks: prediction against truth."),
+    "4_best_and_worst": (cases_figures, "The best and the worst test chips after both stages."),
+    "5_threshold": (sweep_figures, "What the threshold trades, on the validation chips."),
+    "6_confidence": (reliability_figures, "How often what was said is right, on the test chips."),
 }
-captions = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
-save_map(scene_map, reports.report_dir(area, work_dir) / "map.html")
-record = storyboard.summary(board, gains, best, headline_metrics, len(test)) | {"captions": captions, "tta": tta}
+captions = storyboard.save_figures(storyboard.named(figures), reports.report_dir(area, work_dir))
+for name, scene_map in scene_maps.items():
+    save_map(scene_map, reports.report_dir(area, work_dir) / name)
+record = storyboard.summary(board, gains, best, headline_metrics, test_chips) | {"captions": captions, "tta": tta}
 record |= {"thresholds": thresholds, "left_out": left_out.to_dict("records")}
-record["remarks"] = storyboard.remarks(left_out, len(test), origins, models)
-record["calibration_error"] = {name: error for name, (_, error) in judged.items()}
+record["remarks"] = storyboard.remarks(left_out, test_chips, origins, models)
+errors = {kind: {name: error for name, (_, error) in own.items()} for kind, own in judged.items()}
+record["calibration_error"] = errors if len(tests) > 1 else next(iter(errors.values()), {})
 reports.write_metrics("04_evaluate", area, work_dir, record, parameters)
 print(record["headline"], *record["remarks"], sep="\n")
 
@@ -246,9 +287,13 @@ print(record["headline"], *record["remarks"], sep="\n")
 # %% tags=["interactive"]
 if widgets.is_interactive():
     params, run = ROOT / "params" / area, reports.run_dir(area, runs[best], work_dir)
-    known = {"scored": tables[best], "task": task, "tta": tta, "progress": print}
-    display(chip_browser(manifest, test_label, models[best], run, params / "01_rasterize_osm.yaml", **known))
-    arrays = [read_probability(val_paths[i]) for i in val.index]
-    masks, images = [read_mask(p) for p in val["mask"]], [read_image(p) for p in val.image]
-    shown = {"names": list(val.chip), "threshold": chosen, "params_dir": params}
-    display(ThresholdPanel(arrays, masks, images, **shown))
+    for kind, own in tests.items():
+        known = {"scored": tables[kind][best], "task": kind, "tta": tta, "progress": print}
+        rows, rules = of_class(manifest, kind), params / "01_rasterize_osm.yaml"
+        display(chip_browser(rows, test_label, models[best], run, rules, **known))
+    for kind, own in vals.items():
+        arrays = [read_probability(val_paths[i]) for i in own.index]
+        masks, images = [read_mask(p) for p in own["mask"]], [read_image(p) for p in own.image]
+        names = list(own.chip) if len(tests) == 1 else [f"{kind}: {chip}" for chip in own.chip]
+        saved = params if len(tests) == 1 else None  # the parameter `threshold` is that of a single class
+        display(ThresholdPanel(arrays, masks, images, names=names, threshold=chosen[kind], params_dir=saved))

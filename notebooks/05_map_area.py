@@ -26,13 +26,13 @@
 area: str = "demo"  # study area: names the folders of chips, runs and report
 data_dir: str = "data/demo"  # where images and vectors lie; relative to the project's root
 work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to the project's root
-task: str = "roads"  # "roads" or "buildings"
+task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 images: list = ["images/town.tif"]  # images, folders of map tiles, addresses; [] leaves this notebook out of reports
 osm: str = "vectors/town_osm.gpkg"  # OpenStreetMap's vectors, or "overpass"; "": nothing is compared
 mapped: str = "test"  # ground to map: "test" is that of the area's test chips; a file of polygons; "": all
 name: str = "map"  # of the map's folder in reports/<area>; other images go into another one
 checkpoint: str = ""  # network that maps; "": the area's of both stages
-threshold: float = 0.0  # probability from which a pixel counts; 0: three quarters of the checkpoint's
+threshold: float = 0.0  # probability from which a pixel counts, of all classes; 0: 3/4 of the checkpoint's
 window_px: int = 1024  # side of the windows that the network sees
 overlap_px: int = 128  # what neighbouring windows share
 tta: str = "none"  # "d4": mean of 8 views (flips and rotations); "none": one view, eight times as fast
@@ -51,7 +51,6 @@ print("importing: some seconds", flush=True)
 from contextlib import ExitStack
 from dataclasses import replace
 
-import geopandas as gpd
 import pandas as pd
 from IPython.display import display
 
@@ -68,8 +67,10 @@ from lib.mapping import (
     read_overview,
     write_layers,
 )
+from lib.limits import classes_of
+from lib.mapping.options import rasters_of
 from lib.masks.offset import shift
-from lib.networks import load_model, read_curves
+from lib.networks import curves_of_pixels, load_model, read_curves
 from lib.osm import read_osm
 from lib.paths import resolve
 from lib.show import ReviewPanel, reports, result_figure, result_map, review_sheet, storyboard, viewer, widgets
@@ -99,12 +100,13 @@ elif mapped:
 places = find_images(images, resolve(data_dir))
 
 # %%
+lower = {kind: CANDIDATE_SHARE * own for kind, own in model.info.thresholds.items()}
 options = MapOptions(
     window_px=window_px,
     overlap_px=overlap_px,
     views=tta,
     memory_gib=memory_gib,
-    threshold=threshold or CANDIDATE_SHARE * model.info.threshold,
+    threshold=threshold or (lower if len(lower) > 1 else lower[task]),
     area=ground_file,
 )
 layers = LayerOptions(formats=tuple(formats), highway=highway)
@@ -127,13 +129,14 @@ pd.Series({name: made[name] for name in ("km2", "km2_per_h", "seconds", "windows
 # Confidence is how often such pixels were right on the validation chips, where notebook 4 has measured that.
 
 # %%
-found = write_layers(folder, layers, curve=curves.get("pixels"))
-pd.Series(found["classes"], name=f"{task} by confidence").to_frame()
+found = write_layers(folder, layers, curve=curves_of_pixels(curves, task))
+found_of = found.get("layers", {task: found})  # by class
+pd.DataFrame({f"{kind} by confidence": own["classes"] for kind, own in found_of.items()})
 
 # %%
-overview = read_overview(folder, shown.paths)
-result = result_figure(overview, title=area)
-result
+overviews = {kind: read_overview(folder, shown.paths, raster=raster) for kind, (raster, _) in rasters_of(task).items()}
+results = {kind: result_figure(one, layer=kind, title=area) for kind, one in overviews.items()}
+display(*results.values())
 
 # %% [markdown]
 # ## What OpenStreetMap is missing
@@ -142,17 +145,19 @@ result
 # may hide it. Decisions of an earlier review are kept.
 
 # %%
-compared, known = None, gpd.GeoDataFrame(geometry=[], crs=4326)
-candidates = f"missing_{task}"
+compared, known = {}, {}
 if osm:
     source = osm if osm == "overpass" else resolve(data_dir) / osm
-    print("comparing with OpenStreetMap: its offset, then each road or building", flush=True)
-    vectors = read_osm(source, shown.grid, (task,))
-    compared = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves, progress=print)
-    known = shift(getattr(vectors, task), *compared.offset.believed_m)
-    east_m, north_m = compared.offset.believed_m
-    print(f"{len(compared.missing)} candidates; OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north")
-compared.totals.round(2).replace({"highway": {"": "joins none"}}) if osm and task == "roads" else print(
+    vectors = read_osm(source, shown.grid, classes_of(task))
+    for kind in classes_of(task):
+        print(f"comparing {kind} with OpenStreetMap: its offset, then each of them", flush=True)
+        view = {"kind": kind, "progress": print}
+        compared[kind] = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves, **view)
+        known[kind] = shift(getattr(vectors, kind), *compared[kind].offset.believed_m)
+        east_m, north_m = compared[kind].offset.believed_m
+        moved = f"OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north"
+        print(f"{len(compared[kind].missing)} candidates of {kind}; {moved}")
+compared["roads"].totals.round(2).replace({"highway": {"": "joins none"}}) if "roads" in compared else print(
     "totals by class are for roads"
 )
 
@@ -161,20 +166,20 @@ compared.totals.round(2).replace({"highway": {"": "joins none"}}) if osm and tas
 # As the panel at the end shows them: the candidate, and OpenStreetMap where it lies on the image.
 
 # %%
-has_candidates = compared is not None and len(compared.missing) > 0
-sheet = None
-if has_candidates:
-    review = Review(folder / "map.gpkg", candidates, "surest")
-    view = viewer(shown.paths, review.candidates, known)
-    sheet = review_sheet(review, view)
-sheet if sheet is not None else print("no candidate to show")
+reviews, sheets = {}, {}
+for kind in (kind for kind, own in compared.items() if len(own.missing) > 0):
+    review = Review(folder / "map.gpkg", f"missing_{kind}", "surest")
+    reviews[kind] = review, viewer(shown.paths, review.candidates, known[kind])
+    sheets[kind] = review_sheet(*reviews[kind])
+display(*sheets.values()) if sheets else print("no candidate to show")
 
 # %% [markdown]
 # ## The map
 # Image, probability and all layers; it opens with the network off.
 
 # %%
-web_map = result_map(replace(overview, layers=read_layers(folder / "map.gpkg")))
+drawn = {kind: replace(one, layers=read_layers(folder / "map.gpkg")) for kind, one in overviews.items()}
+web_map = result_map(next(iter(drawn.values())), others=dict(list(drawn.items())[1:]))
 save_map(web_map, folder / "map.html")
 web_map
 
@@ -184,29 +189,36 @@ web_map
 # notebook 1 takes as `clean` with its `area`, and a challenge for MapRoulette.
 
 # %%
-decided = compared.missing["status"].value_counts() if compared is not None else pd.Series(dtype=int)
-if decided.get("rejected", 0):
+decided = {kind: own.missing["status"].value_counts() for kind, own in compared.items()}
+if any(counts.get("rejected", 0) for counts in decided.values()):
     found |= write_reviewed(folder, layers)
-if decided.get("accepted", 0):
-    km2 = export_reviewed(folder / "map.gpkg", folder / "reviewed.gpkg", known, folder / "mask.tif", task)
-    back_m = [-metres for metres in compared.offset.believed_m]
-    tasks = write_challenge(shift(compared.missing, *back_m), folder / "challenge.geojson", candidates, highway=highway)
-    print(f"reviewed.gpkg: {km2:.2f} km2 with clean labels; challenge.geojson: {tasks} tasks")
-decided.rename("candidates").to_frame()
+for kind, own in compared.items():
+    if decided[kind].get("accepted", 0):
+        end = "" if len(compared) == 1 else f"_{kind}"  # of the files' names
+        _, mask = rasters_of(task)[kind]
+        reviewed, challenge = folder / f"reviewed{end}.gpkg", folder / f"challenge{end}.geojson"
+        km2 = export_reviewed(folder / "map.gpkg", reviewed, known[kind], folder / mask, kind)
+        back_m = [-metres for metres in own.offset.believed_m]
+        tasks = write_challenge(shift(own.missing, *back_m), challenge, f"missing_{kind}", highway=highway)
+        print(f"{reviewed.name}: {km2:.2f} km2 with clean labels; {challenge.name}: {tasks} tasks")
+pd.DataFrame({f"candidates of {kind}": counts for kind, counts in decided.items()})
 
 # %% [markdown]
 # ## The numbers
 
 # %%
-sizes = {name: found[name] for name in ("features", "classes", "length_km", "area_m2") if name in found}
+sizes = {name: found[name] for name in ("features", "classes", "length_km", "area_m2", "layers") if name in found}
 record = {name: made[name] for name in ("km2", "km2_per_h", "windows", "device", "threshold")} | sizes
-if compared is not None:
-    record["candidates"] = {str(status): int(count) for status, count in decided.items()}
-    record["offset_m"] = compared.offset.believed_m
-figures = {"7_map": (result, "The map of the ground that no training saw: image, probability, what was found.")}
-if sheet is not None:
-    figures["8_candidates"] = (sheet, "What the network sees and OpenStreetMap lacks: the surest candidates.")
-record["captions"] = storyboard.save_figures(figures, reports.report_dir(area, work_dir))
+if compared:
+    counted = {kind: {str(status): int(n) for status, n in counts.items()} for kind, counts in decided.items()}
+    offsets_m = {kind: own.offset.believed_m for kind, own in compared.items()}
+    alone = len(compared) == 1
+    record["candidates"] = counted[task] if alone else counted
+    record["offset_m"] = offsets_m[task] if alone else offsets_m
+figures = {"7_map": (results, "The map of the ground that no training saw: image, probability, what was found.")}
+if sheets:
+    figures["8_candidates"] = (sheets, "What the network sees and OpenStreetMap lacks: the surest candidates.")
+record["captions"] = storyboard.save_figures(storyboard.named(figures), reports.report_dir(area, work_dir))
 reports.write_metrics("05_map_area", area, work_dir, record, parameters)
 print(f"{folder.name} holds {', '.join(sorted(path.name for path in folder.glob('*.*') if path.suffix != '.lock'))}")
 
@@ -215,5 +227,5 @@ print(f"{folder.name} holds {', '.join(sorted(path.name for path in folder.glob(
 # skips. Then run this notebook again.
 
 # %% tags=["interactive"]
-if widgets.is_interactive() and has_candidates:
-    display(ReviewPanel(review, view))
+if widgets.is_interactive():
+    display(*(ReviewPanel(*review) for review in reviews.values()))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lib import apls
 from lib.chips.manifest import grid_of, read_bands, read_image, read_mask
-from lib.errors import InputError
+from lib.errors import InputError, ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_image, read_probability
 from lib.networks.checkpoint import TrainedModel
@@ -112,11 +112,21 @@ def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[
         The same networks.
     origins
         Run -> words.
+
+    Raises
+    ------
+    ParameterError
+        If a threshold is chosen for a network of several classes, which has one for each.
     """
     origins = pd.Series("its checkpoint: the best on the validation chips", index=list(models), name="threshold from")
     models, last = dict(models), list(models)[-1]
     if threshold:
-        own = models[last].info.threshold
+        own, *others = models[last].info.thresholds.values()
+        if others:
+            raise ParameterError(
+                f"Expected threshold 0 for {models[last].info.task}, whose classes have one each; got {threshold}. "
+                "Evaluate each of them by itself: -p task roads, -p task buildings."
+            )
         models[last] = replace(models[last], info=replace(models[last].info, threshold=threshold))
         origins[last] = f"the parameter threshold: chosen by hand, its checkpoint has {own:.3f}"
     return models, origins

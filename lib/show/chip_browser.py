@@ -81,11 +81,11 @@ def chip_browser(
     Parameters
     ----------
     manifest
-        From `lib.chips.manifest.load_manifest`.
+        From `lib.chips.manifest.load_manifest`; of several classes the rows of one.
     label
         Source of the truth: "osm", "clean".
     model
-        What predicts; its threshold is used.
+        What predicts; its threshold for `task` is used.
     folder
         Of the run: probabilities lie in its folders `test` and `val`, and missing ones are made there.
     rules_path
@@ -95,15 +95,16 @@ def chip_browser(
     progress
         Called with lines of text.
     """
+    threshold = model.info.thresholds[task]
     tables, views, known = [], {}, set() if scored is None else set(scored["chip"])
     for split in SPLITS:
         rows = manifest[(manifest["label"] == label) & (manifest["split"] == split)]
         paths = predict_chips(model, rows, folder / split, tta=tta, progress=progress)
-        views |= {c.chip: partial(read_case, c, paths[c.Index], model.info.threshold) for c in rows.itertuples()}
+        views |= {c.chip: partial(read_case, c, paths[c.Index], threshold) for c in rows.itertuples()}
         others = rows[~rows["chip"].isin(known)]
         found = [scored] if scored is not None and split == "test" else []
         if len(others):
-            found.append(score_chips(others, paths, model.info.threshold, task, progress))
+            found.append(score_chips(others, paths, threshold, task, progress))
         if len(rows):
             tables.append(rows[["chip", "split", "dropped"]].merge(shown_scores(pd.concat(found), task), on="chip"))
     return ChipBrowser(pd.concat(tables, ignore_index=True), lambda chip: views[chip](), rules_path)

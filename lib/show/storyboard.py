@@ -17,6 +17,7 @@ from lib.chips.options import sources_of
 from lib.chips.sources import Scene, by_class, read_vectors, source_name
 from lib.grid import MASK_IGNORE, Grid
 from lib.mapping.predict import read_probability
+from lib.networks.checkpoint import TrainedModel
 from lib.paths import resolve
 from lib.scores.evaluate import densest, mosaic, read_case, road_graph, to_mask
 from lib.show import webmap
@@ -199,7 +200,7 @@ def save_figures(figures: Mapping[str, tuple[Sheet, str]], folder: Path) -> dict
 def left_out(manifest: pd.DataFrame, label: str) -> pd.DataFrame:
     """Test chips that a person took out, with the reason: `chip`, `dropped`; see `lib.trust.rules`."""
     rows = manifest[(manifest["label"] == label) & (manifest["split"] == "test") & (manifest["dropped"] != "")]
-    return rows[["chip", "dropped"]].reset_index(drop=True)
+    return rows[["chip", "dropped"]].drop_duplicates("chip").reset_index(drop=True)
 
 
 def remarks(out: pd.DataFrame, chips: int, origins: Mapping[str, str], models: Mapping[str, TrainedModel]) -> list[str]:
