@@ -142,9 +142,11 @@ if self_training:
 
 # %%
 trained = load_model(final.checkpoint)
+cases = {}
 for kind in classes_of(task):
     one, chips = for_class(trained, kind), counted(list(of_class(val, kind).itertuples()), "predicted", "chips", print)
-    display(best_and_worst([predicted_case(one, chip) for chip in chips], count=4))
+    cases[kind] = best_and_worst([predicted_case(one, chip) for chip in chips], count=4)
+class_figures.display_each(cases)
 
 # %% [markdown]
 # ## The numbers

@@ -55,7 +55,6 @@ print("importing: some seconds", flush=True)
 from dataclasses import replace
 
 import pandas as pd
-from IPython.display import display
 
 from lib.chips import load_manifest, of_class, of_task, select
 from lib.limits import classes_of
@@ -139,11 +138,12 @@ curves("scratch") if "scratch" in runs else print("not compared: compare_scratch
 
 # %%
 trained = load_model(next(iter(runs.values())).checkpoint)
-for kind in classes_of(task):
+cases = {}
+for kind in dict.fromkeys(val.get("class", [task])):  # clean labels may know one class alone
     one = for_class(trained, kind)
-    cases = [predicted_case(one, chip) for chip in of_class(val, kind).head(8).itertuples()]
-    if cases:  # clean labels may know one class alone
-        display(best_and_worst(cases, count=4))
+    found = [predicted_case(one, chip) for chip in of_class(val, kind).head(8).itertuples()]
+    cases[kind] = best_and_worst(found, count=4)
+class_figures.display_each(cases)
 
 # %% [markdown]
 # ## The numbers

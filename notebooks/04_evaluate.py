@@ -57,6 +57,7 @@ from lib.show import (
     ThresholdPanel,
     best_and_worst,
     chip_browser,
+    class_figures,
     plot_scoreboard,
     precision_recall,
     reliability_diagram,
@@ -167,7 +168,7 @@ sweep_figures = {
     kind: precision_recall(threshold_sweep(evaluate.probability_pairs(own, val_paths)), chosen=chosen[kind])
     for kind, own in vals.items()
 }
-display(*sweep_figures.values())
+class_figures.display_each(sweep_figures)
 
 # %% [markdown]
 # ## Confidence that means something
@@ -190,7 +191,7 @@ for kind, own in vals.items():
         title=f"{of_kind}pixels of {len(tests[kind])} test chips",
         note=note,
     )
-display(*reliability_figures.values())
+class_figures.display_each(reliability_figures)
 
 # %% [markdown]
 # ## Best and worst chips
@@ -202,7 +203,7 @@ for kind, own in tests.items():
     found = probabilities[best]
     cases = [evaluate.read_case(chip, found[chip.Index], chosen[kind]) for chip in own.itertuples()]
     cases_figures[kind] = best_and_worst(cases, count=examples)
-display(*cases_figures.values())
+class_figures.display_each(cases_figures)
 
 # %% [markdown]
 # ## One chip, three trainings
@@ -214,7 +215,7 @@ for kind, own in tests.items():
     chip = next(own.iloc[[tables[kind][best].eval("tp + fn").argmax()]].itertuples())
     found = {name: (paths[chip.Index], models[name].info.thresholds[kind]) for name, paths in probabilities.items()}
     busiest[kind], comparison_figures[kind] = chip, storyboard.trainings(chip, found)
-display(*comparison_figures.values())
+class_figures.display_each(comparison_figures)
 if len(tests) > 1:
     rows = test[test["chip"] == next(iter(busiest.values())).chip]
     display(storyboard.both_masks(rows, probabilities[best], thresholds))
@@ -228,7 +229,7 @@ if len(tests) > 1:
 shape_figures = {
     kind: storyboard.shapes(chip, probabilities[best][chip.Index], chosen[kind], kind) for kind, chip in busiest.items()
 }
-display(*shape_figures.values())
+class_figures.display_each(shape_figures)
 
 # %% [markdown]
 # ## The ten worst routes
@@ -287,7 +288,7 @@ print(record["headline"], *record["remarks"], sep="\n")
 # %% tags=["interactive"]
 if widgets.is_interactive():
     params, run = ROOT / "params" / area, reports.run_dir(area, runs[best], work_dir)
-    for kind, own in tests.items():
+    for kind in tests:
         known = {"scored": tables[kind][best], "task": kind, "tta": tta, "progress": print}
         rows, rules = of_class(manifest, kind), params / "01_rasterize_osm.yaml"
         display(chip_browser(rows, test_label, models[best], run, rules, **known))

@@ -73,7 +73,17 @@ from lib.masks.offset import shift
 from lib.networks import curves_of_pixels, load_model, read_curves
 from lib.osm import read_osm
 from lib.paths import resolve
-from lib.show import ReviewPanel, reports, result_figure, result_map, review_sheet, storyboard, viewer, widgets
+from lib.show import (
+    ReviewPanel,
+    class_figures,
+    reports,
+    result_figure,
+    result_map,
+    review_sheet,
+    storyboard,
+    viewer,
+    widgets,
+)
 from lib.show.leaflet import save_map
 
 pd.Series(reports.run_record()["packages"], name="version").to_frame()
@@ -136,7 +146,7 @@ pd.DataFrame({f"{kind} by confidence": own["classes"] for kind, own in found_of.
 # %%
 overviews = {kind: read_overview(folder, shown.paths, raster=raster) for kind, (raster, _) in rasters_of(task).items()}
 results = {kind: result_figure(one, layer=kind, title=area) for kind, one in overviews.items()}
-display(*results.values())
+class_figures.display_each(results)
 
 # %% [markdown]
 # ## What OpenStreetMap is missing
@@ -171,7 +181,7 @@ for kind in (kind for kind, own in compared.items() if len(own.missing) > 0):
     review = Review(folder / "map.gpkg", f"missing_{kind}", "surest")
     reviews[kind] = review, viewer(shown.paths, review.candidates, known[kind])
     sheets[kind] = review_sheet(*reviews[kind])
-display(*sheets.values()) if sheets else print("no candidate to show")
+class_figures.display_each(sheets) if sheets else print("no candidate to show")
 
 # %% [markdown]
 # ## The map

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from lib.chips.manifest import CLASS, read_image, read_mask, rows_by_chip
@@ -111,3 +112,11 @@ def classes_rgb(image: np.ndarray, masks: Mapping[str, np.ndarray], outline_px: 
 def _nowhere_known(masks: Mapping[str, np.ndarray]) -> np.ndarray:
     """Pixels that all masks ignore, bool (H, W)."""
     return np.all([mask == MASK_IGNORE for mask in masks.values()], axis=0)
+
+
+def display_each(figures: Mapping[str, Any]) -> None:
+    """Show a figure for each class in a notebook, among several under the name of its class."""
+    for kind, figure in figures.items():
+        if len(figures) > 1:
+            print(f"{kind}:")
+        display(figure)
