@@ -133,6 +133,8 @@ tables = {
     }
     for kind, own in tests.items()
 }
+
+# %%
 print("intervals of the scores", flush=True)
 board = evaluate.by_class({kind: evaluate.scoreboard(of_runs, kind, seed) for kind, of_runs in tables.items()})
 metrics = list(dict.fromkeys(board["metric"]))
