@@ -150,3 +150,23 @@ def test_nothing_is_learned_from_nothing(town, capsys, shapes, columns, words):
     with pytest.raises(InputError, match=rf"my-town can't be learned from as it is:(.|\n)*{words}"):
         areas.check_area("my-town")
     assert "2 scenes" in capsys.readouterr().out
+
+
+def test_roads_and_buildings_of_one_area(town, capsys):
+    both = {"task": "roads+buildings", "clean": f"{town}/osm.gpkg"}
+    make(town, "half", **both)
+    with pytest.raises(InputError, match=r"no buildings of `osm`.*the class that it holds: `osm: \{CLASS: FILE\}`"):
+        areas.check_area("half")
+    houses = [
+        shapely.box(LEFT + x, TOP - y, LEFT + x + 12, TOP - y + 12) for x in (30, 300) for y in range(35, 256, 40)
+    ]
+    frame = gpd.GeoDataFrame({"building": "yes"}, index=range(len(houses)), geometry=houses, crs=UTM)
+    frame.to_file(town / "osm.gpkg", layer="buildings")
+    make(town, "whole", **both)
+    capsys.readouterr()
+    areas.check_area("whole")
+    said = capsys.readouterr().out
+    assert "2 scenes, roads" in said and "2 scenes, buildings" in said and "12 osm polygons" in said
+    assert all(load("whole", name)["task"] == "roads+buildings" for name in NOTEBOOKS)
+    with pytest.raises(ParameterError, match="a mask image is of one class"):
+        make(town, "masks", task="roads+buildings", clean=f"{town}/masks/{{stem}}.png")
