@@ -30,27 +30,27 @@ train, val = (pd.read_csv(path) for path in {tables!r})
 """
 
 
-def run(client, code, on_line=lambda text: None):
-    """What a cell prints, and its error if it ends in one."""
-    said, error = [], None
+def run(client, code, on_text=lambda text: None):
+    """Lines that a cell prints, and its error if it ends in one; `on_text` is told whenever there is more of them."""
+    said, error = "", None
     client.execute(code)
     until = time.monotonic() + PATIENCE_S
     while True:
         message = client.get_iopub_msg(timeout=until - time.monotonic())
         kind, content = message["msg_type"], message["content"]
         if kind == "stream":
-            said += content["text"].splitlines()
-            on_line(said[-1])
+            said += content["text"]  # a part of a line, or several
+            on_text(said)
         elif kind == "error":
             error = content["traceback"]
         elif kind == "status" and content["execution_state"] == "idle":
-            return said, error
+            return said.splitlines(), error
 
 
 def once(interrupt):
-    """Interrupts at the first epoch that is heard of: lines come in bundles."""
+    """Interrupts at the first epoch that is heard of."""
     left = [interrupt]
-    return lambda line: left.pop()() if left and line.startswith("epoch ") else None
+    return lambda text: left.pop()() if left and "\nepoch " in f"\n{text}" else None
 
 
 @pytest.fixture
