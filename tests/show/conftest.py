@@ -142,8 +142,10 @@ class Browser:
         for end in (theirs_in, theirs_out, *high):
             os.close(end)
         self.number, self.rest, self.events = 0, b"", []
-        (target,) = (t for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        attached = self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        own = self.ask("Target.createTarget", url="about:blank")[
+            "targetId"
+        ]  # the browser's own page may not be there yet
+        attached = self.ask("Target.attachToTarget", targetId=own, flatten=True)
         self.session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
