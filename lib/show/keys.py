@@ -35,31 +35,32 @@ LISTEN = """
     });
     panel.addEventListener("keyup", (event) => release(event.key));
     panel.addEventListener("focusout", () => [...down].forEach(release));
-    const picture = panel.querySelector("img"), line = panel.querySelector(".%(name)s-pointer input");
-    if (line) {
+    if (%(pointer)s) {
       // where in the picture, as shares of its sides; its element may be wider or higher than it
       const share = (event) => {
-        const box = picture.getBoundingClientRect();
+        const picture = event.target, box = picture.getBoundingClientRect();
         const scale = Math.min(box.width / picture.naturalWidth, box.height / picture.naturalHeight);
         return [0.5 + (event.clientX - box.left - box.width / 2) / (picture.naturalWidth * scale),
                 0.5 + (event.clientY - box.top - box.height / 2) / (picture.naturalHeight * scale)];
       };
       const say = (what, x, y) => {
+        const line = panel.querySelector(".%(name)s-pointer input");
         line.value = [what, x.toFixed(4), y.toFixed(4), Date.now()].join(" ");
         line.dispatchEvent(new Event("input", {bubbles: true}));
       };
+      const onPicture = (name, act) =>
+        panel.addEventListener(name, (event) => event.target.matches("img") && act(event));
       let from = [0, 0];
-      picture.draggable = false;
-      picture.style.cursor = "grab";
-      picture.addEventListener("pointerdown", (event) => {
+      onPicture("dragstart", (event) => event.preventDefault());
+      onPicture("pointerdown", (event) => {
         from = share(event);
-        picture.setPointerCapture(event.pointerId);
+        event.target.setPointerCapture(event.pointerId);
       });
-      picture.addEventListener("pointerup", (event) => {
+      onPicture("pointerup", (event) => {
         const [x, y] = share(event), [left, top] = from;
         if (Math.hypot(x - left, y - top) > 0.01) say("drag", x - left, y - top);
       });
-      picture.addEventListener("dblclick", (event) => say(event.shiftKey ? "out" : "in", ...share(event)));
+      onPicture("dblclick", (event) => say(event.shiftKey ? "out" : "in", ...share(event)));
     }
     if (%(focus)s) panel.focus({preventScroll: true});
   }
@@ -103,7 +104,7 @@ def add_keys(
         line.add_class(f"{name}-pointer")
         line.observe(lambda change: _hear(change["new"], on_pointer), "value")
         panel.children = (*panel.children, line)
-    script = {"name": name, "keys": dict(keys), "held": list(held), "focus": focus}
+    script = {"name": name, "keys": dict(keys), "held": list(held), "pointer": on_pointer is not None, "focus": focus}
     script = {key: value if key == "name" else json.dumps(value) for key, value in script.items()}
     listener = ipywidgets.Output()
     listener.append_display_data(Javascript(LISTEN % script))
