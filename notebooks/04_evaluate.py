@@ -28,9 +28,7 @@ work_dir: str = "."  # where data/, runs/ and reports/ are written; relative to 
 task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one network
 test_label: str = "clean"  # label source that the test chips are scored against
 tta: str = "none"  # "d4": mean of 8 views (flips and rotations), as the paper; "none": one view, eight times as fast
-threshold: float = (
-    0.0  # probability from which a pixel counts, for the last run alone; 0: the checkpoint's, as for the others
-)
+threshold: float = 0.0  # probability from which a pixel counts, for the last run alone; 0: each checkpoint's own
 examples: int = 4  # best and worst chips shown of each
 seed: int = 0  # of the bootstrap
 

@@ -230,7 +230,7 @@ def error_panels(
     check_pair(image, truth, *predictions)
     panel_in = 2 * PANEL_IN / max(len(predictions), 2)
     rows = 1 + len(predictions)
-    columns = 2 if rows <= 4 else 3
+    columns = 2 if rows in (1, 2, 4) else 3
     height = -(-rows // columns) * (panel_in * height_share(image) + 0.28) + 0.35
     sheet = Sheet(columns * panel_in, height, f"Errors of {', '.join(titles)}.", photo=True)
     axes = picture_axes(sheet, rows, columns)

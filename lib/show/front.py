@@ -96,6 +96,8 @@ def verdict(low: float | None, high: float | None) -> str:
     """What an interval of a difference says, in words."""
     if low is None or high is None or not np.isfinite([low, high]).all():
         return "not defined"
+    if low == high == 0:
+        return "the same"
     return "yes, better" if low > 0 else "yes, worse" if high < 0 else "not shown: the interval holds 0"
 
 
