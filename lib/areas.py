@@ -43,6 +43,7 @@ LARGE_PX, LARGE_CHIPS = 512, 24  # side of a chip, and how many of them make it 
 COARSE_GSD_M = 1.2  # a street of 6 m is five pixels wide
 FEW_CLEAN = 4  # training chips; fewer were never tried
 SHOWN = 12  # scenes in the table
+NAMED = 5  # bad files; a hundred are mostly bad in one way
 # rough: two CPU cores that multiply bfloat16, and a ResNet-34 (docs/performance.md)
 TRAINING_S_A_MPX, CUTTING_S_A_MPX = 1.1, 0.15
 BYTES_A_PX = 6.0  # a chip's files and its place in the cache
@@ -219,7 +220,8 @@ def check_area(area: str, data_dir: str = "") -> None:
         print("\nchips by label and split:", chips.groupby(["label", "split"]).size().unstack(fill_value=0), sep="\n")
         _print_costs(chips, values)
     said = [str(w.message) for w in caught if issubclass(w.category, PPLinkNetWarning)]
-    problems = [*skipped.values()]
+    files = list(skipped.values())
+    problems = [*files[:NAMED], *([f"and {len(files) - NAMED} more files"] if len(files) > NAMED else [])]
     for kind, views in by_class(scenes, task).items():
         said += _doubts(views, counts[kind], chips, first)
         problems += _nothing_to_learn(views, counts[kind], kind, of_several=kind != task)
@@ -279,7 +281,8 @@ def _print_scenes(scenes: list[Scene], counts: pd.DataFrame, kind: str) -> None:
     print(f"\n{len(scenes)} scenes{of}" + f", the first {SHOWN}:" * (len(scenes) > SHOWN))
     print(table.merge(counts, on="scene").fillna("-").to_string(index=False) if len(scenes) else "none")
     totals = counts.drop(columns=["scene", HULL_PERCENT], errors="ignore").sum(numeric_only=True).astype(int)
-    print("in all scenes: " + ", ".join(f"{total} {name}" for name, total in totals.items()))
+    if len(totals):
+        print("in all scenes: " + ", ".join(f"{total} {name}" for name, total in totals.items()))
 
 
 def _own_gsd_m(scene: Scene) -> float:

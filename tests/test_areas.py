@@ -170,3 +170,17 @@ def test_roads_and_buildings_of_one_area(town, capsys):
     assert all(load("whole", name)["task"] == "roads+buildings" for name in NOTEBOOKS)
     with pytest.raises(ParameterError, match="a mask image is of one class"):
         make(town, "masks", task="roads+buildings", clean=f"{town}/masks/{{stem}}.png")
+
+
+def test_of_many_bad_files_a_few_are_named(town, capsys):
+    make(town)
+    (town / "more").mkdir()
+    for number in range(9):
+        (town / "more" / f"{number}.png").write_bytes((ROOT / "docs" / "scores.md").read_bytes())
+    path = areas.ROOT / "params" / "my-town" / f"{NOTEBOOKS[0]}.yaml"
+    path.write_text(path.read_text().replace("images/*.tif", "more/*.png"))
+    with pytest.raises(InputError) as caught:
+        areas.check_area("my-town")
+    named = [line for line in str(caught.value).splitlines() if "more/" in line]
+    assert len(named) == 5 and "and 4 more files" in str(caught.value)
+    assert "in all scenes" not in capsys.readouterr().out, "there are none"
