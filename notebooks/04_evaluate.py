@@ -124,15 +124,7 @@ pd.DataFrame(thresholds).T.add_prefix("threshold of ").round(3).assign(**{"from"
 
 # %%
 print("pixels, then graphs and routes or outlines; after an update code is compiled first, a minute", flush=True)
-tables = {
-    kind: {
-        name: evaluate.score_chips(own, probabilities[name], chosen[kind], kind, progress=print)
-        for name, chosen in thresholds.items()
-    }
-    for kind, own in tests.items()
-}
-
-# %%
+tables = evaluate.score_runs(tests, probabilities, thresholds, progress=print)
 print("intervals of the scores", flush=True)
 board = evaluate.by_class({kind: evaluate.scoreboard(of_runs, kind, seed) for kind, of_runs in tables.items()})
 metrics = list(dict.fromkeys(board["metric"]))
@@ -254,6 +246,8 @@ scene_maps = {
     )
     for number, (kind, ground) in enumerate(grounds.items())
 }
+for name, scene_map in scene_maps.items():
+    save_map(scene_map, reports.report_dir(area, work_dir) / name)
 display(*scene_maps.values())
 
 # %% [markdown]
@@ -269,8 +263,6 @@ figures = {
     "6_confidence": (reliability_figures, "How often what was said is right, on the test chips."),
 }
 captions = storyboard.save_figures(storyboard.named(figures), reports.report_dir(area, work_dir))
-for name, scene_map in scene_maps.items():
-    save_map(scene_map, reports.report_dir(area, work_dir) / name)
 record = storyboard.summary(board, gains, best, headline_metrics, test_chips) | {"captions": captions, "tta": tta}
 record |= {"thresholds": thresholds, "left_out": left_out.to_dict("records")}
 record["remarks"] = storyboard.remarks(left_out, test_chips, origins, models)

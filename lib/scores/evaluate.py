@@ -182,6 +182,34 @@ def score_chips(
     return pd.concat([pixels.table(), pd.DataFrame(shapes)], axis=1)
 
 
+def score_runs(
+    chips: Mapping[str, pd.DataFrame],
+    probabilities: Mapping[str, pd.Series],
+    thresholds: Mapping[str, Mapping[str, float]],
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """
+    Class -> run -> table of `score_chips`, of each class' rows of a manifest.
+
+    Parameters
+    ----------
+    chips
+        Rows by class.
+    probabilities
+        Paths by run, of the rows of all classes.
+    thresholds
+        By run and class.
+    progress
+        Called with a line of text every few seconds.
+    """
+    return {
+        kind: {
+            run: score_chips(own, probabilities[run], thresholds[run][kind], kind, progress) for run in probabilities
+        }
+        for kind, own in chips.items()
+    }
+
+
 def _score_roads(truth: np.ndarray, prediction: np.ndarray, gsd_m: float) -> dict[str, float]:
     true, found = road_graph(truth, gsd_m), road_graph(prediction, gsd_m)
     routes, places = apls.score(true, found, mode="strict", gsd_m=gsd_m), topo(true, found, gsd_m)

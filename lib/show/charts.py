@@ -157,14 +157,15 @@ def plot_scoreboard(
     need(table, ["run", "metric", "value"], "a table of scores")
     metrics = list(dict.fromkeys(table["metric"])) if metrics is None else list(metrics)
     runs = list(dict.fromkeys(table["run"]))
+    names = list(dict.fromkeys(str(run).split(": ")[-1] for run in runs))  # "roads: scratch" has the colour of scratch
     alt = f"{', '.join(metrics)} of {', '.join(map(str, runs))}. {note}"
     sheet = Sheet(9.0, 1.15 + 0.5 * len(runs), alt, photo=False)
     axes = sheet.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for ax, metric in zip(axes, metrics, strict=True):
         rows = table.loc[table["metric"] == metric]
         for row in rows.itertuples():
-            place = runs.index(row.run)
-            _score_row(ax, place, row, RUN_COLORS[(place - len(runs)) % len(RUN_COLORS)])
+            color = names.index(str(row.run).split(": ")[-1]) - len(names)
+            _score_row(ax, runs.index(row.run), row, RUN_COLORS[color % len(RUN_COLORS)])
         _calm(ax, title=metric, grid="x")
         ax.spines["left"].set_visible(False)
         ends = rows[[name for name in ("value", "low", "high") if name in rows]].to_numpy(float)

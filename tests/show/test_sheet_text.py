@@ -18,11 +18,11 @@ from lib.mapping.predict import write_probability
 from lib.osm.lanes import METRIC
 from lib.osm.layers import OsmLayers
 from lib.scores.evaluate import Case
-from lib.show import charts, figures, label_figures, splits, storyboard
+from lib.show import charts, class_figures, figures, label_figures, splits, storyboard
 from lib.trust.lane_fit import LaneFit
 from lib.trust.noise_study import Pair
 
-ROOMS = (charts, figures, label_figures, splits, storyboard)
+ROOMS = (charts, class_figures, figures, label_figures, splits, storyboard)
 SIDE = 64
 LINE = np.array([[4.0, 4.0], [60.0, 60.0]])
 GRID = Grid((0.5, 0, 500_000.0, 0, -0.5, 6_700_000.0), "EPSG:32635", SIDE, SIDE)
@@ -90,6 +90,10 @@ def walk(text, image, quarters, folder):
     yield label_figures.study_figure([pair]), True
     yield storyboard.trainings(one, {text: (path, 0.5)}), True
     yield storyboard.shapes(one, path, 0.5, "buildings"), True
+    row = {"chip": text, "image": one.image, "mask": one.mask, "class": "roads", "gsd_m": 0.5}
+    yield storyboard.both_masks(pd.DataFrame([row]), pd.Series([path]), {"roads": 0.5}), True
+    yield class_figures.labels_figure(pd.DataFrame([row]), "roads", label=text), True
+    yield class_figures.classes_figure([image], [{"roads": truth}], titles=[text], gsd_m=[0.5], title=text), True
 
 
 def test_every_figure_shows_a_name_as_it_is_written(text, image, quarters, tmp_path):
