@@ -1,5 +1,5 @@
 """
-Frozen lists: which chips of an area train, validate and test, so that who cuts them again can see that they are the same.
+Frozen lists of the chips that train, validate and test: who cuts an area again can see that they are the same.
 
     python -m benchmarks.splits AREA [DATA_DIR]
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib.areas import planned
 from lib.chips.merging import find_all_scenes
 from lib.chips.options import HULL
+from lib.chips.plan import planned
 from lib.chips.sources import read_vectors
 from lib.parameters import NOTEBOOKS, load
 from lib.paths import ROOT, resolve, write_whole

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from lib.chips.emptiness import nothing_labelled, touching
 from lib.chips.manifest import LABELS
 from lib.chips.merging import find_all_scenes
 from lib.chips.naming import as_glob
-from lib.chips.options import RASTER_SUFFIXES, ChipOptions
-from lib.chips.plan import plan_chips
-from lib.chips.sources import Scene, by_class, clean_areas, read_vectors, usable
+from lib.chips.options import RASTER_SUFFIXES
+from lib.chips.plan import planned
+from lib.chips.sources import Scene, by_class, read_vectors, usable
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
 from lib.grid import LONLAT, Grid
 from lib.limits import TASKS
@@ -290,25 +290,6 @@ def _own_gsd_m(scene: Scene) -> float:
     if not scene.grid.crs:
         return scene.source["gsd_m"]
     return scene.grid.gsd_m * math.sqrt(scene.grid.width * scene.grid.height / math.prod(scene.size_px))
-
-
-def planned(scenes: list[Scene], layers: Mapping[str, OsmLayers], first: Mapping[str, Any]) -> pd.DataFrame:
-    """
-    One row a chip and label that notebook 1 would cut: chip, label, split, pixels.
-
-    Parameters
-    ----------
-    scenes, layers
-        As `lib.chips.dataset.build_chips` takes them; of the layers only those are read whose hull is a clean_area.
-    first
-        Parameters of notebook 1.
-    """
-    options = ChipOptions(**{field.name: first[field.name] for field in fields(ChipOptions)})
-    areas = clean_areas(scenes, layers, first["task"])
-    plan = plan_chips(scenes, {scene.name: {} for scene in scenes}, options, areas)
-    chips = [chip for _, own in plan for chip in own]
-    rows = [(c.name, label, c.split, c.window[2] * c.window[3]) for c in chips for label in c.labels]
-    return pd.DataFrame(rows, columns=["chip", "label", "split", "px"])
 
 
 def _print_costs(chips: pd.DataFrame, values: Mapping[str, Mapping[str, Any]]) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.areas import planned
 from lib.chips.mask_images import mask_reader
 from lib.chips.merging import find_all_scenes
+from lib.chips.plan import planned
 from lib.chips.splits import read_splits
 from lib.parameters import load
 from lib.paths import ROOT

@@ -4,6 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import shapely
 from lib.chips.cut import Chip
 from lib.chips.manifest import SPLITS
 from lib.chips.options import ChipOptions
-from lib.chips.sources import Scene, chosen_area
+from lib.chips.sources import Scene, chosen_area, clean_areas
 from lib.chips.splits import (
     SHARED,
     blocks_of,
@@ -27,7 +28,7 @@ from lib.chips.splits import (
 from lib.errors import InputError, PPLinkNetWarning
 from lib.grid import Grid
 from lib.masks.rasterize import Window
-from lib.osm.layers import area_of_interest
+from lib.osm.layers import OsmLayers, area_of_interest
 from lib.paths import resolve
 
 FEWEST_SCENES = 3  # without georeference: fewer can't be dealt out to three splits
@@ -231,3 +232,22 @@ def _choose(frame: pd.DataFrame, source: Mapping[str, Any], options: ChipOptions
         for has_osm, has_clean in zip(osm.tolist(), clean.tolist(), strict=True)
     ]
     return frame[osm | clean]
+
+
+def planned(scenes: list[Scene], layers: Mapping[str, OsmLayers], first: Mapping[str, Any]) -> pd.DataFrame:
+    """
+    One row a chip and label that notebook 1 would cut: chip, label, split, pixels.
+
+    Parameters
+    ----------
+    scenes, layers
+        As `lib.chips.dataset.build_chips` takes them; of the layers only those are read whose hull is a clean_area.
+    first
+        Parameters of notebook 1.
+    """
+    options = ChipOptions(**{field.name: first[field.name] for field in fields(ChipOptions)})
+    areas = clean_areas(scenes, layers, first["task"])
+    plan = plan_chips(scenes, {scene.name: {} for scene in scenes}, options, areas)
+    chips = [chip for _, own in plan for chip in own]
+    rows = [(c.name, label, c.split, c.window[2] * c.window[3]) for c in chips for label in c.labels]
+    return pd.DataFrame(rows, columns=["chip", "label", "split", "px"])
