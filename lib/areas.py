@@ -278,7 +278,7 @@ def _print_scenes(scenes: list[Scene], counts: pd.DataFrame, kind: str) -> None:
         rows.append((scene.name, scene.grid.crs or "none", f"{_own_gsd_m(scene):.2f}", bands, size))
     table = pd.DataFrame(rows, columns=["scene", "CRS", "GSD, m", "bands", "px"])
     of = f", {kind}" if kind else ""
-    print(f"\n{len(scenes)} scenes{of}" + f", the first {SHOWN}:" * (len(scenes) > SHOWN))
+    print(f"\n{len(scenes)} scene{'s' * (len(scenes) != 1)}{of}" + f", the first {SHOWN}:" * (len(scenes) > SHOWN))
     print(table.merge(counts, on="scene").fillna("-").to_string(index=False) if len(scenes) else "none")
     totals = counts.drop(columns=["scene", HULL_PERCENT], errors="ignore").sum(numeric_only=True).astype(int)
     if len(totals):

@@ -16,6 +16,7 @@ PLACE_GAP = 5  # chips: what is farther apart is another place on the map
 PLACES = 3  # maps side by side, at most
 LABEL_FILL = {"clean": 0.75, "osm": 0.16}  # opacity of a footprint by label source
 SPLIT_COLORS = {"train": TEAL, "val": OCHRE, "test": "#54214F"}  # three steps of lightness, too
+LEFT_OUT = "left out"  # instead of a split: no training, and no score, sees it
 
 
 def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
@@ -26,7 +27,7 @@ def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
     ----------
     manifest
         As lib.chips.manifest.load_manifest gives it: `footprint` (WKT, longitude and latitude), `split`, `label`.
-        Chips without a footprint are left out and counted in the legend.
+        Chips without a footprint are counted in the legend alone; those with a reason in `dropped` are `LEFT_OUT`.
     title
         Above the map.
     """
@@ -35,6 +36,8 @@ def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
     need(manifest, ["footprint", "split", "label"], "a manifest")
     if CLASS in manifest:  # a row a class
         manifest = manifest.drop_duplicates(["chip", "label"])
+    if "dropped" in manifest:
+        manifest = manifest.assign(split=manifest["split"].where(manifest["dropped"] == "", LEFT_OUT))
     placed = manifest.loc[manifest["footprint"].fillna("").astype(str).str.len() > 0]
     if placed.empty:
         raise InputError("Expected at least one chip with a footprint; got none: the images have no CRS.")

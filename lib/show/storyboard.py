@@ -221,8 +221,8 @@ def remarks(out: pd.DataFrame, chips: int, origins: Mapping[str, str], models: M
         reasons = ", ".join(f"{row.chip} ({row.dropped.removeprefix('by hand: ')})" for row in out.head(5).itertuples())
         more = f" and {len(out) - 5} more" if len(out) > 5 else ""
         said.append(
-            f"{len(out)} of {len(out) + chips} test chips were left out by hand: {reasons}{more}. The scores are those "
-            "of the chips that were kept, not of a sample of the ground."
+            f"Left out by hand: {len(out)} of {len(out) + chips} test chips, {reasons}{more}. The scores are those of "
+            "the chips that were kept, not of a sample of the ground."
         )
     by_hand = [run for run, origin in origins.items() if "by hand" in origin]
     said += [f"{run}: threshold {models[run].info.threshold:.3f} from {origins[run]}." for run in by_hand]

@@ -155,7 +155,7 @@ def test_the_next_run_leaves_out_what_was_excluded_and_says_so(area):
     out = storyboard.left_out(after, "clean")
     assert out.to_dict("records") == [{"chip": test["chip"][1], "dropped": "by hand: clouds"}]
     (said,) = storyboard.remarks(out, 1, {"one": "its checkpoint"}, {"one": model})
-    assert said.startswith(f"1 of 2 test chips were left out by hand: {test['chip'][1]} (clouds).")
+    assert said.startswith(f"Left out by hand: 1 of 2 test chips, {test['chip'][1]} (clouds).")
 
     again = chip_browser(after, "clean", model, run, rules, scored=scored.iloc[:1])
     again.chip.value = test["chip"][1]

@@ -26,6 +26,8 @@ def test_split_map_is_in_metres_and_counts(texts):
     assert np.ptp(ring[:, 1]) == pytest.approx(111.2, abs=0.2)
     assert np.ptp(ring[:, 0]) == pytest.approx(55.6, abs=0.2)
     assert {"train, OSM labels: 1", "test, clean labels: 1", "without a place: 1"} <= set(texts(figure))
+    dropped = split_map(manifest.assign(dropped=["", "by hand: clouds", ""]))
+    assert "left out, clean labels: 1" in texts(dropped) and "test, clean labels: 1" not in texts(dropped)
     with pytest.raises(InputError, match="no CRS"):
         split_map(manifest.assign(footprint=""))
 
