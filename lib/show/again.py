@@ -103,7 +103,7 @@ class CutAgain(ipywidgets.VBox):
         self.to_cut, self.left_cut = 0, 0  # by the run at hand, and by those before that did not come to their end
         self.last_line, self.failure = "", ""
         self.stop = ipywidgets.Button(description="stop", icon="stop", layout={"width": "80px"})
-        self.stop.on_click(lambda _: self.rerun.stop())
+        self.stop.on_click(lambda _: self.stop_now())
         self.bar = ipywidgets.IntProgress(layout={"width": "auto", "flex": "1 1 auto"})
         self.running = ipywidgets.HBox([self.stop, self.bar], layout={"display": "none"})
         self.said = ipywidgets.HTML()
@@ -123,6 +123,11 @@ class CutAgain(ipywidgets.VBox):
             self.running.layout.display = ""
             self._say("notebook 1 runs anew with what is saved; it takes some seconds to start")
         self.rerun.start(notebook_command(CUTTING, self.settled, saved))
+
+    def stop_now(self) -> None:
+        """Interrupt it; it says when it has ended."""
+        self._say("stopping: the step at hand ends first")
+        self.rerun.stop()
 
     def _say(self, text: str) -> None:
         self.said.value = small(text)

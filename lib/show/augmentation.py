@@ -138,7 +138,9 @@ def chosen_values(settled: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict
     more = dict(settled["train_options"])
     overruled = more.keys() | RECIPES[settled["recipe"]].keys()
     own = {name: value for name, value in chosen.items() if name in settled and name not in overruled}
-    return own | {"train_options": more | {name: value for name, value in chosen.items() if name not in own}}
+    without = train_config({**settled, **own})
+    more |= {name: value for name, value in chosen.items() if name not in own and getattr(without, name) != value}
+    return own | {"train_options": more}
 
 
 class AugmentationPanel(Panel):
@@ -229,7 +231,7 @@ class AugmentationPanel(Panel):
         chip = self.groups[self.group.value].iloc[self.chip.index]
         try:
             config = train_config(self.settled | chosen_values(self.settled, self.chosen))
-            count = int(np.clip(MOST_PX // config.crop_px**2, 1, CROPS))
+            count = next(n for n in (CROPS, 4, 2, 1) if n == 1 or n * config.crop_px**2 <= MOST_PX)
             seen = preview(chip, config, self.draw, count)
             self.show(preview_rgb(seen, _color(chip["label"]), self.labels.value))
         except (PPLinkNetError, OSError) as error:

@@ -72,8 +72,10 @@ class Panel(ipywidgets.VBox):
             if control.has_trait("value") and control.has_trait("disabled"):  # not what `redraw` itself writes
                 control.observe(lambda _: self.redraw(), "value")
         # the picture gives way, not the controls
-        self.column = ipywidgets.VBox([*controls, self.status], layout={"flex": f"0 0 {COLUMN_PX}px"})
-        super().__init__([ipywidgets.HBox([self.picture, self.column])])
+        self.column = ipywidgets.VBox(
+            [*controls, self.status], layout={"flex": f"0 0 {COLUMN_PX}px", "padding": "0 8px 0 0"}
+        )
+        super().__init__([ipywidgets.HBox([self.picture, self.column], layout={"align_items": "flex-start"})])
         self.redraw()
 
     def show(self, pixels: np.ndarray) -> None:

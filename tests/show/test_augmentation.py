@@ -126,6 +126,10 @@ def test_what_is_saved_is_what_training_takes(panel, text, saved):
     assert {name: values[name] for name in saved} == saved
     config = train_config(values)
     assert (config.crop_px, config.augmentation) == (96, "mild")
+    shown.reset.click()
+    shown.save.click()
+    again = train_config(load("my-village", NOTEBOOK))
+    assert (again.crop_px, again.augmentation) == (shown.config.crop_px, "paper")
 
 
 def test_what_fails_is_said(panel, manifest, tmp_path):
