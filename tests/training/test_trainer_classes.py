@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.chips.manifest import CLASS, WEIGHT_ONE, read_mask, write_png
@@ -52,6 +52,7 @@ def run(both, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@settings(max_examples=20)
 @given(values=masks, seed=st.integers(0, 99))
 def test_a_class_that_nobody_knows_gets_no_gradient_and_changes_no_loss(name, values, seed):
     loss, generator = create_loss(name), torch.Generator().manual_seed(seed)
