@@ -124,13 +124,15 @@ curves("two_stage") if stage1 else print("no stage 1 to go on from")
 # The same network, chips, crops and epochs, from random weights: what the clean masks are worth by themselves.
 
 # %%
-if compare_scratch or not stage1:
+knows_all = {*classes_of(task)} <= {*train.get("class", [task])}  # alone, nothing is learned of a class without masks
+if compare_scratch and knows_all or not stage1:
     alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing to keep in random weights
     folder = reports.run_dir(area, "scratch", work_dir)
     runs["scratch"] = fit(train, val, folder, alone, model, task, callbacks=watchers(area))
 
 # %%
-curves("scratch") if "scratch" in runs else print("not compared: compare_scratch is off")
+why = "compare_scratch is off" if knows_all else "the clean masks know one class alone"
+curves("scratch") if "scratch" in runs else print(f"not compared: {why}")
 
 # %% [markdown]
 # ## What it sees now

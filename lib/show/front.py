@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib.chips.manifest import load_manifest
+from lib.limits import CLASSES
 from lib.parameters import NOTEBOOKS, declared
 from lib.show.pages import OSM_LICENCE, failure_of, templates, title_of, value_text
 from lib.show.sheet import save_figure
@@ -71,6 +72,7 @@ def front_page(folder: Path, area: str, metrics: dict[str, Any], chips: Path) ->
         "notebooks": [(name, title_of(folder / f"{name}.ipynb")) for name in pages],
         "parameters_of": [(name, _parameters(name, record["parameters"])) for name, record in metrics.items()],
         "has_map": (folder / "map.html").is_file(),
+        "maps_of": [(kind, f"map_{kind}.html") for kind in CLASSES if (folder / f"map_{kind}.html").is_file()],
         "has_whole_map": (folder / "map" / "map.html").is_file(),
         "packages": provenance.get("packages", {}),
         "protocol": found.get("protocol", "not stated"),
