@@ -53,6 +53,7 @@ EPFL_GSD_M = 0.4  # not stated; an estimate from the blocks of streets
 WINDOW_PX = 1536  # a tile is one window: nothing is predicted twice
 LEVELS = np.arange(1, 256) / 255  # of probability, as predictions are kept
 RESULTS = ROOT / "results"
+EPOCHS = RESULTS / "massachusetts_roads_epochs.csv"
 
 
 def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.DataFrame]:
@@ -64,17 +65,18 @@ def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.Da
         return done.checkpoint, done.history.assign(phase="paper")
     recipe = parameters.check("03_train_stage2", parameters.load(AREA, "03_train_stage2"))
     model, config = ModelConfig(**recipe["network"]), train_config(recipe)
-    if options.epochs:
-        config = replace(config, epochs=options.epochs)
-    folder = reports.run_dir(AREA, "scratch")
-    if not (options.finished and (folder / "best.safetensors").is_file()):
-        fit(*parts, folder, config, model, init_from=options.start)
-    steady, epochs = folder / "best.safetensors", pd.read_csv(folder / "history.csv").assign(phase="constant rate")
-    if not options.decay:
-        return steady, epochs
-    decay = replace(config, epochs=options.decay, schedule="poly", schedule_per_step=True, normalisation="init")
-    done = fit(*parts, reports.run_dir(AREA, "decayed"), decay, model, init_from=steady)
-    return done.checkpoint, pd.concat([epochs, done.history.assign(phase="decay")])
+    folder, start, done = reports.run_dir(AREA, "scratch"), options.start, []
+    if options.epochs != 0:
+        if not (options.finished and (folder / "best.safetensors").is_file()):
+            fit(*parts, folder, replace(config, epochs=options.epochs or config.epochs), model, init_from=start)
+        start = folder / "best.safetensors"
+        done.append(pd.read_csv(folder / "history.csv").assign(phase="constant"))
+    if options.decay:
+        decay = replace(config, epochs=options.decay, schedule="poly", schedule_per_step=True, normalisation="init")
+        found = fit(*parts, reports.run_dir(AREA, "decayed"), decay, model, init_from=start)
+        start = found.checkpoint
+        done.append(found.history.assign(phase="decay"))
+    return start, pd.concat(done)
 
 
 def score(model: TrainedModel, test: pd.DataFrame, folder: Path, views: str) -> tuple[dict[str, float], pd.DataFrame]:
@@ -94,7 +96,7 @@ def halves(full: TrainedModel, half: TrainedModel, image: np.ndarray) -> float:
 
 
 def elsewhere(model: TrainedModel, folder: Path | None) -> dict[str, float]:
-    """Scores on road surface that people drew, in images of another place and sensor, brought to the network's GSD."""
+    """IoU on road surface that people drew, in images of another place and sensor, brought to the network's GSD."""
     if folder is None:
         return {}
     pairs = []
@@ -103,9 +105,8 @@ def elsewhere(model: TrainedModel, folder: Path | None) -> dict[str, float]:
         size = tuple(round(side * EPFL_GSD_M / model.info.gsd_m) for side in truth.shape[::-1])
         small, mask = (cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) for pixels in (image, truth))
         pairs.append((predict_image(model, small, "none"), np.where(mask > 127, 255, 0).astype(np.uint8)))
-    at, _ = break_even(relaxed_sweep(pairs, LEVELS))
-    iou = threshold_sweep(pairs, np.array([model.info.threshold]))["iou"].iloc[0]
-    return {"elsewhere_break_even": at, "elsewhere_iou": float(iou), "elsewhere_images": len(pairs)}
+    here, best = (threshold_sweep(pairs, levels)["iou"].max() for levels in (np.array([model.info.threshold]), LEVELS))
+    return {"elsewhere_iou": float(here), "elsewhere_best_iou": float(best), "elsewhere_images": len(pairs)}
 
 
 def picture(tile: pd.Series, folder: Path, threshold: float) -> None:
@@ -119,7 +120,7 @@ def picture(tile: pd.Series, folder: Path, threshold: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--epochs", type=int, default=0, help="at the constant rate; default: those of params/")
+    parser.add_argument("--epochs", type=int, help="at the constant rate; default: those of params/; 0: none")
     parser.add_argument("--decay", type=int, default=15, help="epochs in which the rate falls to 0; 0: none")
     parser.add_argument("--start", type=weights_of, help="weights to go on from: a checkpoint, or massachusetts-roads")
     parser.add_argument("--finished", action="store_true", help="take the epochs at the constant rate that are")
@@ -132,6 +133,8 @@ def main() -> None:
     chips = load_manifest(manifest)
     val, test = (select(chips, "clean", split) for split in ("val", "test"))
     checkpoint, epochs = train(chips, options)
+    if options.start:
+        epochs = pd.concat([pd.read_csv(EPOCHS), epochs])  # those that made what it went on from
     full = load_model(checkpoint)
     network = "paper" if options.paper else NAME
     weights = checkpoint if options.paper else save_pretrained(checkpoint, WEIGHTS_DIR / NAME, half=True) / WEIGHTS
@@ -155,13 +158,12 @@ def main() -> None:
     }
     rows = pd.DataFrame([{"views": views, **scores, **facts} for views, (scores, _) in measured.items()])
     path = RESULTS / "massachusetts_roads.csv"
-    if path.is_file():
-        earlier = pd.read_csv(path)
-        rows = pd.concat([earlier[earlier["network"] != network], rows])
+    if path.is_file() and len(others := pd.read_csv(path).query("network != @network")):
+        rows = pd.concat([others, rows])
     write_whole(path, rows.to_csv(index=False, float_format="%.4f"))
     print(rows.T.to_string(header=False))
     if not options.paper:
-        write_whole(RESULTS / "massachusetts_roads_epochs.csv", epochs.to_csv(index=False, float_format="%.5g"))
+        write_whole(EPOCHS, epochs.to_csv(index=False, float_format="%.5g"))
         shown = test[test["scene"] == f"{SHOWN}_15"].iloc[0]
         picture(shown, folder / "d4", model.info.threshold)
         shipped, tiles = rows[rows["network"] == NAME], measured["none"][1]

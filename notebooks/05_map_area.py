@@ -31,7 +31,7 @@ images: list = ["images/town.tif"]  # images, folders of map tiles, addresses; [
 osm: str = "vectors/town_osm.gpkg"  # OpenStreetMap's vectors, or "overpass"; "": nothing is compared
 mapped: str = "test"  # ground to map: "test" is that of the area's test chips; a file of polygons; "": all
 name: str = "map"  # of the map's folder in reports/<area>; other images go into another one
-checkpoint: str = ""  # network that maps; "": the area's of both stages
+checkpoint: str = ""  # network that maps, or the name of one that ships; "": the area's of both stages
 threshold: float = 0.0  # probability from which a pixel counts, of all classes; 0: 3/4 of the checkpoint's
 window_px: int = 1024  # side of the windows that the network sees
 overlap_px: int = 128  # what neighbouring windows share
@@ -70,7 +70,7 @@ from lib.mapping import (
 from lib.limits import classes_of
 from lib.mapping.options import rasters_of
 from lib.masks.offset import shift
-from lib.networks import curves_of_pixels, load_model, read_curves
+from lib.networks import curves_of_pixels, load_model, read_curves, weights_of
 from lib.osm import read_osm
 from lib.paths import resolve
 from lib.show import (
@@ -90,13 +90,14 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %% [markdown]
 # ## The network and the ground
-# The network is that of both stages, unless another is named. By default it maps the ground of the area's test chips,
-# which no training saw: what it finds there is what it would find elsewhere. Pixels count from three quarters of the
-# threshold that is best for masks: a candidate too many is rejected by a key, one too few is never seen.
+# The network is that of both stages, unless another is named: `-p checkpoint massachusetts-roads -p mapped ""` maps
+# without any training, by a network that ships with the project. By default it maps the ground of the area's test
+# chips, which no training saw: what it finds there is what it would find elsewhere. Pixels count from three quarters of
+# the threshold that is best for masks: a candidate too many is rejected by a key, one too few is never seen.
 
 # %%
 trained = reports.run_dir(area, "two_stage", work_dir) / "best.safetensors"
-network = resolve(checkpoint) if checkpoint else reports.require(trained, "03_train_stage2", area, work_dir)
+network = resolve(weights_of(checkpoint)) if checkpoint else reports.require(trained, "03_train_stage2", area, work_dir)
 model, curves = load_model(network, task=task), read_curves(network)
 folder = reports.report_dir(area, work_dir) / name
 folder.mkdir(parents=True, exist_ok=True)

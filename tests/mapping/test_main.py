@@ -9,9 +9,10 @@ import rasterio
 from lib.errors import status
 from lib.mapping import __main__
 from lib.mapping.options import MapOptions
-from lib.networks.checkpoint import CheckpointInfo, save_checkpoint
+from lib.networks.checkpoint import CheckpointInfo, file_digest, save_checkpoint
 from lib.networks.config import ModelConfig
 from lib.networks.models import build_model
+from lib.networks.published import weights_of
 
 
 def main(arguments):
@@ -46,6 +47,14 @@ def test_command_line(tmp_path, capsys, checkpoint, write_scene, smooth):
     assert main([str(checkpoint), str(scene), str(bad), str(tmp_path / "two"), *options, "--go-on"]) == 1
     assert f"left out: {bad}: " in capsys.readouterr().err
     assert list(json.loads((tmp_path / "two/map.json").read_text())["skipped"]) == [str(bad)]
+
+
+def test_a_network_that_ships_is_given_by_name(tmp_path, capsys, write_scene, smooth):
+    scene, out = write_scene(tmp_path / "a.tif", smooth(96, 96)), tmp_path / "out"
+    assert main(["massachusetts-roads", str(scene), str(out), "--views", "none", "--device", "cpu"]) == 0
+    assert f"{scene}: 0.5 m a pixel, resampled to 1 m" in capsys.readouterr().out
+    made = json.loads((out / "map.json").read_text())
+    assert made["checkpoint"] == file_digest(weights_of("massachusetts-roads"))
 
 
 @pytest.mark.parametrize(
