@@ -28,6 +28,7 @@ from lib.limits import (
     limited,
     settings_from,
 )
+from lib.networks.published import published
 from lib.paths import ROOT, resolve
 
 NOTEBOOKS = ("01_rasterize_osm", "02_train_stage1", "03_train_stage2", "04_evaluate", "05_map_area")
@@ -240,7 +241,8 @@ def check_notebook(notebook: str, namespace: dict[str, Any]) -> Settled:
     filed = _filed(area, notebook)
     values = check(notebook, filed | stated)
     for name in ("checkpoint", "noise_study_dir"):
-        if values.get(name) and not resolve(values[name]).exists():
+        ships = name == "checkpoint" and values.get(name) in published()
+        if values.get(name) and not ships and not resolve(values[name]).exists():
             raise ParameterError(f"{notebook}: {name} is {values[name]!r}, but there is no {resolve(values[name])}")
     namespace.update(values)
     settled = Settled(values, stated, filed)

@@ -44,7 +44,7 @@ classes: list = []  # highway classes to draw; empty: the profile's own
 dx_m: float = 0.0  # move the OSM vectors to the east by this many metres
 dy_m: float = 0.0  # and to the north
 align: bool = True  # move each scene's OSM vectors further by the offset measured, where that is certain
-checkpoint: str = ""  # of stage 1: its predictions measure the offsets, too, and judge each label
+checkpoint: str = ""  # of stage 1, or one that ships: its predictions measure the offsets, too, and judge each label
 gap_m: float = 0.0  # ground kept free between buildings that touch
 ignore_band_m: float = 0.0  # edges of OSM masks are neither road nor background within this distance
 class_weights: dict = {}  # what a road's pixels count in training, by highway class; 1 for those not named
@@ -78,7 +78,7 @@ from lib.chips import (
     vectors_table,
 )
 from lib.limits import classes_of
-from lib.networks import load_model
+from lib.networks import load_model, weights_of
 from lib.osm import chosen_lanes
 from lib.paths import resolve
 from lib.sample import make_sample
@@ -137,8 +137,9 @@ label_figures.widths_figure(views, layers, lanes) if kind == "roads" else print(
 # is the share of resamplings that agree. Where there are roads and buildings, roads say it for both.
 
 # %%
-model = load_model(resolve(checkpoint), task=task) if checkpoint else None
-guide = load_model(resolve(checkpoint), task=kind) if checkpoint else None
+network = resolve(weights_of(checkpoint)) if checkpoint else None
+model = load_model(network, task=task) if network else None
+guide = load_model(network, task=kind) if network else None
 print("measuring how far the map lies off the image: some seconds a scene", flush=True)
 measured = alignment.scene_offsets(views, layers, kind, lanes, guide, progress=print)
 shifts_m = alignment.shifts(scenes, measured if align else None, dx_m, dy_m)

@@ -120,3 +120,10 @@ def test_no_such_area_or_notebook():
         load("atlantis", NOTEBOOKS[0])
     with pytest.raises(ParameterError, match="expected one of"):
         declared("09_nothing")
+
+
+def test_a_checkpoint_is_a_file_or_the_name_of_one_that_ships():
+    known = {name: default for name, (_, default) in declared("05_map_area").items()}
+    assert check_notebook("05_map_area", known | {"checkpoint": "massachusetts-roads"})["checkpoint"]
+    with pytest.raises(ParameterError, match="checkpoint is 'massachusetts-road', but there is no"):
+        check_notebook("05_map_area", known | {"checkpoint": "massachusetts-road"})
