@@ -56,7 +56,7 @@ def sizes(options: argparse.Namespace) -> SimpleNamespace:
     }
     if options.tiny:
         small = {"encoder": "resnet18", "crop_px": 64, "batch_size": 2, "rounds": 1}
-        return SimpleNamespace(**shared, **small, scene_px=512, window_px=256, overlap_px=64)
+        return SimpleNamespace(**shared, **small, scene_px=768, window_px=256, overlap_px=64)
     full = {"encoder": "resnet34", "crop_px": 512, "batch_size": 8, "rounds": 5}
     return SimpleNamespace(**shared, **full, scene_px=12288, window_px=1024, overlap_px=128)
 
@@ -101,7 +101,8 @@ def compiled(options: argparse.Namespace) -> Iterator[Row]:
 
     for way in ("as it is", "compiled"):
         if way == "compiled":
-            trainee.network.compile()
+            # C++ for a CPU takes minutes to compile: tiny sizes stop before it
+            trainee.network.compile(backend="aot_eager" if options.tiny else "inductor")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         with freed_memory_kept():
@@ -182,8 +183,8 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
         return
     size, folder, ends = sizes(options), options.out / "stages", time.monotonic() + options.seconds
     manifest = load_manifest(options.chips / "manifest.csv")
-    osm, clean = ({split: select(manifest, label, split) for split in ("train", "val", "test")} for label in LABELS)
-    test = clean["test"]
+    osm, clean = ({split: select(manifest, label, split) for split in ("train", "val")} for label in LABELS)
+    test = select(manifest, "clean", "test")
     model = ModelConfig(encoder_name=size.encoder)
     shared = {"batch_size": size.batch_size, "crop_px": size.crop_px, "workers": options.workers}
 

@@ -26,7 +26,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from lib.chips.manifest import write_png
-from lib.networks.devices import device_name, freed_memory_kept, precision_for
+from lib.networks.devices import device_name, freed_memory_kept, precision_for, training_layout
 from lib.networks.models import ModelConfig, create_model
 from lib.paths import ROOT, write_whole
 from lib.training.augment import augment
@@ -92,7 +92,8 @@ class Trainee:
 
     def __init__(self, architecture: str, encoder: str, device: torch.device, ours: bool, crop_px: int) -> None:
         network = create_model(architecture, encoder).to(device).train()
-        self.network = network.to(memory_format=torch.channels_last) if ours else network
+        self.layout = training_layout()
+        self.network = network.to(memory_format=self.layout) if ours else network
         self.optimizer = torch.optim.Adam(self.network.parameters(), 2e-4, fused=ours)
         self.device, self.ours, self.crop_px = device, ours, crop_px
         precision = precision_for("auto", device.type) if ours else "32-true"
@@ -103,7 +104,7 @@ class Trainee:
         batch = {name: values.to(self.device, non_blocking=self.ours) for name, values in batch.items()}
         if self.ours:
             image, mask, _ = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
-            image = ((image - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
+            image = ((image - 0.5) / 0.25).contiguous(memory_format=self.layout)
         else:
             image, mask = batch["image"], batch["mask"]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):

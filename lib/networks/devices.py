@@ -31,6 +31,19 @@ def precision_for(precision: str = "auto", accelerator: str = "auto") -> str:
     return "bf16-mixed" if on_cpu and cpu_has_bf16() else "32-true"
 
 
+def training_layout(channels_last: bool = True, accelerator: str = "auto") -> torch.memory_format:
+    """
+    Order of a training's tensors in memory: contiguous if not `channels_last`, and where a CPU has AVX2 alone.
+
+    There oneDNN's convolutions and their gradients in float32 are 6 to 18 % faster in contiguous order, by network;
+    forward passes alone, and CPUs with AVX-512, are faster in channels-last order.
+    """
+    on_cpu = accelerator == "cpu" or accelerator == "auto" and precision_for(accelerator=accelerator) == "32-true"
+    if not channels_last or on_cpu and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def autocast(device: torch.device) -> torch.autocast:
     """What a network computes in on a device, as `precision_for` has it."""
     dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

@@ -20,6 +20,7 @@ from torchmetrics import Metric
 from lib.errors import PPLinkNetError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.networks.checkpoint import read_info
+from lib.networks.devices import training_layout
 from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import room_for, whole_file, write_whole
 from lib.training.augment import augment
@@ -123,7 +124,7 @@ class SegmentationTask(lightning.LightningModule):
         self.chip_names = chip_names
         self.steps_per_epoch = steps_per_epoch
         self.loss = create_loss(config.loss, config.focal_alpha, config.focal_gamma, config.focal_gradient)
-        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.memory_format = training_layout(config.channels_last, config.accelerator)
         self.curve, self.classes = IoUCurve(classes), len(classes)
         self.bands = len(mean)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

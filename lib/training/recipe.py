@@ -97,7 +97,7 @@ class TrainConfig:
     precision
         "auto" takes bfloat16 where the device computes in it; or a name of Lightning's.
     channels_last, compile
-        Memory layout; torch.compile.
+        Memory layout, see `lib.networks.devices.training_layout`; torch.compile.
     devices, nodes, strategy, accelerator
         Processes a machine, machines, and how and where they train together: each takes its share of a batch.
     workers

@@ -26,7 +26,7 @@ from lib.errors import InputError, ParameterError
 from lib.limits import TASKS, Limits, check_value, classes_of
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.convert import RELEASE_STATISTICS
-from lib.networks.devices import freed_memory_kept, precision_for
+from lib.networks.devices import freed_memory_kept, precision_for, training_layout
 from lib.networks.encoders import IMAGENET
 from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import check_training
@@ -199,8 +199,7 @@ def _train(
 def _prepare(network: nn.Module, config: TrainConfig) -> None:
     """What a network needs before its first step, in place."""
     network.encoder.requires_grad_(not config.freeze_encoder)
-    if config.channels_last:
-        network.to(memory_format=torch.channels_last)
+    network.to(memory_format=training_layout(config.channels_last, config.accelerator))
     if config.compile:
         network.compile()
 
