@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lib.networks.checkpoint import TrainedModel
+from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import autocast, device_of
-from lib.networks.models import INPUT_MULTIPLE_PX
 
 
 def probabilities(model: TrainedModel, windows: np.ndarray, views: str = "d4", batch_size: int = 4) -> np.ndarray:

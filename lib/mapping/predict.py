@@ -11,8 +11,8 @@ from lib.errors import InputError, ParameterError
 from lib.limits import VIEWS, Limits, check_value, classes_of
 from lib.mapping.forward import probabilities
 from lib.networks.checkpoint import TrainedModel
+from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import freed_memory_kept
-from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import is_written, write_whole
 from lib.progress import counted
 

@@ -14,11 +14,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "backends": ["with_backend"],
         "calibration": ["Curve", "curves_of_pixels", "pixels_kind", "read_curves", "write_curves"],
         "checkpoint": ["CheckpointInfo", "TrainedModel", "for_class", "load_model", "read_info", "save_checkpoint"],
+        "config": ["ModelConfig"],
         "convert": ["convert_weights"],
         "devices": ["device_name", "precision_for"],
         "export": ["export_onnx"],
         "hub": ["from_pretrained", "save_pretrained"],
-        "models": ["ModelConfig", "build_model", "create_model"],
+        "models": ["build_model", "create_model"],
         "published": ["published", "weights_of"],
     },
 )

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from lib.errors import CheckpointError, ParameterError
 from lib.limits import BACKENDS, Limits, check_value
 from lib.networks.checkpoint import TrainedModel
+from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import autocast, device_of, precision_for
-from lib.networks.models import INPUT_MULTIPLE_PX, Logits
 from lib.networks.skeleton import smallest_side_px
 
 TOLERANCE = 1e-3  # of a probability, against PyTorch
@@ -92,6 +92,8 @@ class _Other(nn.Module):
 
 def _made(model: TrainedModel, backend: str) -> Compute:
     """The network in a runtime, once it computes there what it does in PyTorch."""
+    from lib.networks.models import Logits
+
     stated, logits = model.info.model, Logits(model.network).eval()
     name, least_px = f"{stated.architecture} on {stated.encoder_name}", smallest_side_px(stated)
     make = _in_onnxruntime if backend == "onnxruntime" else _in_openvino
@@ -108,7 +110,7 @@ def _made(model: TrainedModel, backend: str) -> Compute:
     return fast
 
 
-def _errors(exact: Compute, fast: Compute, logits: Logits, bands: int, least_px: int) -> tuple[float, float]:
+def _errors(exact: Compute, fast: Compute, logits: nn.Module, bands: int, least_px: int) -> tuple[float, float]:
     """
     How far a runtime is off PyTorch at three sizes, on noise.
 
@@ -130,7 +132,7 @@ def _errors(exact: Compute, fast: Compute, logits: Logits, bands: int, least_px:
     return worst, excess
 
 
-def _in_onnxruntime(logits: Logits, bands: int, least_px: int) -> tuple[Compute, Compute]:
+def _in_onnxruntime(logits: nn.Module, bands: int, least_px: int) -> tuple[Compute, Compute]:
     import onnxruntime
 
     from lib.networks.export import convert
@@ -145,7 +147,7 @@ def _in_onnxruntime(logits: Logits, bands: int, least_px: int) -> tuple[Compute,
     return compute, compute
 
 
-def _in_openvino(logits: Logits, bands: int, least_px: int) -> tuple[Compute, Compute]:
+def _in_openvino(logits: nn.Module, bands: int, least_px: int) -> tuple[Compute, Compute]:
     """In float32, and in what this CPU is fastest in."""
     import openvino
     from openvino.frontend import FrontEndManager

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from lib.errors import CheckpointError, InputError, ParameterError
 from lib.limits import classes_of
+from lib.networks.config import ModelConfig
 from lib.networks.fields import INFO_FIELDS, MODEL_FIELDS, check_classes, checked, model_config, parsed
-from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import skeleton
 from lib.networks.tensors import bare_names, read_header, read_tensors
 from lib.paths import ROOT, write_whole
@@ -183,6 +183,8 @@ def trained_model(info: CheckpointInfo, weights: Path, device: str | torch.devic
     model = info.model
     check_classes(info.task, model, str(weights))
     state = _fitting_state(weights, model)
+    from lib.networks.models import build_model  # see `lib.networks.skeleton`
+
     network = build_model(replace(model, encoder_weights=None))
     network.load_state_dict(state)
     return TrainedModel(network.to(device).eval(), info, file_digest(weights))

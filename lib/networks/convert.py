@@ -28,10 +28,8 @@ from torch import Tensor
 from lib.errors import CheckpointError, InputError, reading, run
 from lib.limits import TASKS, Limits, check_value
 from lib.networks.checkpoint import CheckpointInfo, file_digest, provenance, save_checkpoint
-from lib.networks.config import OWN_NAMES, ModelConfig
-from lib.networks.encoders import SUFFIX, encoder_statistics
+from lib.networks.config import ARCHITECTURE_NAMES, OWN_NAMES, ModelConfig
 from lib.networks.fields import check_classes
-from lib.networks.models import ARCHITECTURES
 from lib.networks.skeleton import skeleton
 from lib.networks.tensors import bare_names, finite, read_tensors
 
@@ -63,7 +61,7 @@ RELEASES = {
     # the same with the release's loss and statistics, and logits for an output
     "DinkNet34_logits": Release("d_linknet", "32", threshold=0.5),
 }
-SMP = tuple(name for name in ARCHITECTURES if name not in OWN_NAMES)
+SMP = tuple(name for name in ARCHITECTURE_NAMES if name not in OWN_NAMES)
 NETWORKS = (*RELEASES, *SMP)
 CONTEXTS = ("DinkNet34_psp", "DinkNet34_psp64", "DinkNet34_psp128")  # whose tensors have the same names and shapes
 
@@ -112,6 +110,8 @@ def convert_weights(
     ParameterError
         If a name is unknown.
     """
+    from lib.networks.encoders import encoder_statistics
+
     check_value("network", network, str | None, Limits(choices=NETWORKS))
     check_value("task", task, str, Limits(choices=TASKS))
     state = read_state(weights)
@@ -136,6 +136,8 @@ def convert_weights(
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a file by their bare names. Raises CheckpointError where it is missing, damaged, or holds others."""
+    from lib.networks.encoders import SUFFIX
+
     path = Path(path)
     try:
         if path.suffix == SUFFIX:

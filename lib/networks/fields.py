@@ -10,9 +10,7 @@ from typing import Any
 
 from lib.errors import CheckpointError, ParameterError
 from lib.limits import TASKS, classes_of, limits_of
-from lib.networks.config import CONTEXT_STRIDE, ModelConfig
-from lib.networks.encoders import is_encoder
-from lib.networks.models import ARCHITECTURES
+from lib.networks.config import ARCHITECTURE_NAMES, CONTEXT_STRIDE, ModelConfig
 
 Fields = dict[str, tuple[str, Callable[[Any], bool]]]  # name -> what it has to be, in words and as a test
 
@@ -33,6 +31,14 @@ def _provenance(value: Any) -> bool:
     )
 
 
+def _is_encoder(value: Any) -> bool:
+    from lib.networks.encoders import (
+        is_encoder,  # with all of smp and timm: seconds that only reading such a file takes
+    )
+
+    return isinstance(value, str) and is_encoder(value)
+
+
 def _whole_number(name: str) -> tuple[str, Callable[[Any], bool]]:
     """A whole number in the range that ModelConfig states for its field."""
     limits = limits_of(ModelConfig)[name]
@@ -40,8 +46,8 @@ def _whole_number(name: str) -> tuple[str, Callable[[Any], bool]]:
 
 
 MODEL_FIELDS: Fields = {
-    "architecture": (f"one of {list(ARCHITECTURES)}", lambda v: isinstance(v, str) and v in ARCHITECTURES),
-    "encoder_name": ('an encoder of smp, or of timm as "tu-<name>"', lambda v: isinstance(v, str) and is_encoder(v)),
+    "architecture": (f"one of {list(ARCHITECTURE_NAMES)}", lambda v: v in ARCHITECTURE_NAMES),
+    "encoder_name": ('an encoder of smp, or of timm as "tu-<name>"', _is_encoder),
     "encoder_weights": ("text or null", lambda v: v is None or isinstance(v, str)),
     "context": (f"one of {list(CONTEXT_STRIDE)}", lambda v: isinstance(v, str) and v in CONTEXT_STRIDE),
     "in_channels": _whole_number("in_channels"),

@@ -9,18 +9,18 @@ from dataclasses import replace
 from functools import lru_cache
 
 import torch
-from segmentation_models_pytorch.base import SegmentationModel
 
 from lib.errors import ParameterError
-from lib.networks.encoders import REFUSALS, check_encoder
-from lib.networks.models import INPUT_MULTIPLE_PX, ModelConfig, build_model
+from lib.networks.config import INPUT_MULTIPLE_PX, ModelConfig
 
 LARGEST_MINIMUM_PX = 512
 
 
 @lru_cache(maxsize=8)
-def skeleton(model: ModelConfig) -> SegmentationModel:
+def skeleton(model: ModelConfig) -> torch.nn.Module:
     """Network of a configuration, without values. Draws no random number; raises as `create_model`."""
+    from lib.networks.models import build_model  # with all of smp; who only asks what a checkpoint says needs none
+
     model = replace(model, encoder_weights=None)
     try:
         # smp stretches a first convolution by an old constructor, which knows no device and draws values
@@ -56,6 +56,8 @@ def check_training(model: ModelConfig, crops: int, crop_px: int, frozen_encoder:
     InputError
         If the encoder's file of weights is missing.
     """
+    from lib.networks.encoders import REFUSALS, check_encoder
+
     check_encoder(model.encoder_name, model.encoder_weights)
     network = skeleton(model).train()
     network.encoder.train(not frozen_encoder)
@@ -73,6 +75,8 @@ def check_training(model: ModelConfig, crops: int, crop_px: int, frozen_encoder:
 
 def smallest_side_px(model: ModelConfig) -> int:
     """Least side, a multiple of 32, of an image that the network takes. Raises ParameterError where it takes none."""
+    from lib.networks.encoders import REFUSALS
+
     network, errors = skeleton(model).eval(), []
     for side_px in range(INPUT_MULTIPLE_PX, LARGEST_MINIMUM_PX + 1, INPUT_MULTIPLE_PX):
         try:

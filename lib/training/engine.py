@@ -20,8 +20,8 @@ from torchmetrics import Metric
 from lib.errors import PPLinkNetError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.networks.checkpoint import read_info
+from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import training_layout
-from lib.networks.models import INPUT_MULTIPLE_PX
 from lib.paths import room_for, whole_file, write_whole
 from lib.training.augment import augment
 from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset

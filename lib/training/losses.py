@@ -16,7 +16,6 @@ too, and the gradient of its focal loss is no number where a pixel is surely rig
 from collections.abc import Callable
 from functools import partial
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,12 +25,8 @@ from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.training.recipe import FOCAL_GRADIENTS, LOSSES
 
 IGNORE = -1.0  # target value of an ignored pixel, where smp asks for one
-REGION_LOSSES = {
-    "dice": smp.losses.DiceLoss,
-    "jaccard": smp.losses.JaccardLoss,
-    "lovasz": smp.losses.LovaszLoss,
-    "tversky": smp.losses.TverskyLoss,
-}
+# name -> class of smp
+REGION_LOSSES = {"dice": "DiceLoss", "jaccard": "JaccardLoss", "lovasz": "LovaszLoss", "tversky": "TverskyLoss"}
 
 Loss = Callable[
     [Tensor, Tensor, Tensor | None], Tensor
@@ -98,11 +93,13 @@ def _mean(values: Tensor, mask: Tensor, weight: Tensor | None) -> Tensor:
 
 def region_loss(logits: Tensor, mask: Tensor, weight: Tensor | None = None, *, name: str) -> Tensor:
     """Loss of smp over overlap, `name` one of `REGION_LOSSES` or "mcc"; shapes as `focal_loss`."""
+    from segmentation_models_pytorch import losses
+
     valid = mask != MASK_IGNORE if weight is None else (mask != MASK_IGNORE) & (weight > 0)
     target = _target(logits, mask)
     if name == "mcc":  # which takes probabilities, and knows nothing of pixels to ignore
-        return smp.losses.MCCLoss()(logits.sigmoid()[valid][None], target[valid][None])
-    criterion = REGION_LOSSES[name](mode="binary", ignore_index=IGNORE)
+        return losses.MCCLoss()(logits.sigmoid()[valid][None], target[valid][None])
+    criterion = getattr(losses, REGION_LOSSES[name])(mode="binary", ignore_index=IGNORE)
     return criterion(logits, target.masked_fill(~valid, IGNORE))
 
 

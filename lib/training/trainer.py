@@ -25,10 +25,9 @@ from lib.chips.manifest import read_bands, rows_by_chip
 from lib.errors import InputError, ParameterError
 from lib.limits import TASKS, Limits, check_value, classes_of
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
+from lib.networks.config import ModelConfig
 from lib.networks.convert import RELEASE_STATISTICS
 from lib.networks.devices import freed_memory_kept, precision_for, training_layout
-from lib.networks.encoders import IMAGENET
-from lib.networks.models import ModelConfig, build_model
 from lib.networks.skeleton import check_training
 from lib.paths import sweep
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
@@ -159,6 +158,8 @@ def _train(
 ) -> None:
     """Train, to `known` completed by what training finds out: mean, deviation, threshold, best epoch."""
     torch.manual_seed(config.seed)
+    from lib.networks.models import build_model  # a run that is done needs no network
+
     network = build_model(known.model)
     init = None if init_from is None else load_weights(network, init_from, known.model, known.task)
     _prepare(network, config)
@@ -257,6 +258,8 @@ def _normalisation(
             f'normalisation="{config.normalisation}" is of three bands, the chips have {cache.bands}: take "data".'
         )
     if config.normalisation == "imagenet":
+        from lib.networks.encoders import IMAGENET
+
         return IMAGENET
     if config.normalisation == "init":
         if init is None:

@@ -144,3 +144,12 @@ def test_chips_are_found_again_in_their_scene():
         }
     )
     assert windows_of(chips, scene) == windows
+
+
+def test_pngs_are_lossless_and_runs_in_them_cost_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (96, 128, 3), np.uint8), 255 * rng.integers(0, 2, (96, 128), np.uint8)
+    assert (read_image(write_png(tmp_path / "noise.png", image)) == image).all()
+    assert (read_mask(write_png(tmp_path / "mask.png", mask)) == mask).all()
+    for blank in (np.full((512, 512, 3), 200, np.uint8), np.zeros((512, 512), np.uint8)):
+        assert write_png(tmp_path / "blank.png", blank).stat().st_size < 5000

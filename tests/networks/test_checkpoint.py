@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lib.errors import CheckpointError
-from lib.networks import checkpoint
 from lib.networks.checkpoint import (
     FORMAT,
     CheckpointInfo,
@@ -62,7 +61,7 @@ def test_same_content_same_bytes(saved, network, tmp_path):
 
 
 def test_header_is_read_without_the_network(saved, monkeypatch):
-    monkeypatch.setattr(checkpoint, "build_model", None)
+    monkeypatch.setattr("lib.networks.models.build_model", None)
     assert read_info(saved) == INFO
 
 

@@ -1,11 +1,15 @@
 """Names of networks, known without PyTorch."""
 
+import subprocess
+import sys
+
 import pytest
 import segmentation_models_pytorch as smp
 
 from lib.errors import ParameterError
 from lib.networks.config import ARCHITECTURE_NAMES, ENCODERS, OWN_NAMES, WEIGHTS, ModelConfig
 from lib.networks.models import ARCHITECTURES, OWN_ARCHITECTURES
+from lib.paths import ROOT
 
 
 def test_the_names_are_those_of_the_libraries():
@@ -31,3 +35,12 @@ def test_an_encoder_is_no_address_and_no_path(name):
 def test_values_are_in_range_and_of_their_type(field, value):
     with pytest.raises(ParameterError, match=field):
         ModelConfig(**{field: value})
+
+
+def test_who_builds_no_network_waits_for_neither_smp_nor_timm():
+    """With torchvision and PyTorch's compiler behind them, they take as long to import as all the rest."""
+    rooms = ("networks.checkpoint", "networks.convert", "networks.backends", "mapping.forward", "training.losses")
+    heavy = {"segmentation_models_pytorch", "timm", "torchvision", "torch._dynamo", "lightning"}
+    code = f"import sys, {', '.join(f'lib.{room}' for room in rooms)}; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -68,8 +68,7 @@ def unbuilt(monkeypatch):
     def build(_config):
         pytest.fail("a network was built")
 
-    monkeypatch.setattr("lib.networks.checkpoint.build_model", build)
-    monkeypatch.setattr("lib.networks.skeleton.build_model", build)
+    monkeypatch.setattr("lib.networks.models.build_model", build)
 
 
 def write(path, tensors, header):
