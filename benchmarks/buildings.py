@@ -20,6 +20,7 @@ import numpy as np
 import shapely
 
 from lib.vectors import buildings
+from lib.vectors.outlines import outlines as traced
 
 REPEATS = 3
 OPTIONS = buildings.BuildingOptions()
@@ -38,8 +39,7 @@ def mask_of(houses: np.ndarray, shape: tuple[int, int], ragged: bool, rng: np.ra
 
 
 def ours(outlines: list[shapely.Polygon], gsd_m: float) -> list[shapely.Polygon]:
-    options = buildings.BuildingOptions(right_angles=True)
-    return [buildings.tidied(outline, gsd_m, options) for outline in outlines]
+    return buildings.tidied(np.array(outlines), gsd_m, buildings.BuildingOptions(right_angles=True)).tolist()
 
 
 def library(outlines: list[shapely.Polygon], gsd_m: float, **options: bool) -> list[shapely.Polygon]:
@@ -55,7 +55,7 @@ def library(outlines: list[shapely.Polygon], gsd_m: float, **options: bool) -> l
 
 METHODS = {
     "pixels": lambda outlines, gsd_m: outlines,
-    "simplified": lambda outlines, gsd_m: [buildings.tidied(outline, gsd_m, OPTIONS) for outline in outlines],
+    "simplified": lambda outlines, gsd_m: buildings.tidied(np.array(outlines), gsd_m, OPTIONS).tolist(),
     "ours": ours,
     "library": library,
     "library, 90 degrees only": lambda o, gsd_m: library(o, gsd_m, allow_45_degree=False, allow_circles=False),
@@ -83,7 +83,7 @@ def main() -> None:
         houses = houses[shapely.area(houses) * gsd_m**2 >= OPTIONS.min_area_m2]
         for ragged in (False, True):
             built = mask_of(houses, shape, ragged, np.random.default_rng(0))
-            outlines = [o for o in buildings.outlines(built, 0, 0) if o.area * gsd_m**2 >= OPTIONS.min_area_m2]
+            outlines = [o for o in traced(built) if o.area * gsd_m**2 >= OPTIONS.min_area_m2]
             pairs = shapely.STRtree(houses).query(outlines, predicate="intersects")
             alone = [o for o in range(len(outlines)) if (pairs[0] == o).sum() == 1]
             alone = [o for o in alone if (pairs[1] == pairs[1][pairs[0] == o][0]).sum() == 1]

@@ -3,10 +3,10 @@ From the sample's town to chips, and from a mask back to buildings: geoai agains
 
     python -m benchmarks.chips [--peer PYTHON] [--turns 3] [--sample data/demo]
 
-Each turn is a process of its own, the peer's with the Python of an environment as benchmarks/requirements-peers.txt has
-it; without --peer it is left out. The clock starts where all is imported. A process does its job twice: the first
-includes what is loaded or compiled on the way; of the turns the median counts. CPU seconds on
-one thread mean more than the wall on a busy machine. Results go to results/chips_speed.csv.
+In each turn either has a process that does all its jobs, the peer's with the Python of an environment as
+benchmarks/requirements-peers.txt has it; without --peer it is left out. The clock starts where all is imported. A job
+is done twice: the first time includes what is loaded or compiled on the way; of the turns the median counts. CPU
+seconds on one thread mean more than the wall on a busy machine. Results go to results/chips_speed.csv.
 
 roads, buildings
     A GeoTIFF of 4096 x 4096 px in JPEG and its OSM vectors to 64 chips of 512 px with masks. geoai draws all roads
@@ -37,6 +37,8 @@ TOLERANCE_M, LEAST_M2, ROAD_M = 0.5, 12.0, 6.0
 REPEATS = 2
 CHIPS = ("roads", "buildings")
 OUTLINES = ("outlines", "right angles")
+FLOORS = ("floor: decode", "floor: encode")
+PACKAGES = ("opencv-python-headless", "rasterio", "shapely", "numpy")
 Job = Callable[[Path], object]
 
 
@@ -122,7 +124,7 @@ def encode_floor(sample: Path) -> Job:
 
 
 def measure(who: str, job: str, sample: Path, mask: Path) -> dict:
-    """One process's turn: CPU seconds of the first time and of the second, and polygons as WKB in hex."""
+    """A job in this process: CPU seconds of the first time and of the second, and polygons as WKB in hex."""
     if job.startswith("floor"):
         run = (decode_floor if "decode" in job else encode_floor)(sample)
     elif job in CHIPS:
@@ -191,12 +193,13 @@ def main() -> None:
     parser.add_argument("--peer", help="Python of an environment with benchmarks/requirements-peers.txt")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--sample", type=Path, default=ROOT / "data" / "demo")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # who, job, mask: one turn
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # who, mask: one turn
     options = parser.parse_args()
     sample = options.sample.absolute()
     if options.one:
-        who, job, mask = options.one
-        print(f"\n{json.dumps(measure(who, job, sample, Path(mask)))}")
+        who, mask = options.one
+        own = (*CHIPS, *OUTLINES, *(FLOORS if who == "here" else ()))
+        print(f"\n{json.dumps({job: measure(who, job, sample, Path(mask)) for job in own})}")
         return
 
     import pandas as pd
@@ -206,19 +209,20 @@ def main() -> None:
 
     make_sample(sample)
     whos = {"here": sys.executable} | ({"geoai": options.peer} if options.peer else {})
-    jobs = [(who, job) for job in (*CHIPS, *OUTLINES) for who in whos]
-    jobs += [("here", job) for job in ("floor: decode", "floor: encode")]
-    turns: dict[tuple[str, str], list[dict]] = {key: [] for key in jobs}
+    turns: dict[tuple[str, str], list[dict]] = {}
     with tempfile.TemporaryDirectory() as folder:
         mask = Path(folder) / "mask.tif"
         truth = draw_mask(sample, mask)
         for _ in range(options.turns):
-            for who, job in jobs:
-                found = in_own_process(whos[who], who, job, str(mask), "--sample", str(sample))
-                turns[who, job].append(found)
-                print(f"{job:14} {who:6} {found['first_cpu_s']:7.3f} {found['cpu_s']:7.3f} CPU s", flush=True)
-    peer = [whos["geoai"], "-c", "from importlib import metadata; print(metadata.version('geoai-py'))"]
-    versions = {"geoai": subprocess.check_output(peer, text=True).strip()} if options.peer else {}
+            for who, python in whos.items():
+                for job, found in in_own_process(python, who, str(mask), "--sample", str(sample)).items():
+                    turns.setdefault((who, job), []).append(found)
+                    print(f"{job:14} {who:6} {found['first_cpu_s']:7.3f} {found['cpu_s']:7.3f} CPU s", flush=True)
+    versions = []
+    if options.peer:
+        command = [options.peer, "-c", "from importlib import metadata; print(metadata.version('geoai-py'))"]
+        versions.append(f"geoai {subprocess.check_output(command, text=True).strip()}")
+    versions += [f"{name} {metadata.version(name)}" for name in PACKAGES]
     rows = []
     for (who, job), own in turns.items():
         seconds = {name: float(np.median([turn[name] for turn in own])) for name in ("first_cpu_s", "cpu_s")}
@@ -227,11 +231,7 @@ def main() -> None:
     for name in ("first_cpu_s", "cpu_s"):
         theirs = table[table["who"] == "geoai"].set_index("job")[name]
         table[f"times_{name[:-6]}"] = table["job"].map(theirs) / table[name]
-    packages = ("opencv-python-headless", "rasterio", "shapely", "numpy")
-    stated = [f"{name} {version}" for name, version in versions.items()] + [
-        f"{name} {metadata.version(name)}" for name in packages
-    ]
-    table["cpu"], table["versions"] = device_name(), "; ".join(stated)
+    table["cpu"], table["versions"] = device_name(), "; ".join(versions)
     print(table.drop(columns=["cpu", "versions"]).round(3).to_string(index=False))
     table.to_csv(ROOT / "results" / "chips_speed.csv", index=False, float_format="%.4g")
 
