@@ -73,7 +73,7 @@ class Panel(ipywidgets.VBox):
                 control.observe(lambda _: self.redraw(), "value")
         # the picture gives way, not the controls
         self.column = ipywidgets.VBox(
-            [*controls, self.status], layout={"flex": f"0 0 {COLUMN_PX}px", "padding": "0 8px 0 0"}
+            [*controls, self.status], layout={"flex": f"0 0 {COLUMN_PX + 8}px", "padding": "0 8px 0 0"}
         )
         super().__init__([ipywidgets.HBox([self.picture, self.column], layout={"align_items": "flex-start"})])
         self.redraw()

@@ -37,10 +37,11 @@ LanePanel([ground], settled("01_rasterize_osm"), classes=METRIC.drawn, own_class
 ###
 AugmentationPanel(pd.read_csv({chips!r}, keep_default_na=False), settled("02_train_stage1"))
 """
-# controls that reach over the right edge of the cell, or of the page
+# controls that reach over the right edge of their cell, and columns that have to be pushed aside
 HIDDEN = """[...document.querySelectorAll(".jp-OutputArea-output button, .jp-OutputArea-output select, .noUi-target")]
     .filter(e => e.getClientRects().length)
     .filter(e => e.getBoundingClientRect().right > e.closest(".jp-OutputArea").getBoundingClientRect().right + 1)
+    .concat([...document.querySelectorAll(".jp-OutputArea .widget-vbox")].filter(e => e.scrollWidth > e.clientWidth))
     .map(e => e.outerHTML.slice(0, 120))"""
 
 
