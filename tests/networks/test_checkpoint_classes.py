@@ -1,4 +1,4 @@
-"""Checkpoints of several classes: their header, one class of them, the hub, ONNX, other runtimes, others' weights."""
+"""Checkpoints of several classes: their header, one class of them, the hub, ONNX, others' weights."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,6 @@ import segmentation_models_pytorch as smp
 import torch
 
 from lib.errors import CheckpointError
-from lib.networks.backends import with_backend
 from lib.networks.checkpoint import CheckpointInfo, for_class, load_model, load_weights, read_info, save_checkpoint
 from lib.networks.convert import convert_weights
 from lib.networks.export import export_onnx
@@ -85,9 +84,7 @@ def test_the_hub_and_onnx_know_all_classes(checkpoint, tmp_path):
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (INFO.mean, INFO.std))
     with torch.inference_mode():
         expected = model.network((torch.from_numpy(image) - mean) / std).sigmoid().numpy()
-        assert found.shape == (1, 2, 64, 96) and np.abs(found - expected).max() < 1e-4
-        other = with_backend(model, "onnxruntime").network(torch.from_numpy(image))
-    assert torch.allclose(other, model.network(torch.from_numpy(image)), atol=1e-3)
+    assert found.shape == (1, 2, 64, 96) and np.abs(found - expected).max() < 1e-4
 
 
 def test_weights_of_others_must_have_an_output_for_each_class(tmp_path):
