@@ -35,7 +35,7 @@ def training_layout(channels_last: bool = True, accelerator: str = "auto") -> to
     """
     Order of a training's tensors in memory: contiguous if not `channels_last`, and where a CPU has AVX2 alone.
 
-    There oneDNN's convolutions and their gradients in float32 are 6 to 18 % faster in contiguous order, by network;
+    There oneDNN's convolutions and their gradients in float32 are 5 to 12 % faster in contiguous order, by network;
     forward passes alone, and CPUs with AVX-512, are faster in channels-last order.
     """
     on_cpu = accelerator == "cpu" or accelerator == "auto" and precision_for(accelerator=accelerator) == "32-true"
