@@ -230,7 +230,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     for name in ("first_cpu_s", "cpu_s"):
         theirs = table[table["who"] == "geoai"].set_index("job")[name]
-        table[f"times_{name[:-6]}"] = table["job"].map(theirs) / table[name]
+        table[name.replace("cpu_s", "times_geoai")] = table["job"].map(theirs) / table[name]
     table["cpu"], table["versions"] = device_name(), "; ".join(versions)
     print(table.drop(columns=["cpu", "versions"]).round(3).to_string(index=False))
     table.to_csv(ROOT / "results" / "chips_speed.csv", index=False, float_format="%.4g")
