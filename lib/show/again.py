@@ -16,7 +16,7 @@ from lib.errors import BusyError, ParameterError
 from lib.parameters import Settled
 from lib.paths import ROOT
 from lib.show.reports import notebooks_of
-from lib.show.widgets import small, warning
+from lib.show.widgets import close_lines, warning
 
 CUTTING = "01_rasterize_osm"
 STOPPED = (130, -signal.SIGINT)  # of an interrupt: by `lib.errors.status`, and before that could answer
@@ -130,7 +130,7 @@ class CutAgain(ipywidgets.VBox):
         self.rerun.stop()
 
     def _say(self, text: str) -> None:
-        self.said.value = small(text)
+        self.said.value = close_lines(text)
 
     def _progressed(self, line: str) -> None:
         """A line of the notebook: the last one is shown, and the bar follows the chips."""

@@ -24,7 +24,7 @@ from lib.parameters import Settled
 from lib.show.canvas import IGNORE, LABEL, LABEL_ALPHA, TRUTH, overlay_rgb
 from lib.show.keys import add_keys
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
-from lib.show.widgets import COLUMN_PX, Panel, save_parameters, small, swatch, warning
+from lib.show.widgets import COLUMN_PX, Panel, close_lines, save_parameters, swatch, warning
 from lib.training.augment import augment
 from lib.training.cache import ChipCache, CropDataset
 from lib.training.recipe import AUGMENTATIONS, RECIPES, TrainConfig, train_config
@@ -235,12 +235,12 @@ class AugmentationPanel(Panel):
             seen = preview(chip, config, self.draw, count)
             self.show(preview_rgb(seen, _color(chip["label"]), self.labels.value))
         except (PPLinkNetError, OSError) as error:
-            self.status.value = small(warning(error))
+            self.status.value = close_lines(warning(error))
             return
         elapsed_ms = 1000 * (time.perf_counter() - start_s)
         self.ranges.value = _ranges(config.augmentation)
         shares = [float((seen.mask == value).mean()) for value in (MASK_FOREGROUND, MASK_IGNORE)]
-        self.status.value = small(
+        self.status.value = close_lines(
             f"above: the chip, bare and under its label<br>below: {count} of its crops as training sees them, draw "
             f"{self.draw + 1}<br>{swatch(_color(chip['label']))} {chip['label']} label, {shares[0]:.1%} of the chip · "
             f"{swatch(IGNORE)} hatched: ignored, {shares[1]:.1%}<br>drawn in {elapsed_ms:.0f} ms"
@@ -263,9 +263,9 @@ class AugmentationPanel(Panel):
         """Write augmentation and side of the crops into the params file; says below whether it worked."""
         try:
             said = save_parameters(NOTEBOOK, self.settled, chosen_values(self.settled, self.chosen))
-            self.said.value = small(html.escape(said))
+            self.said.value = close_lines(html.escape(said))
         except (PPLinkNetError, OSError) as error:
-            self.said.value = small(warning(error))
+            self.said.value = close_lines(warning(error))
 
 
 def _color(label: str) -> str:
@@ -290,7 +290,7 @@ def _ranges(name: str) -> str:
     ]
     said += ["mirrored and turned"] if config.flips else []
     text = f"{', '.join(said)}; each in {config.probability:.0%} of the crops" if said else "nothing is changed"
-    return small(text)
+    return close_lines(text)
 
 
 def _button(name: str, icon: str, words: str, width: str) -> ipywidgets.Button:

@@ -21,7 +21,7 @@ from lib.parameters import Settled
 from lib.show.again import CUTTING, CutAgain
 from lib.show.canvas import FN, FP, LABEL, TP, error_rgb, overlay_rgb
 from lib.show.keys import add_keys
-from lib.show.widgets import COLUMN_PX, Panel, save_parameters, small, swatch, warning
+from lib.show.widgets import COLUMN_PX, Panel, close_lines, save_parameters, swatch, warning
 
 SAVED = ("lane_width_m", "lane_widths_m", "classes", "dx_m", "dy_m")  # what the sliders say, by the notebook's names
 PICTURE_PX = 1024  # longer side of the picture
@@ -267,7 +267,7 @@ class LanePanel(Panel):
             else:
                 self.show(overlay_rgb(look.image, mask))
         except (PPLinkNetError, OSError) as error:
-            self.status.value = small(warning(error))
+            self.status.value = close_lines(warning(error))
             return
         elapsed_ms = 1000 * (time.perf_counter() - start_s)
         share = float((mask == MASK_FOREGROUND).mean())
@@ -276,7 +276,7 @@ class LanePanel(Panel):
         else:
             shown = f"{swatch(LABEL)} {'as this run drew it' if self.before.value else 'as the sliders say'}"
         across_m = self.window[2] * self.ground.gsd_m
-        self.status.value = small(
+        self.status.value = close_lines(
             f"{shown}<br>{share:.1%} of what is seen is road · {across_m:,.0f} m across · drawn in {elapsed_ms:.0f} ms"
         )
 
@@ -289,7 +289,7 @@ class LanePanel(Panel):
             lines.append(f"with the sliders: <b>{_metres(auto_m[0] + self.dx.value, auto_m[1] + self.dy.value)}</b>")
         if self.fixed_px:
             lines.append("this profile draws lanes in pixels: widths in metres change nothing")
-        self.offset.value = small("<br>".join(lines))
+        self.offset.value = close_lines("<br>".join(lines))
 
     def move(self, name: str) -> None:
         """Zoom or pan as the button of that name says."""
@@ -338,10 +338,10 @@ class LanePanel(Panel):
             if not self.chosen():
                 raise ParameterError("No class is chosen, and an empty list means the profile's own: choose one.")
             profile = self.profile()
-            self.said.value = small(html.escape(save_parameters(CUTTING, self.settled, profile)))
+            self.said.value = close_lines(html.escape(save_parameters(CUTTING, self.settled, profile)))
             self.saved, self.saved_names = profile, SAVED
         except (PPLinkNetError, OSError) as error:
-            self.said.value = small(warning(error))
+            self.said.value = close_lines(warning(error))
 
     def cut_again(self) -> None:
         """Run notebook 1 with what is saved; says below why not."""
@@ -350,7 +350,7 @@ class LanePanel(Panel):
                 raise ParameterError("The sliders say something else than what is saved: save first, or reset.")
             self.cutting.start(self.saved_names)
         except (BusyError, ParameterError, OSError) as error:
-            self.said.value = small(warning(error))
+            self.said.value = close_lines(warning(error))
 
 
 def _button(icon: str, words: str) -> ipywidgets.Button:

@@ -170,11 +170,6 @@ def warning(error: Exception | str) -> str:
     return f'<span style="color:var(--jp-error-color1, #b3261e)">{html.escape(str(error))}</span>'
 
 
-def small(text: str) -> str:
-    """Markup whose lines stand closer than those of a widget."""
-    return f'<div style="line-height:1.4">{text}</div>'
-
-
 def swatch(color: str) -> str:
     """A little square of a colour, for a legend in a line of text."""
     box = "display:inline-block;width:.8em;height:.8em;border:1px solid currentColor"
