@@ -93,6 +93,22 @@ READERS = {  # real chips, each with the parameters that it needs
             }  # fmt: skip
         ],
     },
+    "Massachusetts tiles and EPFL, each at its own scale": {
+        "gsd_m": 2.0,
+        "sources": [
+            {
+                "images": "massachusetts-roads-tiles/images/1037*.jpg",
+                "osm": "massachusetts-roads-tiles/masks/{stem}.png",
+                "gsd_m": 1.0,
+                "nodata": "white",
+            },
+            {
+                "images": "epfl-cil-roads/images/*_00*.png",
+                "clean": "epfl-cil-roads/groundtruth/{stem}.png",
+                "gsd_m": 0.4,
+            },
+        ],
+    },  # fmt: skip
     "SpaceNet 3": spacenet(
         ROADS,
         "images/RGB-PanSharpen_{id}.tif",
