@@ -77,7 +77,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # An area without OpenStreetMap has no stage 1: notebook 3 starts from nothing with `start_from: ""`.
 
 # %%
-chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
+chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir, task)
 manifest = of_task(load_manifest(chips_dir), task)
 refuse_shared_ground(manifest)
 train, val = select(manifest, "osm", "train"), select(manifest, "osm", "val")

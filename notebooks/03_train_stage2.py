@@ -73,12 +73,12 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 # 1 it starts from `network`.
 
 # %%
-chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir)
+chips_dir = reports.require(reports.chip_dir(area, work_dir) / "manifest.csv", "01_rasterize_osm", area, work_dir, task)
 manifest = of_task(load_manifest(chips_dir), task)
 refuse_shared_ground(manifest)
 stage1 = reports.run_dir(area, start_from, work_dir) / "best.safetensors" if start_from else None
 if stage1:
-    reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir)
+    reports.require(stage1.with_name("done.json"), "02_train_stage1", area, work_dir, task)
     info = read_info(stage1)
     refuse_overlap(manifest[manifest["split"] == "test"], info, "test")
 model = info.model if stage1 else ModelConfig(**{"classes": len(classes_of(task)), **network})

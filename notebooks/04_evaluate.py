@@ -78,7 +78,7 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 runs = reports.RUN_FOLDERS
 done = {name: reports.run_dir(area, name, work_dir) / "done.json" for name in ("two_stage", "scratch")}
 if not done["scratch"].exists():  # stage 2 alone leaves only that; it comes after both stages where there are two
-    reports.require(done["two_stage"], "03_train_stage2", area, work_dir)
+    reports.require(done["two_stage"], "03_train_stage2", area, work_dir, task)
 manifest = of_task(load_manifest(reports.chip_dir(area, work_dir)), task)
 test = select(manifest, test_label, "test")
 tests = {kind: of_class(test, kind) for kind in classes_of(task)}  # each class is scored by itself

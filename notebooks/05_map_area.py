@@ -97,7 +97,10 @@ pd.Series(reports.run_record()["packages"], name="version").to_frame()
 
 # %%
 trained = reports.run_dir(area, "two_stage", work_dir) / "best.safetensors"
-network = resolve(weights_of(checkpoint)) if checkpoint else reports.require(trained, "03_train_stage2", area, work_dir)
+if checkpoint:
+    network = resolve(weights_of(checkpoint))
+else:
+    network = reports.require(trained, "03_train_stage2", area, work_dir, task)
 model, curves = load_model(network, task=task), read_curves(network)
 folder = reports.report_dir(area, work_dir) / name
 folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.errors import InputError, run
+from lib.errors import InputError, ParameterError, run
+from lib.limits import classes_of
 from lib.networks.checkpoint import provenance
 from lib.networks.devices import device_name
 from lib.parameters import NOTEBOOKS, area_name, check, load
@@ -112,15 +113,26 @@ def _metrics(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def require(path: Path, notebook: str, area: str, work_dir: str) -> Path:
+def require(path: Path, notebook: str, area: str, work_dir: str, task: str) -> Path:
     """
     Path of an earlier notebook's result; where it is missing, that notebook is run first, with the area's parameters.
 
     So each notebook works straight after setup, and nothing is computed twice.
+
+    Raises
+    ------
+    ParameterError
+        If that notebook's last run was of another task: masks do not say whether they are of roads or of buildings.
     """
     if not path.exists():
         print(f"{path} is not there yet: running {notebook} for area {area} first", flush=True)
-        run_notebook(notebook, area, work_dir=work_dir)
+        run_notebook(notebook, area, {"task": task}, work_dir)
+    made_of = recorded(notebook, area, work_dir).get("task", task)
+    if lacking := [kind for kind in classes_of(task) if kind not in classes_of(made_of)]:
+        raise ParameterError(
+            f"the task is {task!r}, and {path} was made with {made_of!r}, without {' and '.join(lacking)}: run "
+            f"{notebook} with -p task {task} first, or give this area's other task a work_dir of its own"
+        )
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.errors import InputError
+from lib.errors import InputError, ParameterError
 from lib.paths import ROOT
 from lib.show import pages, reports
 from lib.show.leaflet import fetched_addresses
@@ -33,6 +33,21 @@ def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
     with pytest.raises(InputError, match="plain JSON"):
         reports.write_metrics("04_evaluate", "demo", str(tmp_path), {"chips": pd.DataFrame()}, {})
     assert json.loads(path.read_text()) == record
+
+
+def test_what_an_earlier_notebook_left_is_of_the_same_task(tmp_path, monkeypatch):
+    ran, own = [], ("demo", str(tmp_path))
+    monkeypatch.setattr(reports, "run_notebook", lambda *what: ran.append(what))
+    chips = tmp_path / "manifest.csv"
+    reports.require(chips, "01_rasterize_osm", *own, "buildings")
+    assert ran == [("01_rasterize_osm", "demo", {"task": "buildings"}, str(tmp_path))]
+    chips.touch()
+    reports.write_metrics("01_rasterize_osm", *own, {}, {"task": "roads+buildings"})
+    assert reports.require(chips, "01_rasterize_osm", *own, "roads") == chips
+    reports.write_metrics("01_rasterize_osm", *own, {}, {"task": "roads"})
+    with pytest.raises(ParameterError, match="'buildings', and .* with 'roads', without buildings: run 01_"):
+        reports.require(chips, "01_rasterize_osm", *own, "buildings")
+    assert len(ran) == 1
 
 
 WRITE = """
@@ -79,9 +94,3 @@ def test_index_shows_scores_and_escapes_what_strangers_wrote(tmp_path):
     assert "IoU &lt;b&gt;0.5" in page and "a &amp; b" in page and "0.500" in page and "One chip." in page
     assert "OpenStreetMap contributors" in page and fetched_addresses(page) == []
     assert "0.500" in (folder / "scoreboard.txt").read_text()
-
-
-def test_what_is_there_is_not_run_again(tmp_path):
-    there = tmp_path / "manifest.csv"
-    there.touch()
-    assert reports.require(there, "01_rasterize_osm", "demo", str(tmp_path)) == there
