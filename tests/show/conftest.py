@@ -131,7 +131,6 @@ class Browser:
         self.from_browser, theirs_out = os.pipe()
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs_in, theirs_out)]
         command = [CHROMIUM, "--headless", "--no-sandbox", *QUIET, "--disable-component-update"]
-        command.append("--disable-dev-shm-usage")  # of containers, most often too small for a large page
         self.process = subprocess.Popen(
             [*command, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
             stdout=subprocess.DEVNULL,
@@ -142,9 +141,11 @@ class Browser:
         for end in (theirs_in, theirs_out, *high):
             os.close(end)
         self.number, self.rest, self.events = 0, b"", []
-        own = self.ask("Target.createTarget", url="about:blank")[
-            "targetId"
-        ]  # the browser's own page may not be there yet
+        own, until = None, time.monotonic() + PATIENCE_S
+        while own is None:  # the browser's own page: another one may come to lie behind it, where nothing is drawn
+            assert time.monotonic() < until, "the browser opens no page"
+            pages = [t["targetId"] for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page"]
+            own = next(iter(pages), None) or time.sleep(0.1)
         attached = self.ask("Target.attachToTarget", targetId=own, flatten=True)
         self.session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -173,6 +174,7 @@ class Browser:
 
     def open(self, page: Path, width: int = 1400, dark: bool = False, height: int = 900) -> None:
         """Open a page in a window so many CSS pixels wide, and wait until it is drawn."""
+        self.ask("Page.bringToFront")
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", media="", features=[scheme])
