@@ -160,14 +160,22 @@ class Browser:
             assert part, "the browser says no more"
             self.rest += part
         said, self.rest = self.rest.split(b"\0", 1)
-        return json.loads(said)
+        message = json.loads(said)
+        if message.get("method") == "Page.javascriptDialogOpening":  # JupyterLab asks who leaves it
+            self._say("Page.handleJavaScriptDialog", accept=True)
+        return message
 
-    def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        """The answer to one call of the DevTools protocol; what else happens meanwhile is kept in `events`."""
+    def _say(self, method: str, **params: Any) -> None:
+        """Send one call of the DevTools protocol, by the next number."""
         self.number += 1
         call = {"id": self.number, "method": method, "params": params} | getattr(self, "session", {})
         os.write(self.to_browser, json.dumps(call).encode() + b"\0")
-        while (message := self._message()).get("id") != self.number:
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """The answer to one call of the DevTools protocol; what else happens meanwhile is kept in `events`."""
+        self._say(method, **params)
+        own = self.number
+        while (message := self._message()).get("id") != own:
             self.events.append(message)
         assert "error" not in message, message
         return message["result"]
