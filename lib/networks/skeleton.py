@@ -24,10 +24,10 @@ def skeleton(model: ModelConfig) -> torch.nn.Module:
     model = replace(model, encoder_weights=None)
     try:
         # smp stretches a first convolution by an old constructor, which knows no device and draws values
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.device("meta"):
             return build_model(model).to("meta")
     except ParameterError:  # smp's mit encoders compute their rates of dropout with tensors, which have to have values
-        with torch.random.fork_rng(devices=[]):
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             return build_model(model).to("meta")
 
 

@@ -83,3 +83,11 @@ def test_transformers_that_can_take_images_of_any_size(architecture, encoder_nam
 def test_encoders_of_one_size_are_refused_in_words(architecture, encoder_name):
     with pytest.raises(ParameterError, match=f"{encoder_name} can't be used for images of any size: .*tu-swin"):
         create_model(architecture, encoder_name, context="32")
+
+
+def test_who_asks_while_predicting_leaves_others_theirs():
+    model = ModelConfig(encoder_name="tu-mobilenetv3_small_050", context="32")
+    skeleton.cache_clear()
+    with torch.inference_mode():
+        skeleton(model)
+    assert not next(skeleton(model).parameters()).is_inference()

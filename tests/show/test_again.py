@@ -1,5 +1,6 @@
 """Chips cut again: the command, what is told of it, one at a time, stopped, failed."""
 
+import signal
 import sys
 
 import pytest
@@ -24,7 +25,9 @@ def cutting(area, monkeypatch):
             box.rerun.listener.join(60)
         return box
 
-    return run
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores interrupts
+    yield run
+    signal.signal(signal.SIGINT, before)
 
 
 def test_the_command_states_what_this_run_was_told_but_not_what_was_saved(area):

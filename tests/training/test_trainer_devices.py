@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from lib.chips.manifest import write_png
+from lib.networks import models
 from lib.networks.checkpoint import load_model
 from lib.networks.models import ModelConfig, build_model
-from lib.training import runs, trainer
+from lib.training import runs
 from lib.training.recipe import TrainConfig
 from lib.training.trainer import fit
 
@@ -82,7 +83,7 @@ def one_and_two_processes(folder: Path) -> None:
 
     torch.set_num_threads(1)
     runs.PATIENCE_S = 600
-    trainer.build_model = without_batch_norm
+    models.build_model = without_batch_norm
     chips = pd.read_csv(folder / "train.csv"), pd.read_csv(folder / "val.csv")
     config = replace(QUICK, epochs=2, batch_size=2, augmentation="flips", learning_rate=1e-3, patience=5)
     model = ModelConfig(encoder_name="resnet18")
