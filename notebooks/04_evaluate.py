@@ -205,12 +205,12 @@ class_figures.display_each(cases_figures)
 busiest, comparison_figures = {}, {}
 for kind, own in tests.items():
     chip = next(own.iloc[[tables[kind][best].eval("tp + fn").argmax()]].itertuples())
-    found = {name: (paths[chip.Index], models[name].info.thresholds[kind]) for name, paths in probabilities.items()}
+    found = {name: (paths[chip.Index], thresholds[name][kind]) for name, paths in probabilities.items()}
     busiest[kind], comparison_figures[kind] = chip, storyboard.trainings(chip, found)
 class_figures.display_each(comparison_figures)
 if len(tests) > 1:
     rows = test[test["chip"] == next(iter(busiest.values())).chip]
-    display(storyboard.both_masks(rows, probabilities[best], thresholds))
+    display(storyboard.both_masks(rows, probabilities[best], chosen))
 
 # %% [markdown]
 # ## What it costs on the road

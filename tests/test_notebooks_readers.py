@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.chips import load_manifest
-from lib.errors import InputError
+from lib.errors import InputError, ParameterError
 from lib.paths import ROOT
 from lib.show import reports
 
@@ -67,6 +67,28 @@ def test_clean_labels_alone_go_through_every_notebook(clean_area, capsys):
     reports.render_index(**own)
     with pytest.raises(InputError, match="no chips with label 'osm'"):
         run_cells("02_train_stage1", own)
+
+
+def test_two_classes_go_through_every_notebook(clean_area, tmp_path):
+    own, first = clean_area
+    for name in ("7", "12"):
+        cv2.imwrite(
+            str(tmp_path / f"{name}_houses.png"), np.roll(cv2.imread(str(tmp_path / f"{name}_mask.png")), 20, 1)
+        )
+    own |= {"task": "roads+buildings"}
+    labels = {"roads": "{id}_mask.png", "buildings": "{id}_houses.png"}
+    sources = [{"images": "{id}_sat.jpg", "osm": labels, "clean": labels, "gsd_m": 0.5}]
+    run_cells("01_rasterize_osm", own | first | {"sources": sources})
+    small = {"encoder_name": NETWORK["encoder_name"], "encoder_weights": ""}
+    run_cells("02_train_stage1", own | {name: TINY[name] for name in TINY if name != "start_from"} | small)
+    run_cells("03_train_stage2", own | TINY | {"start_from": "stage1", "compare_scratch": False})
+    run_cells("04_evaluate", own)
+    record = json.loads((reports.report_dir(own["area"], own["work_dir"]) / "metrics.json").read_text())["04_evaluate"]
+    runs = {row["run"] for row in record["metrics"]["scoreboard"]}
+    assert {f"{kind}: stage 1, then 2" for kind in ("roads", "buildings")} <= runs
+    assert set(record["metrics"]["thresholds"]["stage 1, then 2"]) == {"roads", "buildings"}
+    with pytest.raises(ParameterError, match="whose classes have one each; got 0.4"):
+        run_cells("04_evaluate", own | {"threshold": 0.4})
 
 
 def test_a_report_of_an_area_without_stage_1_leaves_it_out():
