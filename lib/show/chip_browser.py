@@ -21,9 +21,9 @@ from lib.networks.checkpoint import TrainedModel
 from lib.parameters import read_yaml
 from lib.scores.evaluate import Case, read_case, score_chips
 from lib.scores.metrics import ratio
-from lib.show.canvas import ERRORS, PREDICTION, TRUTH, error_rgb, overlay_rgb
+from lib.show.canvas import PREDICTION, TRUTH, error_rgb, overlay_rgb
 from lib.show.keys import add_keys
-from lib.show.widgets import Panel, close_lines, update_yaml, warning
+from lib.show.widgets import ERROR_LEGEND, Panel, close_lines, swatch, update_yaml, warning
 from lib.trust.rules import Rule, named_chips, parse_rule
 
 SPLITS = ("test", "val")  # that an evaluation reads: on one it is scored, on the other thresholds were chosen
@@ -149,7 +149,6 @@ class ChipBrowser(Panel):
             raise InputError("Expected at least one chip that tests or validates; there is none to show.")
         self.table, self.view, self.rules_path = chips.set_index("chip"), view, rules_path
         self.scores = [name for name in chips.columns if name not in ("chip", "split", "dropped")]
-        self.message = ""
         self._arranging = False
         orders = [f"worst {name} first" for name in self.scores] + [f"best {name} first" for name in self.scores]
         self.split = _menu("chips", [ALL, *dict.fromkeys(chips["split"])])
@@ -166,12 +165,10 @@ class ChipBrowser(Panel):
         }
         self.buttons = {name: _button(name) for name in actions}
         for name, act in actions.items():
-            self.buttons[name].on_click(lambda _, act=act: self._do(act))
+            self.buttons[name].on_click(lambda _, act=act: self.act(act))
         self.about = ipywidgets.HTML()
         row = ipywidgets.HBox(list(self.buttons.values()))
         super().__init__([self.split, self.order, self.chip, self.about, self.reason, row])
-        self.column.layout.flex, self.picture.layout.min_width = "0 0 345px", "0"  # the picture gives way, not keys
-        self.picture.layout.max_height = "80vh"
         add_keys(self, self.buttons, KEYS)
 
     @property
@@ -251,22 +248,10 @@ class ChipBrowser(Panel):
         counts = "counts" if chip not in out else f"<b>excluded</b>: {html.escape(out[chip])}"
         now = f" (in this run {'it counted' if row['dropped'] == '' else 'it did not'})"
         then = now if (row["dropped"] != "") != (chip in out) else ""
-        found, false, missed = (f'<span style="color:{ERRORS[name]}">■</span>' for name in ("tp", "fp", "fn"))
         return close_lines(
             f"<b>{html.escape(chip)}</b> · {row['split']}<br>{scores}<br>{counts}{then}<br>"
-            f'image, <span style="color:{TRUTH}">■</span> truth; below '
-            f'<span style="color:{PREDICTION}">■</span> prediction, errors:<br>'
-            f"{found} found {false} false alarm {missed} missed"
+            f"image, {swatch(TRUTH)} truth; below {swatch(PREDICTION)} prediction, errors:<br>{ERROR_LEGEND}"
         )
-
-    def _do(self, act: Callable[[], None]) -> None:
-        """Do what a button says and show what came of it; what failed is said."""
-        try:
-            act()
-            self.message = ""
-        except (PPLinkNetError, OSError) as error:
-            self.message = f"<br>{warning(error)}"
-        self.redraw()
 
 
 def _score(value: float) -> str:

@@ -192,7 +192,6 @@ class ReviewPanel(Panel):
 
     def __init__(self, review: Review, view: Callable[[int], View]):
         self.review, self.view = review, view
-        self.message = ""  # of an action that failed
         actions = {
             **{action: partial(review.decide, status) for action, status in DECISIONS.items()},
             "undo": self._undo,
@@ -202,7 +201,7 @@ class ReviewPanel(Panel):
         self.buttons = {action: _button(action) for action in actions}
         self.lines = ipywidgets.ToggleButton(value=True, description="lines (h)", icon="eye")
         for action, act in actions.items():
-            self.buttons[action].on_click(lambda _, act=act: self._do(act))
+            self.buttons[action].on_click(lambda _, act=act: self.act(act))
         self.about = ipywidgets.HTML()
         self.progress = ipywidgets.IntProgress(max=len(review.candidates), layout={"width": "310px"})
         buttons = list(self.buttons.values())
@@ -229,15 +228,6 @@ class ReviewPanel(Panel):
             self.status.value = f"{said}<br>drawn in {elapsed_ms:.0f} ms{self.message}"
         except (PPLinkNetError, OSError) as error:
             self.status.value = f"{said}<br>{warning(error)}{self.message}"
-
-    def _do(self, act: Callable[[], None]) -> None:
-        """Do what a button says and show what came of it; what failed is said, and nothing is lost."""
-        try:
-            act()
-            self.message = ""
-        except (PPLinkNetError, OSError) as error:
-            self.message = f"<br>{warning(error)}"
-        self.redraw()
 
     def _undo(self) -> None:
         if not self.review.undo():

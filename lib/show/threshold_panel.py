@@ -11,10 +11,9 @@ from lib.errors import InputError, ParameterError, PPLinkNetError
 from lib.mapping.options import CANDIDATE_SHARE
 from lib.scores.metrics import ratio
 from lib.scores.sweep import THRESHOLDS, threshold_counts
-from lib.show.canvas import ERRORS, check_pair, error_rgb
-from lib.show.widgets import Panel, close_lines, update_yaml, warning
-
-EVALUATION, MAPPED = "04_evaluate", "05_map_area"
+from lib.show.canvas import check_pair, error_rgb
+from lib.show.front import EVALUATION, MAPPED
+from lib.show.widgets import ERROR_LEGEND, Panel, close_lines, update_yaml, warning
 
 
 class ThresholdPanel(Panel):
@@ -88,7 +87,6 @@ class ThresholdPanel(Panel):
         self.written = ipywidgets.HTML()
         buttons = [ipywidgets.HBox([self.use, self.reset]), self.written] if params_dir else []
         super().__init__([self.chip, self.threshold, *buttons])
-        self.column.layout.flex, self.picture.layout.min_width = "0 0 345px", "0"
 
     def scores(self) -> tuple[float, float]:
         """Foreground IoU at the slider's threshold: of the chip shown, of all pooled; NaN where empty."""
@@ -105,11 +103,10 @@ class ThresholdPanel(Panel):
         probability, mask, image = self.chips[self.chip.value]
         self.show(error_rgb(image, mask, probability >= self._nearest(self.threshold.value)))
         here, pooled = self.scores()
-        found, false, missed = (f'<span style="color:{ERRORS[name]}">■</span>' for name in ("tp", "fp", "fn"))
         self.status.value = close_lines(
             f"IoU of this chip <b>{here:.3f}</b><br>"
             f"IoU of all {len(self.chips)} pooled <b>{pooled:.3f}</b><br>"
-            f"{found} found {false} false alarm {missed} missed"
+            f"{ERROR_LEGEND}"
         )
 
     def write(self, threshold: float) -> None:

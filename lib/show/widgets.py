@@ -1,5 +1,5 @@
 """
-What the panels of the notebooks share, the threshold over probabilities, and how a panel writes a params file.
+What the panels of the notebooks share, and how a panel writes a params file.
 
 A panel takes arrays and callables, so that it needs no GIS package; `is_interactive` says whether anybody could move
 its sliders. Each composes the same pixels as the static figures (`canvas.overlay_rgb`, `canvas.error_rgb`), fast enough
@@ -9,17 +9,17 @@ to follow a slider.
 import html
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 import yaml
 
-from lib.errors import InputError
+from lib.errors import InputError, PPLinkNetError
 from lib.parameters import Settled, check, load, params_path
 from lib.paths import write_whole
-from lib.show.canvas import encode_image
+from lib.show.canvas import ERRORS, encode_image
 
 HEADLESS_VARIABLE = "PP_LINKNET_HEADLESS"  # set to 1 by the runner of reports
 PREVIEW_QUALITY = 85  # JPEG: a tenth of the PNG's time and bytes, and a slider sends many
@@ -68,6 +68,7 @@ class Panel(ipywidgets.VBox):
             | {"object_fit": "contain", "margin": "0 8px 0 0"},
         )
         self.status = ipywidgets.HTML()
+        self.message = ""  # of an action that failed
         for control in (*controls, *watched):
             if control.has_trait("value") and control.has_trait("disabled"):  # not what `redraw` itself writes
                 control.observe(lambda _: self.redraw(), "value")
@@ -85,6 +86,15 @@ class Panel(ipywidgets.VBox):
     def redraw(self) -> None:
         """Draw what the controls say."""
         raise NotImplementedError
+
+    def act(self, action: Callable[[], object]) -> None:
+        """Do what a button says and show what came of it; `message` is what failed, for `redraw` to say."""
+        try:
+            action()
+            self.message = ""
+        except (PPLinkNetError, OSError) as error:
+            self.message = f"<br>{warning(error)}"
+        self.redraw()
 
 
 def save_parameters(notebook: str, settled: Settled, values: Mapping[str, object]) -> str:
@@ -174,3 +184,8 @@ def swatch(color: str) -> str:
     """A little square of a colour, for a legend in a line of text."""
     box = "display:inline-block;width:.8em;height:.8em;border:1px solid currentColor"
     return f'<span style="{box};background:{color}"></span>'
+
+
+ERROR_LEGEND = " ".join(
+    f"{swatch(ERRORS[name])} {words}" for name, words in (("tp", "found"), ("fp", "false alarm"), ("fn", "missed"))
+)
