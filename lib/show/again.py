@@ -20,6 +20,7 @@ from lib.show.widgets import close_lines, warning
 
 CUTTING = "01_rasterize_osm"
 STOPPED = (130, -signal.SIGINT)  # of an interrupt: by `lib.errors.status`, and before that could answer
+INTERRUPTED = "KeyboardInterrupt"  # last line of a Python that was interrupted while it started: its status is 1
 PLACES = frozenset({"area", "work_dir"})  # said by arguments of their own
 
 
@@ -148,7 +149,7 @@ class CutAgain(ipywidgets.VBox):
         self.running.layout.display = "none"
         cut = self.to_cut + self.left_cut
         self.left_cut = cut if status else 0
-        if status in STOPPED:
+        if status in STOPPED or (status and self.last_line == INTERRUPTED):
             self._say("stopped: what was cut is kept, and the next cut goes on from there")
         elif status:
             self._say(warning(self.failure or f"it ended with status {status}: {self.last_line}"))

@@ -58,7 +58,10 @@ def test_a_second_start_is_refused_and_the_first_can_be_stopped(cutting):
     box.stop.click()
     box.rerun.listener.join(60)
     assert not box.rerun.is_running and "stopped: what was cut is kept" in box.said.value
-    assert cutting(CUTS + "; raise SystemExit(130)").said.value == box.said.value, "as lib.errors.status has it"
+    stopped = box.said.value
+    assert cutting(CUTS + "; raise SystemExit(130)").said.value == stopped, "as lib.errors.status has it"
+    starting = CUTS + f"; print('{again.INTERRUPTED}'); raise SystemExit(1)"
+    assert cutting(starting).said.value == stopped, "before its first line"
     assert "done: 40 chips cut anew" in cutting("print('nothing left')").said.value, "by the one that was stopped"
 
 
