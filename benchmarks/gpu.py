@@ -8,7 +8,7 @@ what it has, and the next one starts:
 
     tests       those that need a GPU
     step        PP-LinkNet's training step against the plain loop: images a second, memory, seconds of the first step
-    compiled    the step on a resident batch, as it is and by torch.compile, with what compiling takes
+    compiled    the step on a resident batch: as it is, recorded as CUDA graphs, by torch.compile; seconds of the first
     end-to-end  a whole training, as a share of the speed of the same step on a resident batch
     prediction  km2 an hour of a map of a GeoTIFF at 0.5 m, with one view and with eight; bare forward passes beside it
     stages      stage 1, both stages, and clean chips alone on chips of notebook 1 (a folder with manifest.csv), scored
@@ -33,6 +33,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import nn
 
 from lib.networks.devices import autocast, device_name, freed_memory_kept, precision_for
 from lib.paths import ROOT, write_whole
@@ -83,32 +84,48 @@ def step(options: argparse.Namespace) -> Iterator[Row]:
             yield row | {"crop_px": size.crop_px, "batch_size": size.batch_size, "encoder": size.encoder}
 
 
+def record_passes(network: nn.Module, image: torch.Tensor) -> None:
+    """Record forward and backward pass as CUDA graphs, in place: a GPU is told of its thousand kernels in two calls."""
+    statistics = [buffer.clone() for buffer in network.buffers()]
+    mixed, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    # weights change from step to step: a copy in another precision that is kept between calls would be old
+    with torch.autocast("cuda", dtype, enabled=mixed, cache_enabled=False):
+        torch.cuda.make_graphed_callables(network, (image.clone(),))
+    with torch.no_grad():  # batch norms have seen the passes that it takes
+        for buffer, before in zip(network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+
+
 def compiled(options: argparse.Namespace) -> Iterator[Row]:
-    """The step of a batch that stays on the device, before and after torch.compile."""
+    """The step of a batch that stays on the device: as it is, recorded as CUDA graphs, and by torch.compile."""
     from benchmarks.training import Trainee, crop_batches, make_chips, seconds, steps_a_turn
     from lib.training.cache import build_cache
 
     size, device = sizes(options), this_device()
-    trainee = Trainee("pp_linknet", size.encoder, device, True, size.crop_px)
     with tempfile.TemporaryDirectory() as folder:
         cache = build_cache(make_chips(Path(folder)), Path(folder) / "chips.u8")
         batch = next(crop_batches(cache, size.crop_px, size.batch_size, 0, False))
     resident = {name: values.to(device) for name, values in batch.items()}
-    steps = steps_a_turn(device)
+    steps, ways = steps_a_turn(device), ["as it is", *["recorded"] * (device.type == "cuda"), "compiled"]
 
-    def turn_s(count: int) -> float:
+    def turn_s(trainee: Trainee, count: int) -> float:
         return seconds(lambda: [trainee.step(resident) for _ in range(count)], device, size.clock) / count
 
-    for way in ("as it is", "compiled"):
+    for way in ways:
+        torch.manual_seed(0)
+        trainee = Trainee("pp_linknet", size.encoder, device, True, size.crop_px)
+        if way == "recorded":
+            trainee.before_first = record_passes
         if way == "compiled":
             # C++ for a CPU takes minutes to compile: tiny sizes stop before it
             trainee.network.compile(backend="aot_eager" if options.tiny else "inductor")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         with freed_memory_kept():
-            first_s, _ = turn_s(1), turn_s(1)
-            rate = size.batch_size / min(turn_s(steps) for _ in range(size.rounds))
-        yield {"way": way, "images_s": rate, "first_step_s": first_s, "memory_gib": peak_gib()}
+            first_s, _ = turn_s(trainee, 1), turn_s(trainee, 1)
+            rate = size.batch_size / min(turn_s(trainee, steps) for _ in range(size.rounds))
+        row = {"images_s": rate, "first_step_s": first_s, "memory_gib": peak_gib()}
+        yield {"way": way, **row, "loss": trainee.step(resident).item()}  # after as many steps: alike, or it is wrong
 
 
 def end_to_end(options: argparse.Namespace) -> Iterator[Row]:
@@ -198,11 +215,12 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
     epochs = 0.7 * (ends - time.monotonic()) / (2 * as_many / len(osm["train"]) * epoch_s)
     epochs = int(min(EPOCHS, max(FEWEST_EPOCHS, epochs)))
     stage1 = trained("stage 1 alone", osm, epochs)
-    for name, result in (
-        ("stage 1 alone", stage1),
-        ("both stages", trained("both stages", clean, epochs, stage1.checkpoint)),
-        ("clean chips alone, as many crops", trained("clean", clean, epochs, samples=as_many)),
+    for name, train in (
+        ("stage 1 alone", lambda: stage1),
+        ("both stages", lambda: trained("both stages", clean, epochs, stage1.checkpoint)),
+        ("clean chips alone, as many crops", lambda: trained("clean", clean, epochs, samples=as_many)),
     ):
+        result = train()  # one by one: what is scored stays, if time runs out in the next
         network = load_model(result.checkpoint, this_device())
         views = "none" if options.tiny else "d4"
         paths = predict_chips(network, test, folder / "test" / name, views, size.window_px, size.overlap_px)

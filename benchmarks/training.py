@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from lib.chips.manifest import write_png
@@ -96,11 +97,12 @@ class Trainee:
         self.network = network.to(memory_format=self.layout) if ours else network
         self.optimizer = torch.optim.Adam(self.network.parameters(), 2e-4, fused=ours)
         self.device, self.ours, self.crop_px = device, ours, crop_px
+        self.before_first: Callable[[nn.Module, torch.Tensor], None] | None = None  # takes the first batch that it gets
         precision = precision_for("auto", device.type) if ours else "32-true"
         self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
 
-    def step(self, batch: Batch) -> None:
-        """From a batch in memory to changed weights."""
+    def step(self, batch: Batch) -> torch.Tensor:
+        """From a batch in memory to changed weights; the loss before."""
         batch = {name: values.to(self.device, non_blocking=self.ours) for name, values in batch.items()}
         if self.ours:
             image, mask, _ = augment(batch["pixels"], batch["affine"], batch["colour"], self.crop_px)
@@ -108,6 +110,9 @@ class Trainee:
         else:
             image, mask = batch["image"], batch["mask"]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            if self.before_first:
+                self.before_first(self.network, image)
+                self.before_first = None
             logits = self.network(image)
         loss = focal_loss(logits.float(), mask)
         self.optimizer.zero_grad()
@@ -115,6 +120,7 @@ class Trainee:
         self.optimizer.step()
         if not self.ours:
             loss.item()
+        return loss.detach()
 
 
 def now_s(device: torch.device, clock: str) -> float:

@@ -26,7 +26,7 @@ import rasterio
 from lib.errors import InputError, ParameterError, PPLinkNetError
 from lib.limits import TASKS
 from lib.mapping.cluster import map_each, wait_for_files
-from lib.mapping.cogs import write_mask_cog, write_probability_cog
+from lib.mapping.cogs import THREADS, write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
@@ -41,7 +41,7 @@ from lib.networks.devices import device_of, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
 PARTS = "parts"  # folder of what is finished
-AHEAD = 2  # windows that are read, and that wait to be written, beside those in the network
+AHEAD = 2  # windows at least that are read, and that wait to be written, beside those in the network
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
 HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
 CLASS_BYTES = 16  # and for each class beyond the first: probability, as it is kept and as it is blended
@@ -154,7 +154,7 @@ def opened_ground(
 
     Parameters and errors as of `map_rasters`; `skipped` takes the scenes that can't be read, None lets them raise.
     """
-    with tempfile.TemporaryDirectory() as links, rasterio.Env(**FOR_ADDRESSES):
+    with tempfile.TemporaryDirectory() as links, rasterio.Env(GDAL_NUM_THREADS=THREADS, **FOR_ADDRESSES):
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
@@ -178,17 +178,30 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", clas
     ParameterError
         If not one does.
     """
-    pixels, gib = options.window_px**2, 2.0**30
+    pixels = options.window_px**2
     waiting_bytes = HOST_BYTES + BAND_BYTES * bands + CLASS_BYTES * (classes - 1)
-    waiting_gib = pixels * waiting_bytes * (2 * AHEAD + 1) / gib
-    views = int((options.memory_gib - BASE_GIB - waiting_gib) * gib / (pixels * VIEW_BYTES))
-    if views < 1:
-        needed = BASE_GIB + waiting_gib + pixels * VIEW_BYTES / gib
+
+    def needed_gib(views: int) -> float:
+        waiting = 2 * _waiting(options, views) + 1
+        return BASE_GIB + pixels * (waiting_bytes * waiting + VIEW_BYTES * views) / 2**30
+
+    if needed_gib(1) > options.memory_gib:
         raise ParameterError(
-            f"windows of {options.window_px} px take {needed:.1f} GiB, memory_gib is {options.memory_gib:g}: give more "
-            "memory or smaller windows"
+            f"windows of {options.window_px} px take {needed_gib(1):.1f} GiB, memory_gib is {options.memory_gib:g}: "
+            "give more memory or smaller windows"
         )
-    return min(views, MOST_VIEWS, max(1, MOST_CPU_PIXELS // pixels) if device == "cpu" else MOST_VIEWS)
+    most = min(MOST_VIEWS, max(1, MOST_CPU_PIXELS // pixels)) if device == "cpu" else MOST_VIEWS
+    return max(views for views in range(1, most + 1) if needed_gib(views) <= options.memory_gib)
+
+
+def _together(options: MapOptions, at_once: int) -> int:
+    """Windows that go through the network at once."""
+    return max(1, at_once // options.views_a_window)
+
+
+def _waiting(options: MapOptions, at_once: int) -> int:
+    """Windows that are read ahead, and that wait to be written: as many as go at once, so that nobody waits."""
+    return max(AHEAD, _together(options, at_once))
 
 
 def _made_by(model: TrainedModel, options: MapOptions, ground: Ground) -> dict[str, Any]:
@@ -264,7 +277,7 @@ def _predict(
 
     results = _windows(with_backend(model, backend), parts, parts.waiting, options, at_once, skipped)
     with closing(results), freed_memory_kept():
-        for _ in ahead(finish, results, AHEAD):
+        for _ in ahead(finish, results, _waiting(options, at_once)):
             pass
     return told.summary()
 
@@ -285,9 +298,8 @@ def _windows(
         image, seen = parts.ground.read(parts.windows.window(index), skipped)
         return (index, image, seen) if seen.any() else (index, None, None)
 
-    together = max(1, at_once // options.views_a_window)  # windows
-    with closing(ahead(read, indices, AHEAD)) as windows:
-        yield from _forward(model, windows, options.views, at_once, together)
+    with closing(ahead(read, indices, _waiting(options, at_once))) as windows:
+        yield from _forward(model, windows, options.views, at_once, _together(options, at_once))
 
 
 def _by_workers(

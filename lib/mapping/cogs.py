@@ -9,6 +9,7 @@ and ceil(w / f) px wide in an overview of factor f, so that its area is off by l
 
 import errno
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ SEEN = 255  # value of a file's mask where there is image
 TILE_PX = 512
 LEVELS = 255  # probabilities are written as round(255 p)
 SEEN_TAG = "SEEN_PX"
+# on two cores threads take half as much CPU time again, and save a seventh of the wall clock
+THREADS = "ALL_CPUS" if (os.cpu_count() or 1) > 2 else "1"
 
 
 def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) -> int:
@@ -57,10 +60,11 @@ def write_block(path: Path, probability: np.ndarray, corner: tuple[int, int]) ->
     seen = ~np.isnan(planes[0])
     levels = np.rint(np.where(seen, planes, 0) * LEVELS).astype(np.uint8)
     count = int(np.count_nonzero(seen))
-    profile = {"driver": "GTiff", "count": len(planes) + 1, "dtype": "uint8", "compress": "lzw", "tiled": True}
+    form = {"driver": "GTiff", "tiled": True, "compress": "zstd", "zstd_level": 1}  # half of LZW's time, and smaller
+    profile = {"width": width, "height": height, "count": len(planes) + 1, "dtype": "uint8", **form}
     profile["transform"] = rasterio.Affine(1, 0, corner[0], 0, -1, corner[1])
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), MemoryFile() as memory:  # GDAL is silent where a disk is full
-        with memory.open(width=width, height=height, **profile) as file:
+        with memory.open(**profile) as file:
             file.write(np.stack([*levels, seen * np.uint8(SEEN)]))
             file.update_tags(**{SEEN_TAG: count})
         write_whole(path, bytes(memory.getbuffer()))
@@ -123,7 +127,7 @@ def _from(source: ElementTree.Element, path: Path, band: str, width: int, height
 def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
     with (
         whole_file(path) as part,
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS),
         _gdal_errors_raised(path),
         warnings.catch_warnings(),
     ):
@@ -139,6 +143,7 @@ def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
                 overview_resampling=overviews,
                 bigtiff="IF_SAFER",
                 sparse_ok=True,
+                num_threads=THREADS,
             )
         _check_whole(part, path)
 
