@@ -101,7 +101,7 @@ class CutAgain(ipywidgets.VBox):
     def __init__(self, settled: Settled):
         self.settled = settled
         self.rerun = Rerun(self._progressed, self._ended)
-        self.to_cut, self.left_cut = 0, 0  # by the run at hand, and by those before that did not come to their end
+        self.to_cut, self.left_cut = 0, 0  # of the run at hand, and of those before that did not come to their end
         self.last_line, self.failure = "", ""
         self.stop = ipywidgets.Button(description="stop", icon="stop", layout={"width": "80px"})
         self.stop.on_click(lambda _: self.stop_now())
@@ -147,7 +147,7 @@ class CutAgain(ipywidgets.VBox):
     def _ended(self, status: int) -> None:
         """Say how it ended, and what is to be run now."""
         self.running.layout.display = "none"
-        cut = self.to_cut + self.left_cut
+        cut = max(self.to_cut, self.left_cut)  # what one leaves is cut by the next
         self.left_cut = cut if status else 0
         if status in STOPPED or (status and self.last_line == INTERRUPTED):
             self._say("stopped: what was cut is kept, and the next cut goes on from there")
