@@ -2,12 +2,14 @@
 The network that ships with the project: trained on tiles of Massachusetts, scored on tiles apart from them, published.
 
     python -m benchmarks.massachusetts DATA_DIR [--epochs 100] [--decay 15] [--start FILE] [--finished] [--epfl DIR]
+    python -m benchmarks.massachusetts DATA_DIR --cycle EPOCHS --start massachusetts-roads [--device NAME]
     python -m benchmarks.massachusetts DATA_DIR --paper
 
 DATA_DIR holds images/ and masks/ of the tiles that params/massachusetts-tiles/split.csv names; the recipe lies beside
 it (notebook 3 of that area trains the same). A constant rate can be stopped at any epoch; then the rate falls to 0
 within `--decay` epochs. Killed at any time, the same call goes on; `--finished` takes the epochs at the constant rate
-that are, so that no time spent is lost. `--start massachusetts-roads --epochs 500` trains what ships for longer.
+that are, so that no time spent is lost. `--cycle` goes on from what ships on a GPU: large crops, many an epoch, a rate
+that rises and falls once. If that was another machine, copy the folder of its run here: `--finished --device NAME`.
 
 With `--epfl`, the folder of EPFL's images/ and groundtruth/, it is also scored on ground of another kind.
 
@@ -48,6 +50,8 @@ from lib.training.trainer import fit
 
 AREA, NAME = "massachusetts-tiles", "massachusetts-roads"
 PAPER = ModelConfig("pp_linknet", "resnet34", "imagenet"), TrainConfig(crop_px=1024)
+CYCLE = {"batch_size": 16, "crop_px": 512, "samples_per_epoch": 1600, "learning_rate": 2e-3, "weight_decay": 0.05}
+CYCLE |= {"schedule": "onecycle", "schedule_per_step": True, "ema_decay": 0.998, "workers": 4}
 SHOWN = "10528780"  # tile of the picture
 EPFL_GSD_M = 0.4  # not stated; an estimate from the blocks of streets
 WINDOW_PX = 1536  # a tile is one window: nothing is predicted twice
@@ -59,23 +63,29 @@ EPOCHS = RESULTS / "massachusetts_roads_epochs.csv"
 def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.DataFrame]:
     """Checkpoint of the whole training, and its epochs."""
     parts = select(chips, "clean", "train"), select(chips, "clean", "val")
-    if options.paper:
-        model, config = PAPER
-        done = fit(*parts, reports.run_dir(AREA, "paper"), config, model)
-        return done.checkpoint, done.history.assign(phase="paper")
     recipe = parameters.check("03_train_stage2", parameters.load(AREA, "03_train_stage2"))
-    model, config = ModelConfig(**recipe["network"]), train_config(recipe)
-    folder, start, done = reports.run_dir(AREA, "scratch"), options.start, []
-    if options.epochs != 0:
-        if not (options.finished and (folder / "best.safetensors").is_file()):
-            fit(*parts, folder, replace(config, epochs=options.epochs or config.epochs), model, init_from=start)
-        start = folder / "best.safetensors"
-        done.append(pd.read_csv(folder / "history.csv").assign(phase="constant"))
-    if options.decay:
-        decay = replace(config, epochs=options.decay, schedule="poly", schedule_per_step=True, normalisation="init")
-        found = fit(*parts, reports.run_dir(AREA, "decayed"), decay, model, init_from=start)
-        start = found.checkpoint
-        done.append(found.history.assign(phase="decay"))
+    model, config = PAPER if options.paper else (ModelConfig(**recipe["network"]), train_config(recipe))
+    start, done = options.start, []
+
+    def phase(name: str, folder: str, config: TrainConfig) -> None:
+        nonlocal start
+        run_dir = reports.run_dir(AREA, folder)
+        if not (options.finished and (run_dir / "best.safetensors").is_file()):
+            fit(*parts, run_dir, config, model, init_from=start)
+        start = run_dir / "best.safetensors"
+        facts = {"phase": name, "samples": config.samples_per_epoch or len(parts[0]), "crop_px": config.crop_px}
+        done.append(pd.read_csv(run_dir / "history.csv").assign(**facts, device=options.device))
+
+    if options.paper:
+        phase("paper", "paper", config)
+    elif options.cycle:
+        phase("cycle", "cycle", replace(config, epochs=options.cycle, **CYCLE))
+    else:
+        if options.epochs != 0:
+            phase("constant", "scratch", replace(config, epochs=options.epochs or config.epochs))
+        if options.decay:
+            falls = {"schedule": "poly", "schedule_per_step": True, "normalisation": "init"}
+            phase("decay", "decayed", replace(config, epochs=options.decay, **falls))
     return start, pd.concat(done)
 
 
@@ -122,9 +132,13 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--epochs", type=int, help="at the constant rate; default: those of params/; 0: none")
     parser.add_argument("--decay", type=int, default=15, help="epochs in which the rate falls to 0; 0: none")
+    parser.add_argument(
+        "--cycle", type=int, default=0, help="instead: epochs for a GPU, the rate rises and falls"
+    )
     parser.add_argument("--start", type=weights_of, help="weights to go on from: a checkpoint, or massachusetts-roads")
-    parser.add_argument("--finished", action="store_true", help="take the epochs at the constant rate that are")
+    parser.add_argument("--finished", action="store_true", help="take the epochs that are")
     parser.add_argument("--paper", action="store_true", help="the paper's network and budget, for a GPU")
+    parser.add_argument("--device", default=f"{device_name()}, {precision_for()}", help="that trained, if not this one")
     parser.add_argument("--epfl", type=Path, help="folder of images/ and groundtruth/: to score on other ground, too")
     options = parser.parse_args()
     manifest = reports.chip_dir(AREA) / "manifest.csv"
@@ -152,8 +166,8 @@ def main() -> None:
         "half_difference": halves(full, model, read_bands(test["image"].iloc[0])),
         "error_before": judged["as the network says"][1],
         "error_after": judged["calibrated"][1],
-        "crops": int((epochs["epoch"] > 0).sum()) * full.info.training["samples_per_epoch"],
-        "device": f"{device_name()}, {precision_for()}",
+        "crops": int(epochs.loc[epochs["epoch"] > 0, "samples"].sum()),
+        "device": " and ".join(epochs["device"].unique()),
         **elsewhere(model, options.epfl),
     }
     rows = pd.DataFrame([{"views": views, **scores, **facts} for views, (scores, _) in measured.items()])

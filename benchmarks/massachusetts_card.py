@@ -11,6 +11,7 @@ from lib.networks.checkpoint import TrainedModel, file_digest
 NAME = "massachusetts-roads"
 PUBLISHED = 0.9047  # relaxed break-even at 3 px of Saito et al. (2016), on the data set's own test tiles
 PHASES = {"constant": "at a constant rate", "decay": "in which the rate falls to 0"}
+PHASES |= {"cycle": "in which the rate rises and falls"}
 SAID = (0.1, 0.3, 0.5, 0.7, 0.9)  # where the card shows the curve
 
 TEXT = """\
@@ -47,8 +48,8 @@ On {tiles} tiles of 1.5 km that neither trained it nor chose anything, and that 
 {scores}
 
 Saito et al. (2016) reach a relaxed break-even of {published} on the data set's own test tiles, after its 1,108 tiles
-of training. Between that and this stand data and time: {train_tiles} tiles, {crops:,} crops of {crop_px} px
-({passes:.1f} times the ground of these tiles), first weights that were random.
+of training. Between that and this stand data and time: {train_tiles} tiles, {crops:,} crops ({passes:.0f} times the
+ground of these tiles), first weights that were random.
 
 ## What it is good and bad at
 
@@ -87,10 +88,11 @@ these weights for research until you have cleared more.
 
 ## How it was trained
 
-`python -m benchmarks.massachusetts DATA_DIR`, with the recipe of `params/massachusetts-tiles/03_train_stage2.yaml`:
-epochs of {samples} crops, {phases}.
-Of the last of these the best on the {val_tiles} tiles was kept, number {best_epoch}. On {device}.
-`--start massachusetts-roads` trains it for longer, `--paper` the paper's network on a GPU.
+{phases}
+
+Of the last of these the best on the {val_tiles} tiles was kept, number {best_epoch}. The first ones by
+`python -m benchmarks.massachusetts DATA_DIR`, with the recipe of `params/massachusetts-tiles/03_train_stage2.yaml`,
+those on a GPU by `--cycle 19 --start massachusetts-roads`: that trains it for longer. `--paper` trains the paper's.
 """
 
 
@@ -127,7 +129,7 @@ def card(
     tiles
         Scores of each tile held out, with one view.
     epochs
-        History of the training, by `phase`.
+        History of the training: `phase`, `samples` and `crop_px` of an epoch, `device`.
     curve
         Of pixels.
     """
@@ -137,9 +139,10 @@ def card(
     roads = (tiles["tp"] + tiles["fn"]) / tiles[["tp", "fp", "fn", "tn"]].sum(axis=1)
     columns = ["iou", "precision", "recall", "relaxed_f1", "apls"]
     learned = epochs[epochs["epoch"] > 0]
-    runs = learned.groupby(learned["epoch"].diff().le(0).cumsum())["phase"].agg(["first", "size"])
-    samples, facts = info.training["samples_per_epoch"], info.provenance
-    crops = len(learned) * samples
+    runs = learned.groupby(learned["epoch"].diff().le(0).cumsum()).agg(
+        epochs=("epoch", "size"), **{name: (name, "first") for name in ("samples", "crop_px", "phase", "device")}
+    )
+    facts = info.provenance
     trained = facts["train_chips"]
     split = pd.read_csv(Path(__file__).parents[1] / "params" / "massachusetts-tiles" / "split.csv")
     names = sorted(split.loc[split["split"] == "train", "id"])
@@ -162,9 +165,8 @@ def card(
         published=PUBLISHED,
         train_tiles=trained,
         val_tiles=int((split["split"] == "val").sum()),
-        crops=crops,
-        crop_px=info.training["crop_px"],
-        passes=crops * info.training["crop_px"] ** 2 / (trained * 1500**2),
+        crops=learned["samples"].sum(),
+        passes=(learned["samples"] * learned["crop_px"] ** 2).sum() / (trained * 1500**2),
         by_tile="\n".join(
             f"| {chip.split('_')[0]} | {share:.1%} | " + " | ".join(f"{value:.2f}" for value in row) + " |"
             for chip, share, row in zip(tiles["chip"], roads, tiles[columns].to_numpy(), strict=True)
@@ -179,10 +181,11 @@ def card(
         elsewhere=_elsewhere(one),
         first=names[0].split("_")[0],
         last=names[-1].split("_")[0],
-        phases=", ".join(f"{count} {PHASES[phase]}" for phase, count in runs.itertuples(index=False)),
-        samples=samples,
+        phases="\n".join(
+            f"- {run.epochs} epochs of {run.samples:,} crops of {run.crop_px} px, {PHASES[run.phase]}, on {run.device}"
+            for run in runs.itertuples()
+        ),
         best_epoch=int(facts["best"]["epoch"]),
-        device=one["device"],
     )
     return f"---\n{front(one)}---\n\n{text}"
 
