@@ -15,7 +15,7 @@ outlines, right angles
     The town's true buildings, 2048 x 2048 px at 0.5 m, to polygons simplified by 0.5 m (geoai's
     `raster_to_vector`, then `regularize`), F1 and IoU with the truth.
 floors
-    Of the chips: decoding the image, and encoding 64 chips as PNG, by OpenCV and nothing else.
+    Of the chips: decoding the image, and encoding 64 chips as PNG, and nothing else.
 """
 
 import argparse
@@ -111,16 +111,15 @@ def decode_floor(sample: Path) -> Job:
 
 
 def encode_floor(sample: Path) -> Job:
-    import cv2
     import rasterio
 
-    from lib.chips.manifest import IMAGE_PNG
+    from lib.chips.png import encode_png
 
     with rasterio.open(sample / "images/town.tif") as file:
         image = np.moveaxis(file.read(), 0, -1)
     corners = [(row, col) for row in range(0, len(image), CHIP_PX) for col in range(0, image.shape[1], CHIP_PX)]
     chips = [np.ascontiguousarray(image[row : row + CHIP_PX, col : col + CHIP_PX]) for row, col in corners]
-    return lambda _: [cv2.imencode(".png", chip, IMAGE_PNG) for chip in chips]
+    return lambda _: [encode_png(chip) for chip in chips]
 
 
 def measure(who: str, job: str, sample: Path, mask: Path) -> dict:

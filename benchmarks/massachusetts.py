@@ -132,9 +132,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--epochs", type=int, help="at the constant rate; default: those of params/; 0: none")
     parser.add_argument("--decay", type=int, default=15, help="epochs in which the rate falls to 0; 0: none")
-    parser.add_argument(
-        "--cycle", type=int, default=0, help="instead: epochs for a GPU, the rate rises and falls"
-    )
+    parser.add_argument("--cycle", type=int, default=0, help="instead: epochs for a GPU, the rate rises and falls")
     parser.add_argument("--start", type=weights_of, help="weights to go on from: a checkpoint, or massachusetts-roads")
     parser.add_argument("--finished", action="store_true", help="take the epochs that are")
     parser.add_argument("--paper", action="store_true", help="the paper's network and budget, for a GPU")

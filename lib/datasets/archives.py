@@ -5,6 +5,8 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
+from isal import igzip
+
 from lib.errors import InputError, reading
 from lib.paths import whole_file
 
@@ -40,7 +42,11 @@ def unpack(archive: Path, place: Callable[[PurePosixPath], Path | None], known: 
     """
     room = max(LEAST_ROOM_BYTES, MOST_GROWTH * archive.stat().st_size)
     seen, files = set(known), []
-    with reading(archive, "a whole .tar.gz archive"), tarfile.open(archive, "r|*") as members:
+    with (
+        reading(archive, "a whole .tar.gz archive"),
+        igzip.open(archive) as unzipped,
+        tarfile.open(fileobj=unzipped, mode="r|") as members,
+    ):
         for number, member in enumerate(members):
             if number >= MOST_MEMBERS:
                 raise InputError(f"{archive}: more than {MOST_MEMBERS:,} members; it is not unpacked further")
