@@ -14,6 +14,7 @@ CONDA_NAMES = {
     "huggingface-hub": "huggingface_hub",
     "opencv-python-headless": "opencv",
     "osmium": "pyosmium",
+    "isal": "python-isal",
 }
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
