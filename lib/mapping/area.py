@@ -111,7 +111,11 @@ def map_rasters(
     rasters = rasters_of(model.info.task)
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
-    with locked(out_dir / ".map"), opened_ground(images, model.info, options, skipped, progress) as ground:
+    with (
+        locked(out_dir / ".map"),
+        rasterio.Env(GDAL_NUM_THREADS=THREADS),  # here, and not on workers, which share their machine's cores
+        opened_ground(images, model.info, options, skipped, progress) as ground,
+    ):
         windows = Windows(ground.grid.width, ground.grid.height, *_sides(options))
         made_by = _made_by(model, options, ground)
         thresholds = options.thresholds(model.info.thresholds)
@@ -154,7 +158,7 @@ def opened_ground(
 
     Parameters and errors as of `map_rasters`; `skipped` takes the scenes that can't be read, None lets them raise.
     """
-    with tempfile.TemporaryDirectory() as links, rasterio.Env(GDAL_NUM_THREADS=THREADS, **FOR_ADDRESSES):
+    with tempfile.TemporaryDirectory() as links, rasterio.Env(**FOR_ADDRESSES):
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 

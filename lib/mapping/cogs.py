@@ -127,7 +127,7 @@ def _from(source: ElementTree.Element, path: Path, band: str, width: int, height
 def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
     with (
         whole_file(path) as part,
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
         _gdal_errors_raised(path),
         warnings.catch_warnings(),
     ):
