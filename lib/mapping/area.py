@@ -23,13 +23,14 @@ from typing import Any, TypeVar
 import numpy as np
 import rasterio
 
-from lib.errors import InputError, ParameterError, PPLinkNetError
+from lib.errors import InputError, PPLinkNetError
 from lib.limits import TASKS
 from lib.mapping.cluster import map_each, wait_for_files
 from lib.mapping.cogs import THREADS, write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
+from lib.mapping.memory import views_at_once, windows_together, windows_waiting
 from lib.mapping.options import MAP, MapOptions, rasters_of
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.progress import Progress
@@ -41,14 +42,6 @@ from lib.networks.devices import device_of, freed_memory_kept
 from lib.paths import is_written, locked, read_mapping, write_whole
 
 PARTS = "parts"  # folder of what is finished
-AHEAD = 2  # windows at least that are read, and that wait to be written, beside those in the network
-BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
-HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
-CLASS_BYTES = 16  # and for each class beyond the first: probability, as it is kept and as it is blended
-BAND_BYTES = 8  # and for each of its bands: float32, twice
-VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
-MOST_VIEWS = 8  # at once; more are no faster
-MOST_CPU_PIXELS = 2**20  # at once: on a CPU, more take memory and no less time
 JOB_WINDOWS = 8  # that a worker of a cluster takes at once
 CHECKPOINT = "checkpoint.safetensors"  # in the parts, for workers
 FOR_ADDRESSES = {"GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 1, "GDAL_HTTP_CONNECTTIMEOUT": 20}
@@ -162,52 +155,6 @@ def opened_ground(
         yield open_ground(open_scenes(images, info, options, Path(links), skipped, progress), options.area)
 
 
-def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", classes: int = 1) -> int:
-    """
-    How many views go through the network at once, so that all stays within the memory.
-
-    Parameters
-    ----------
-    options
-        Its windows and memory.
-    bands
-        Of the images.
-    device
-        Type of the network's device.
-    classes
-        That it finds.
-
-    Raises
-    ------
-    ParameterError
-        If not one does.
-    """
-    pixels = options.window_px**2
-    waiting_bytes = HOST_BYTES + BAND_BYTES * bands + CLASS_BYTES * (classes - 1)
-
-    def needed_gib(views: int) -> float:
-        waiting = 2 * _waiting(options, views) + 1
-        return BASE_GIB + pixels * (waiting_bytes * waiting + VIEW_BYTES * views) / 2**30
-
-    if needed_gib(1) > options.memory_gib:
-        raise ParameterError(
-            f"windows of {options.window_px} px take {needed_gib(1):.1f} GiB, memory_gib is {options.memory_gib:g}: "
-            "give more memory or smaller windows"
-        )
-    most = min(MOST_VIEWS, max(1, MOST_CPU_PIXELS // pixels)) if device == "cpu" else MOST_VIEWS
-    return max(views for views in range(1, most + 1) if needed_gib(views) <= options.memory_gib)
-
-
-def _together(options: MapOptions, at_once: int) -> int:
-    """Windows that go through the network at once."""
-    return max(1, at_once // options.views_a_window)
-
-
-def _waiting(options: MapOptions, at_once: int) -> int:
-    """Windows that are read ahead, and that wait to be written: as many as go at once, so that nobody waits."""
-    return max(AHEAD, _together(options, at_once))
-
-
 def _made_by(model: TrainedModel, options: MapOptions, ground: Ground) -> dict[str, Any]:
     """What the probabilities follow from, in values that JSON gives back as they are."""
     grid = ground.grid
@@ -281,7 +228,7 @@ def _predict(
 
     results = _windows(with_backend(model, backend), parts, parts.waiting, options, at_once, skipped)
     with closing(results), freed_memory_kept():
-        for _ in ahead(finish, results, _waiting(options, at_once)):
+        for _ in ahead(finish, results, windows_waiting(options, at_once)):
             pass
     return told.summary()
 
@@ -302,8 +249,8 @@ def _windows(
         image, seen = parts.ground.read(parts.windows.window(index), skipped)
         return (index, image, seen) if seen.any() else (index, None, None)
 
-    with closing(ahead(read, indices, _waiting(options, at_once))) as windows:
-        yield from _forward(model, windows, options.views, at_once, _together(options, at_once))
+    with closing(ahead(read, indices, windows_waiting(options, at_once))) as windows:
+        yield from _forward(model, windows, options.views, at_once, windows_together(options, at_once))
 
 
 def _by_workers(

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.errors import DiskFullError, InputError, ParameterError
-from lib.mapping.area import ahead, map_rasters, views_at_once
+from lib.mapping.area import ahead, map_rasters
+from lib.mapping.memory import views_at_once
 from lib.mapping.options import MapOptions
 from lib.mapping.predict import predict_image
 

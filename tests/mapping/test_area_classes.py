@@ -13,8 +13,9 @@ from torch import nn
 
 from lib.conflation import compare_map
 from lib.errors import ParameterError
-from lib.mapping.area import map_rasters, views_at_once
+from lib.mapping.area import map_rasters
 from lib.mapping.layers import LayerOptions, write_layers
+from lib.mapping.memory import views_at_once
 from lib.mapping.options import MapOptions, rasters_of
 from lib.mapping.overview import read_overview
 from lib.mapping.predict import predict_image
