@@ -341,6 +341,21 @@ def finished(bench: Bench, rows: Sequence[Row]) -> list[tuple[dict[str, Any], pd
     return [(facts(bench, row), pd.read_csv(bench.folder(row) / "scores.csv")) for row in done]
 
 
+def study_parser(description: str) -> argparse.ArgumentParser:
+    """Command line of a study that is one table of rows, seed after seed, as those beside this one are."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--finished", action="store_true", help="train nothing, only write what is finished")
+    parser.add_argument("--work-dir", type=Path, default=ROOT / "runs" / "experiments")
+    return parser
+
+
+def write_study(name: str, table: Sequence[dict[str, Any]]) -> None:
+    """Rows of a study as results/NAME.csv."""
+    text = pd.DataFrame(table).to_csv(index=False, float_format="%.4f")
+    write_whole(ROOT / "results" / f"{name}.csv", text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=AREAS)

@@ -9,21 +9,29 @@ seed draws which roads, the direction of the shift, the clean chips, and all of 
 results/label_noise.csv, their means over the seeds to the terminal; finished rows are kept.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
 from benchmarks.comparisons import SCRATCH
-from benchmarks.experiments import FEW_STEPS, NARROW, Bench, Budget, Row, device, finish, make_bench
+from benchmarks.experiments import (
+    FEW_STEPS,
+    NARROW,
+    Bench,
+    Budget,
+    Row,
+    device,
+    finish,
+    make_bench,
+    study_parser,
+    write_study,
+)
 from lib.chips.manifest import grid_of, read_mask, write_png
 from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC
-from lib.paths import ROOT, write_whole
 from lib.sample.degraded import Degradation, drop_roads
 from lib.sample.layers import generator
 from lib.sample.places import PLACES, place_vectors, truth_layers
@@ -126,11 +134,7 @@ def scored(bench: Bench, row: Row) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--finished", action="store_true", help="train nothing, only write what is finished")
-    parser.add_argument("--work-dir", type=Path, default=ROOT / "runs" / "experiments")
-    options = parser.parse_args()
+    options = study_parser(__doc__).parse_args()
     bench = make_bench("clean-chips", BUDGET, "", options.work_dir.resolve() / "noise")
     table = []
     for noisy, row, known in rows(bench, options.seeds):
@@ -139,8 +143,7 @@ def main() -> None:
         if (noisy.folder(row) / "row.json").is_file():
             learnt = "stage 1" if row.stage == 1 else "stages 1 and 2" if row.after else SCRATCH
             table.append({**known, "training": learnt, "seed": row.seed, **scored(noisy, row), "device": device()})
-            text = pd.DataFrame(table).to_csv(index=False, float_format="%.4f")
-            write_whole(ROOT / "results" / "label_noise.csv", text)
+            write_study("label_noise", table)
     shown = pd.DataFrame(table).groupby(["training", "fault", "level"], sort=False)
     print(shown[["labels' IoU", "IoU, pooled", "APLS"]].mean().round(3).to_string())
 

@@ -11,7 +11,6 @@ draws tiles, directions and all of the training. Rows go to results/offset_study
 terminal; finished rows are kept.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,14 +18,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiments import FEW_STEPS, NARROW, Bench, Budget, Row, device, drawn, make_bench, train
+from benchmarks.experiments import (
+    FEW_STEPS,
+    NARROW,
+    Bench,
+    Budget,
+    Row,
+    device,
+    drawn,
+    make_bench,
+    study_parser,
+    train,
+    write_study,
+)
 from lib.chips.manifest import read_image, read_mask, select, write_png
 from lib.errors import InputError, run
 from lib.grid import MASK_IGNORE
 from lib.mapping.predict import predict_chips, predict_image
 from lib.masks.offset import LEAST_CONFIDENCE, estimate_offset
 from lib.networks.checkpoint import TrainedModel
-from lib.paths import ROOT, write_whole
+from lib.paths import write_whole
 from lib.sample.layers import generator
 from lib.scores.evaluate import probability_pairs, to_mask
 from lib.scores.metrics import PixelScores, paired_difference, pixel_scores
@@ -185,11 +196,8 @@ def scored(bench: Bench, row: Row, left_in: Row) -> dict[str, float | str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__)
     parser.add_argument("data_dir", type=Path, help="where massachusetts-roads-tiles and epfl-cil-roads lie")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--finished", action="store_true", help="train nothing, only write what is finished")
-    parser.add_argument("--work-dir", type=Path, default=ROOT / "runs" / "experiments")
     options = parser.parse_args()
     bench = make_bench("real", BUDGET, str(options.data_dir.resolve()), options.work_dir.resolve() / "offset")
     tiles, table = options.data_dir / "massachusetts-roads-tiles", []
@@ -199,8 +207,7 @@ def main() -> None:
                 finish(moved, row)
             if is_finished(moved, row):
                 table.append(known | scored(moved, row, left_in))
-                text = pd.DataFrame(table).to_csv(index=False, float_format="%.4f")
-                write_whole(ROOT / "results" / "offset_study.csv", text)
+                write_study("offset_study", table)
     if not table:
         raise InputError("No row is finished: run it without --finished first.")
     shown = pd.DataFrame(table).groupby(["displaced", "metres", "correction"], sort=False)

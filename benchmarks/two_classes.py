@@ -9,25 +9,29 @@ chose. The seed draws the clean chips and all of the training. Rows go to result
 seeds to the terminal; what is finished is not trained again.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.experiments import FEW_STEPS, NARROW, VAL_CLEAN, VAL_OSM, device, drawn
+from benchmarks.experiments import FEW_STEPS, NARROW, VAL_CLEAN, VAL_OSM, device, drawn, study_parser, write_study
 from lib.chips.manifest import load_manifest, of_class, of_task, select
-from lib.limits import classes_of
+from lib.limits import TASKS, classes_of
 from lib.mapping.predict import predict_chips
 from lib.networks.checkpoint import load_model
-from lib.paths import ROOT, write_whole
 from lib.scores.evaluate import score_chips, scoreboard
 from lib.show import reports
 from lib.training.trainer import fit
 
-BOTH = "roads+buildings"
-WAYS = {"one class": ("roads", 1), "one class ": ("buildings", 1), "both": (BOTH, 1), "both, twice as long": (BOTH, 2)}
+BOTH = TASKS[-1]
+# what a row is called, its task, and how many times the crops of a network of one class it takes
+WAYS = (
+    ("one class", "roads", 1),
+    ("one class", "buildings", 1),
+    ("both", BOTH, 1),
+    ("both, twice as long", BOTH, 2),
+)
 EPOCHS, CROPS, CROP_PX = 6, {1: 160, 2: 64}, 160  # of each stage; crops an epoch
 CLEAN_CHIPS = 8
 SCORES = {"roads": ("IoU, pooled", "APLS"), "buildings": ("IoU, pooled", "F1 of buildings")}
@@ -46,7 +50,7 @@ def chips_of(manifest: pd.DataFrame, stage: int, task: str, seed: int) -> tuple[
 
 def rows_of(manifest: pd.DataFrame, work_dir: Path, seed: int, finished: bool) -> Iterator[dict[str, float | str]]:
     """Scores of each way and class, as they are finished."""
-    for way, (task, times) in WAYS.items():
+    for way, task, times in WAYS:
         model, start = replace(NARROW, classes=len(classes_of(task))), None
         for stage in (1, 2):
             config = replace(
@@ -64,15 +68,11 @@ def rows_of(manifest: pd.DataFrame, work_dir: Path, seed: int, finished: bool) -
             table = score_chips(rows, paths[rows.index], threshold, kind)
             values = scoreboard({way: table}, kind).set_index("metric")["value"]
             first, second = (values[name] for name in SCORES[kind])
-            yield {"class": kind, "way": way.strip(), "seed": seed, "iou_pooled": first, SCORES[kind][1]: second}
+            yield {"class": kind, "way": way, "seed": seed, "iou_pooled": first, SCORES[kind][1]: second}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--finished", action="store_true", help="train nothing, only write what is finished")
-    parser.add_argument("--work-dir", type=Path, default=ROOT / "runs" / "experiments")
-    options = parser.parse_args()
+    options = study_parser(__doc__).parse_args()
     work_dir = options.work_dir.resolve() / "two_classes"
     path = reports.chip_dir("demo", work_dir) / "manifest.csv"
     if not path.is_file():
@@ -81,9 +81,7 @@ def main() -> None:
     for seed in range(options.seeds):
         for row in rows_of(manifest, work_dir, seed, options.finished):
             table.append(row | {"device": device()})
-            write_whole(
-                ROOT / "results" / "two_classes.csv", pd.DataFrame(table).to_csv(index=False, float_format="%.4f")
-            )
+            write_study("two_classes", table)
     shown = pd.DataFrame(table).groupby(["class", "way"], sort=False)
     print(shown[["iou_pooled", "APLS", "F1 of buildings"]].mean().round(3).to_string())
 

@@ -27,10 +27,9 @@ def encode_png(image: np.ndarray) -> bytes:
     else:
         left, above = np.zeros_like(flat), np.zeros_like(flat)
         left[:, 3:], above[1:] = flat[:, :-3], flat[:-1]
+        mean = (left & above) + ((left ^ above) >> 1)  # rounded down; a sum of bytes would overflow
         rows[:, 0] = AVERAGE
-        np.subtract(
-            flat, (left & above) + ((left ^ above) >> 1), out=rows[:, 1:]
-        )  # modulo 256; the mean without overflow
+        np.subtract(flat, mean, out=rows[:, 1:])  # modulo 256, as the specification has it
     header = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else RGB, 0, 0, 0)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
