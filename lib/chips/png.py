@@ -13,6 +13,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB = 0, 2  # colour types
 NONE, AVERAGE = 0, 3  # filters
 LEVEL = 1  # of ISA-L's 0 to 3: images from above have few repeats for the others to find
+STRIP_PX = 64  # rows filtered together: all that is needed of them stays in a core's cache, which takes half the time
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -20,16 +21,18 @@ def encode_png(image: np.ndarray) -> bytes:
     from isal import isal_zlib  # here: who only reads chips, as a training does, needs none
 
     height, width = image.shape[:2]
-    flat = image.reshape(height, -1)
-    rows = np.empty((height, 1 + flat.shape[1]), np.uint8)  # each begins with its filter
+    rows = np.empty((height, 1 + image[0].size), np.uint8)  # each begins with its filter
     if image.ndim == 2:
-        rows[:, 0], rows[:, 1:] = NONE, flat
+        rows[:, 0], rows[:, 1:] = NONE, image
     else:
-        left, above = np.zeros_like(flat), np.zeros_like(flat)
-        left[:, 3:], above[1:] = flat[:, :-3], flat[:-1]
-        mean = (left & above) + ((left ^ above) >> 1)  # rounded down; a sum of bytes would overflow
         rows[:, 0] = AVERAGE
-        np.subtract(flat, mean, out=rows[:, 1:])  # modulo 256, as the specification has it
+        framed = np.zeros((1 + height, 3 + 3 * width), np.uint8)  # beyond its edges an image is 0
+        framed[1:, 3:] = image.reshape(height, -1)
+        for top in range(0, height, STRIP_PX):
+            strip = framed[top + 1 : top + 1 + STRIP_PX]
+            left, above = strip[:, :-3], framed[top : top + len(strip), 3:]
+            mean = (left & above) + ((left ^ above) >> 1)  # rounded down; a sum of bytes would overflow
+            np.subtract(strip[:, 3:], mean, out=rows[top : top + STRIP_PX, 1:])  # modulo 256, as the specification says
     header = struct.pack(">IIBBBBB", width, height, 8, GREY if image.ndim == 2 else RGB, 0, 0, 0)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
