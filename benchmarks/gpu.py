@@ -168,7 +168,7 @@ def prediction(options: argparse.Namespace) -> Iterator[Row]:
         from lib.mapping.options import MapOptions
 
         def map_s(side_px: int, views: str) -> float:
-            chosen = MapOptions(size.window_px, size.overlap_px, views, backend="torch", memory_gib=16)
+            chosen = MapOptions(size.window_px, size.overlap_px, views, backend="torch")
             arguments = model, [folder / f"{side_px}.tif"], folder / f"{side_px}_{views}", chosen, lambda line: None
             return seconds(lambda: map_rasters(*arguments), device, size.clock)
 

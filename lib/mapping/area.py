@@ -100,7 +100,7 @@ def map_rasters(
     if options.scheduler:  # workers start elsewhere
         images, out_dir = [one if ADDRESS.match(str(one)) else Path(one).resolve() for one in images], out_dir.resolve()
         options = replace(options, area=str(Path(options.area).resolve()) if options.area else "")
-    at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type, len(model.info.thresholds))
+    at_once = views_at_once(options, len(model.info.mean), str(device_of(model.network)), len(model.info.thresholds))
     rasters = rasters_of(model.info.task)
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
@@ -294,7 +294,7 @@ def _job(
             )
         parts = Parts(folder, Windows(ground.grid.width, ground.grid.height, *_sides(options)), ground)
         classes = len(model.info.thresholds)
-        at_once = views_at_once(options, len(model.info.mean), device_of(model.network).type, classes)
+        at_once = views_at_once(options, len(model.info.mean), str(device_of(model.network)), classes)
         with _COMPUTING, freed_memory_kept():
             for index, probability in _windows(model, parts, job, options, at_once, skipped):
                 if probability is not None:

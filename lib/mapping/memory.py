@@ -15,7 +15,7 @@ MOST_CPU_PIXELS = 2**20  # at once: on a CPU, more take memory and no less time
 
 def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", classes: int = 1) -> int:
     """
-    How many views go through the network at once, so that all stays within the memory.
+    How many views go through the network at once, so that all stays within the memory: of a GPU what is free there.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", clas
     bands
         Of the images.
     device
-        Type of the network's device.
+        The network's, such as "cpu" or "cuda:1".
     classes
         That it finds.
 
@@ -35,10 +35,11 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", clas
     """
     pixels = options.window_px**2
     waiting_bytes = HOST_BYTES + BAND_BYTES * bands + CLASS_BYTES * (classes - 1)
+    view_gib, on_gpu = pixels * VIEW_BYTES / 2**30, device.startswith("cuda")
 
     def needed_gib(views: int) -> float:
         waiting = 2 * windows_waiting(options, views) + 1
-        return BASE_GIB + pixels * (waiting_bytes * waiting + VIEW_BYTES * views) / 2**30
+        return BASE_GIB + pixels * waiting_bytes * waiting / 2**30 + (0 if on_gpu else view_gib * views)
 
     if needed_gib(1) > options.memory_gib:
         raise ParameterError(
@@ -46,7 +47,21 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", clas
             "give more memory or smaller windows"
         )
     most = min(MOST_VIEWS, max(1, MOST_CPU_PIXELS // pixels)) if device == "cpu" else MOST_VIEWS
+    if on_gpu:
+        free_gib = _free_gib(device)
+        if view_gib > free_gib:
+            raise ParameterError(
+                f"windows of {options.window_px} px take {view_gib:.1f} GiB of {device}, {free_gib:.1f} are free: take "
+                "smaller windows, or end what else runs there"
+            )
+        most = min(most, int(free_gib / view_gib))
     return max(views for views in range(1, most + 1) if needed_gib(views) <= options.memory_gib)
+
+
+def _free_gib(device: str) -> float:
+    import torch  # here: options are checked without it
+
+    return torch.cuda.mem_get_info(device)[0] / 2**30
 
 
 def windows_together(options: MapOptions, at_once: int) -> int:

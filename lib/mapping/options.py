@@ -39,9 +39,9 @@ class MapOptions:
     scheduler
         Address of a Dask scheduler whose workers predict, such as "tcp://10.0.0.5:8786"; "": this process does.
     memory_gib
-        What a process may take on the host: more views go through the network at once, more windows wait in line.
+        What a process may take on the host: more windows wait in line, without a GPU more views go through at once.
     threshold
-        Probability from which a pixel is foreground, of all classes or by class; None: the checkpoint's.
+        Probability from which a pixel is foreground, of all classes or by class; None: the model's.
     area
         File of polygons to which the map keeps; "": all that the scenes show.
     crs

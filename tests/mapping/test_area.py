@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,9 +198,15 @@ def test_rasters_of_somebody_else_are_left_alone(tmp_path, red, write_scene, smo
         map_rasters(red(), [scene], out, SMALL)
 
 
-def test_memory_decides_how_many_views_go_together():
-    assert views_at_once(MapOptions(memory_gib=64), device="cuda") == 8
-    assert 1 <= views_at_once(MapOptions(memory_gib=3), device="cuda") < 4
+def test_memory_decides_how_many_views_go_together(monkeypatch):
+    assert views_at_once(MapOptions(memory_gib=64), device="mps") == 8
+    assert 1 <= views_at_once(MapOptions(memory_gib=3), device="mps") < 4
+    free_gib = {"cuda:0": 40, "cuda:1": 4, "cuda:2": 0.5}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_gib[device] * 2**30, 2**40))
+    assert views_at_once(MapOptions(), device="cuda:0") == 8  # views are not the host's to hold
+    assert 1 < views_at_once(MapOptions(), device="cuda:1") < 8
+    with pytest.raises(ParameterError, match=r"windows of 1024 px take 1.0 GiB of cuda:2, 0.5 are free"):
+        views_at_once(MapOptions(), device="cuda:2")
     assert [views_at_once(MapOptions(memory_gib=64, window_px=side)) for side in (256, 512, 1024, 1536)] == [8, 4, 1, 1]
     with pytest.raises(ParameterError, match=r"windows of 4096 px take .* GiB, memory_gib is 4: give more"):
         views_at_once(MapOptions(window_px=4096))
