@@ -34,13 +34,14 @@ from lib.grid import Grid
 from lib.mapping.predict import predict_image
 from lib.masks.rasterize import rasterize_roads
 from lib.networks.calibration import (
+    Calibration,
     Curve,
     count_levels,
     expected_calibration_error,
     fit_curve,
     of_levels,
     reliability,
-    write_curves,
+    write_calibration,
 )
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.osm.layers import read_osm
@@ -190,7 +191,7 @@ def sample(checkpoint: Path, seeds: Sequence[int], work_dir: Path) -> None:
     save_figure(reliability_diagram(series, note=note), ROOT / "results" / "conflation_reliability")
     kept = work_dir / checkpoint.name  # beside a copy: the demo's own folder is left as it is
     write_whole(kept, checkpoint.read_bytes())
-    print(f"curves are in {write_curves(kept, curves, note)}")
+    print(f"curves are in {write_calibration(kept, Calibration(curves, note))}")
 
 
 def chips_of(checkpoint: Path) -> Path:

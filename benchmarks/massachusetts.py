@@ -31,7 +31,7 @@ from lib import parameters
 from lib.chips.manifest import load_manifest, read_bands, read_image, read_mask, select
 from lib.errors import run
 from lib.mapping.predict import predict_chips, predict_image, read_probability
-from lib.networks.calibration import read_curves
+from lib.networks.calibration import at_views, read_curves
 from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.devices import device_name, precision_for
 from lib.networks.hub import save_pretrained
@@ -89,9 +89,8 @@ def train(chips: pd.DataFrame, options: argparse.Namespace) -> tuple[Path, pd.Da
     return start, pd.concat(done)
 
 
-def score(model: TrainedModel, test: pd.DataFrame, folder: Path, views: str) -> tuple[dict[str, float], pd.DataFrame]:
-    """Scores over the tiles held out, and those of each."""
-    paths = predict_chips(model, test, folder / views, views, WINDOW_PX)
+def score(model: TrainedModel, test: pd.DataFrame, paths: pd.Series) -> tuple[dict[str, float], pd.DataFrame]:
+    """Scores over the tiles held out as they were predicted, and those of each."""
     at, threshold = break_even(relaxed_sweep(probability_pairs(test, paths), LEVELS))
     tiles = score_chips(test, paths, model.info.threshold, "roads")
     pooled = pixel_scores(tiles)
@@ -143,7 +142,8 @@ def main() -> None:
     if not manifest.is_file():
         reports.run_notebook("01_rasterize_osm", AREA, {"data_dir": str(options.data_dir.resolve())})
     chips = load_manifest(manifest)
-    val, test = (select(chips, "clean", split) for split in ("val", "test"))
+    parts = {split: select(chips, "clean", split) for split in ("val", "test")}
+    val, test = parts.values()
     checkpoint, epochs = train(chips, options)
     if options.start:
         epochs = pd.concat([pd.read_csv(EPOCHS), epochs])  # those that made what it went on from
@@ -151,19 +151,19 @@ def main() -> None:
     network = "paper" if options.paper else NAME
     weights = checkpoint if options.paper else save_pretrained(checkpoint, WEIGHTS_DIR / NAME, half=True) / WEIGHTS
     model, folder = load_model(weights), checkpoint.parent / "predicted"
-    measured = {views: score(model, test, folder, views) for views in ("none", "d4")}
-    pairs = (
-        probability_pairs(part, predict_chips(model, part, folder / name, "none", WINDOW_PX))
-        for name, part in (("val", val), ("none", test))
-    )
-    judged = calibrate(weights, *pairs, f"{len(val)} tiles of Massachusetts that chose the epoch")
+    measured, fitted_on = {}, f"{len(val)} tiles of Massachusetts that chose the epoch"
+    for views in ("none", "d4"):
+        shown_in = {"tta": views, "window_px": WINDOW_PX}
+        paths = {name: predict_chips(model, own, folder / name / views, **shown_in) for name, own in parts.items()}
+        pairs = (probability_pairs(own, paths[name]) for name, own in parts.items())
+        (_, before), (_, after) = calibrate(weights, *pairs, fitted_on, views=views).values()
+        scores, tiles = score(at_views(model, weights, views), test, paths["test"])
+        measured[views] = scores | {"error_before": before, "error_after": after}, tiles
     facts = {
         "network": network,
         "parameters": sum(one.numel() for one in model.network.parameters()),
         "tiles": len(test),
         "half_difference": halves(full, model, read_bands(test["image"].iloc[0])),
-        "error_before": judged["as the network says"][1],
-        "error_after": judged["calibrated"][1],
         "crops": int(epochs.loc[epochs["epoch"] > 0, "samples"].sum()),
         "device": " and ".join(epochs["device"].unique()),
         **elsewhere(model, options.epfl),
@@ -177,7 +177,7 @@ def main() -> None:
     if not options.paper:
         write_whole(EPOCHS, epochs.to_csv(index=False, float_format="%.5g"))
         shown = test[test["scene"] == f"{SHOWN}_15"].iloc[0]
-        picture(shown, folder / "d4", model.info.threshold)
+        picture(shown, folder / "test" / "d4", model.info.threshold)
         shipped, tiles = rows[rows["network"] == NAME], measured["none"][1]
         text = card(model, weights, shipped, tiles, epochs, read_curves(weights)["pixels"])
         print(write_whole(weights.with_name("README.md"), text))

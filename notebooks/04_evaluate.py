@@ -93,12 +93,14 @@ split_map(manifest) if placed else print("no georeference: split by whole scenes
 # %% [markdown]
 # ## Probabilities
 # Each network looks at each test chip once; a second run of this cell reads what is there. One that was trained on
-# ground of a test chip is refused. Each checkpoint carries the threshold that was best on the validation chips; the
-# parameter `threshold` is for the last run instead. Where most of a chip is foreground, a network has learned little,
-# or its threshold is not its own: the graph of such a chip takes long, and says nothing.
+# ground of a test chip is refused. Each checkpoint carries the threshold that was best on the validation chips in one
+# view; eight views get one of their own. The parameter `threshold` is for the last run instead. Where most of a chip is
+# foreground, a network has learned little, or its threshold is not its own: the graph of such a chip takes long, and
+# says nothing.
 
 # %%
 models, probabilities = {}, {}
+val = select(manifest, test_label, "val")
 for name, folder in runs.items():
     checkpoint = reports.run_dir(area, folder, work_dir) / "best.safetensors"
     if checkpoint.exists():
@@ -106,6 +108,9 @@ for name, folder in runs.items():
         refuse_overlap(test, models[name].info, "test")
         say = partial(print, f"{name}:", flush=True)
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta, progress=say)
+        if tta != "none":
+            val_paths = predict_chips(models[name], val, checkpoint.parent / "val", tta=tta, progress=say)
+            models[name] = evaluate.best_of_views(models[name], val, val_paths)
 models, origins = evaluate.at_threshold(models, threshold)
 best, thresholds = list(models)[-1], {name: model.info.thresholds for name, model in models.items()}
 for name, path in probabilities.items():
@@ -151,7 +156,6 @@ shown.replace({"shown": {"no: the interval holds 0": "no"}}).round(3)
 # On the validation chips, by which the checkpoint's was chosen.
 
 # %%
-val = select(manifest, test_label, "val")
 val_dir = reports.run_dir(area, runs[best], work_dir) / "val"
 val_paths = predict_chips(models[best], val, val_dir, tta=tta, progress=print)
 chosen = thresholds[best]
@@ -175,7 +179,8 @@ for kind, own in vals.items():
     val_pairs = evaluate.probability_pairs(own, val_paths)
     test_pairs = evaluate.probability_pairs(tests[kind], probabilities[best])
     said = f"{len(own)} validation chips of {area}"
-    judged[kind] = calibrate(checkpoint, val_pairs, test_pairs, said, pixels_kind(read_info(checkpoint).task, kind))
+    pixels = pixels_kind(read_info(checkpoint).task, kind)
+    judged[kind] = calibrate(checkpoint, val_pairs, test_pairs, said, pixels, tta)
     note = ", ".join(f"{name}: calibration error {error:.3f}" for name, (_, error) in judged[kind].items())
     of_kind = "" if len(tests) == 1 else f"{kind}: "
     reliability_figures[kind] = reliability_diagram(

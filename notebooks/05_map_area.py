@@ -70,7 +70,7 @@ from lib.mapping import (
 from lib.limits import classes_of
 from lib.mapping.options import rasters_of
 from lib.masks.offset import shift
-from lib.networks import curves_of_pixels, load_model, read_curves, weights_of
+from lib.networks import at_views, curves_of_pixels, load_model, read_curves, weights_of
 from lib.osm import read_osm
 from lib.paths import resolve
 from lib.show import (
@@ -101,7 +101,7 @@ if checkpoint:
     network = resolve(weights_of(checkpoint))
 else:
     network = reports.require(trained, "03_train_stage2", area, work_dir, task)
-model, curves = load_model(network, task=task), read_curves(network)
+model, curves = at_views(load_model(network, task=task), network, tta), read_curves(network, tta)
 folder = reports.report_dir(area, work_dir) / name
 folder.mkdir(parents=True, exist_ok=True)
 

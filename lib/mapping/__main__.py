@@ -11,7 +11,7 @@ from lib.limits import BACKENDS, TASKS, VIEWS
 from lib.mapping.formats import WRITERS
 from lib.mapping.layers import LayerOptions, write_layers
 from lib.mapping.options import MapOptions
-from lib.networks.calibration import curves_of_pixels, read_curves
+from lib.networks.calibration import at_views, curves_of_pixels, read_curves
 from lib.networks.published import published, weights_of
 
 DESCRIPTION = """
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind in (MapOptions, LayerOptions)
     )
     made = _rasters(options, rasters)
-    curves = curves_of_pixels(read_curves(options.checkpoint), made["task"])
+    curves = curves_of_pixels(read_curves(options.checkpoint, rasters.views), made["task"])
     found = write_layers(options.out_dir, layers, _told("traced"), curves)
     for name, reason in made["skipped"].items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
@@ -80,7 +80,7 @@ def _rasters(options: argparse.Namespace, made_by: MapOptions) -> dict[str, Any]
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # as torch says that there is none
         raise ParameterError(f"no device {device!r} here: {str(error).splitlines()[0]}") from error
-    model = load_model(options.checkpoint, device, options.task)
+    model = at_views(load_model(options.checkpoint, device, options.task), options.checkpoint, made_by.views)
     return map_rasters(model, options.images, options.out_dir, made_by, lambda line: print(line, flush=True))
 
 
@@ -115,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse a checkpoint that can't find that; one of several may be chosen",
     )
     add(
-        "--threshold", type=float, help="probability from which a pixel counts, of any class; default: the checkpoint's"
+        "--threshold",
+        type=float,
+        help="probability from which a pixel counts, of any class; default: the best of its views",
     )
     add("--area", metavar="FILE", help="polygons (.gpkg, .geojson, .shp, .parquet) to which the map keeps")
     add("--window", dest="window_px", type=int, help=f"side of a window, px, of 32; default: {default.window_px}")

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "backends": ["with_backend"],
-        "calibration": ["Curve", "curves_of_pixels", "pixels_kind", "read_curves", "write_curves"],
+        "calibration": ["Curve", "at_views", "curves_of_pixels", "pixels_kind", "read_curves"],
         "checkpoint": ["CheckpointInfo", "TrainedModel", "for_class", "load_model", "read_info", "save_checkpoint"],
         "config": ["ModelConfig"],
         "convert": ["convert_weights"],

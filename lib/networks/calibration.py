@@ -6,12 +6,13 @@ turns them into shares: of pixels (of several classes, of the pixels of each: "p
 roads, or of candidate buildings. It never falls, so that
 ranks stay. How good it is, other ground must say: `reliability` and `expected_calibration_error` there.
 
-The curves of a checkpoint lie beside it, `best.safetensors` in `best.calibration.json`, and name its digest.
+The curves of a checkpoint lie beside it, `best.safetensors` in `best.calibration.json`, and name its digest. The mean
+of eight views is less sure of everything than one view, so that either has curves and thresholds of its own.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from scipy.optimize import isotonic_regression
 
 from lib.errors import InputError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
-from lib.limits import CLASSES, classes_of
-from lib.networks.checkpoint import file_digest
+from lib.limits import CLASSES, VIEWS, classes_of
+from lib.networks.checkpoint import TrainedModel, file_digest
 from lib.paths import write_whole
 
 BINS = 10  # of a reliability diagram, of equal width
@@ -60,6 +61,26 @@ class Curve:
     def __call__(self, said: np.ndarray) -> np.ndarray:
         """Shares that are right, of the shape of `said`; beyond its ends the curve is flat, NaN stays NaN."""
         return np.interp(said, self.said, self.right)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """
+    What a truth says of a checkpoint's probabilities, of windows that are seen in one view or in eight.
+
+    Attributes
+    ----------
+    curves
+        By kind, of KINDS.
+    fitted_on
+        On what ground, in words.
+    thresholds
+        Kind of pixels -> probability from which they have the best IoU, where that was measured.
+    """
+
+    curves: Mapping[str, Curve]
+    fitted_on: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None, prior: float = PRIOR) -> Curve:
@@ -131,6 +152,14 @@ def of_levels(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return said, counts[:, 1] / np.maximum(counts[:, 0], 1), counts[:, 0].astype(float)
 
 
+def best_threshold(counts: np.ndarray) -> float:
+    """Probability from which pixels have the best IoU, of counts (LEVELS, 2): the middle one where several do."""
+    reached, true = counts[::-1].cumsum(axis=0)[::-1].T  # pixels at this level or above it, and those that are right
+    iou = true[1:] / np.maximum(reached[1:] + true[0] - true[1:], 1)
+    best = np.flatnonzero(iou == iou.max())
+    return (float(best[len(best) // 2]) + 0.5) / (LEVELS - 1)
+
+
 def reliability(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> pd.DataFrame:
     """
     How often what was said is right, by BINS equal bins of what was said.
@@ -178,16 +207,22 @@ def calibration_path(checkpoint: Path) -> Path:
     return Path(checkpoint).with_suffix(".calibration.json")
 
 
-def write_curves(checkpoint: Path, curves: dict[str, Curve], fitted_on: str) -> Path:
-    """Write curves by kind, of KINDS, beside a checkpoint; `fitted_on` says on what ground."""
-    content = {"checkpoint": file_digest(Path(checkpoint)), "fitted_on": fitted_on}
-    content["curves"] = {kind: asdict(curve) for kind, curve in curves.items()}
+def write_calibration(checkpoint: Path, found: Calibration, views: str = "none") -> Path:
+    """Write it beside its checkpoint; what lies there of other kinds and views stays, if it is of that checkpoint."""
+    try:
+        kept = read_calibrations(checkpoint)
+    except InputError:  # of an earlier training, or damaged
+        kept = {}
+    before = kept.get(views, found)
+    both = {**before.curves, **found.curves}, found.fitted_on, {**before.thresholds, **found.thresholds}
+    parts = {name: asdict(one) for name, one in {**kept, views: Calibration(*both)}.items()}
+    content = {"checkpoint": file_digest(Path(checkpoint)), "views": parts}
     return write_whole(calibration_path(checkpoint), json.dumps(content, indent=1) + "\n")
 
 
-def read_curves(checkpoint: Path) -> dict[str, Curve]:
+def read_calibrations(checkpoint: Path) -> dict[str, Calibration]:
     """
-    Curves by kind of a checkpoint; {} where it was never calibrated.
+    Views, "none" (one) or "d4" (eight) -> what calibration found of a checkpoint; {} where it was never calibrated.
 
     Raises
     ------
@@ -199,15 +234,41 @@ def read_curves(checkpoint: Path) -> dict[str, Curve]:
         return {}
     with reading(path, "the curves of a checkpoint, as calibration wrote them"):
         content = json.loads(path.read_text())
-        digest, parts = content["checkpoint"], content["curves"]
+        digest, parts = content["checkpoint"], content["views"]
         numbers = {
-            kind: (*(tuple(map(float, c[k])) for k in ("said", "right")), c["count"]) for kind, c in parts.items()
+            views: {k: (*(tuple(map(float, c[n])) for n in ("said", "right")), float(c["count"])) for k, c in curves}
+            for views, curves in ((views, part["curves"].items()) for views, part in parts.items())
         }
+        levels = {views: {k: float(level) for k, level in part["thresholds"].items()} for views, part in parts.items()}
+        words = {views: str(part["fitted_on"]) for views, part in parts.items()}
     if digest != file_digest(Path(checkpoint)):
         raise InputError(f"{path} was fitted to another checkpoint than {checkpoint}: calibrate again, or delete it.")
-    if unknown := set(numbers) - set(KINDS):
-        raise InputError(f"{path} has curves of {sorted(unknown)}; expected {', '.join(KINDS)}.")
+    for names, known in ((numbers, VIEWS), *((kinds, KINDS) for kinds in (*numbers.values(), *levels.values()))):
+        if unknown := set(names) - set(known):
+            raise InputError(f"{path} has {sorted(unknown)}; expected {', '.join(known)}.")
+    if wrong := [level for own in levels.values() for level in own.values() if not 0 <= level <= 1]:
+        raise InputError(f"{path} has a threshold of {wrong[0]}; expected 0 to 1.")
     try:
-        return {kind: Curve(said, right, float(count)) for kind, (said, right, count) in numbers.items()}
+        curves = {views: {kind: Curve(*of) for kind, of in own.items()} for views, own in numbers.items()}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return {views: Calibration(curves[views], words[views], levels[views]) for views in curves}
+
+
+def read_curves(checkpoint: Path, views: str = "none") -> dict[str, Curve]:
+    """Curves by kind of a checkpoint, of these views or, where they have none, of others; errors as above."""
+    found = read_calibrations(checkpoint)
+    return {kind: curve for of in sorted(found, key=views.__eq__) for kind, curve in found[of].curves.items()}
+
+
+def at_views(model: TrainedModel, checkpoint: Path, views: str) -> TrainedModel:
+    """The model with the thresholds that are best for these views, where calibration found them: its own are of one."""
+    found = read_calibrations(checkpoint).get(views)
+    return model if views == "none" or found is None else with_thresholds(model, found.thresholds)
+
+
+def with_thresholds(model: TrainedModel, thresholds: Mapping[str, float]) -> TrainedModel:
+    """The model with other thresholds, by kind of pixels; a class of which there is none keeps its own."""
+    task, own = model.info.task, model.info.thresholds
+    each = tuple(thresholds.get(pixels_kind(task, kind), level) for kind, level in own.items())
+    return replace(model, info=replace(model.info, threshold=each if len(each) > 1 else each[0]))

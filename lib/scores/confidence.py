@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.errors import InputError
 from lib.networks.calibration import (
+    Calibration,
+    best_threshold,
     count_levels,
     expected_calibration_error,
     fit_curve,
     of_levels,
-    read_curves,
     reliability,
-    write_curves,
+    write_calibration,
 )
 
 Pairs = Iterable[
@@ -23,12 +23,13 @@ Pairs = Iterable[
 
 
 def calibrate(
-    checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str, kind: str = "pixels"
+    checkpoint: Path, val: Pairs, test: Pairs, fitted_on: str, kind: str = "pixels", views: str = "none"
 ) -> dict[str, tuple[pd.DataFrame, float]]:
     """
     Fit the curve of pixels on validation chips, keep it beside its checkpoint, and judge it on test chips.
 
-    Curves of other kinds that lie there stay, if they are of the same checkpoint.
+    The threshold that is best there is kept, too. What lies there of other kinds and views stays, if it is of the same
+    checkpoint.
 
     Parameters
     ----------
@@ -40,18 +41,17 @@ def calibrate(
         What the curve was fitted on, in words.
     kind
         Of the curve: `lib.networks.calibration.pixels_kind` where a network finds several classes.
+    views
+        In which the probabilities were predicted: "none" or "d4".
 
     Returns
     -------
     judged
         "as the network says" and "calibrated": the table of `reliability`, and the expected calibration error.
     """
-    curve = fit_curve(*of_levels(_counted(val)))
-    try:
-        others = read_curves(checkpoint)
-    except InputError:  # of an earlier training
-        others = {}
-    write_curves(checkpoint, others | {kind: curve}, fitted_on)
+    counts = _counted(val)
+    curve = fit_curve(*of_levels(counts))
+    write_calibration(checkpoint, Calibration({kind: curve}, fitted_on, {kind: best_threshold(counts)}), views)
     said, right, weight = of_levels(_counted(test))
     tables = {"as the network says": reliability(said, right, weight)}
     tables["calibrated"] = reliability(curve(said), right, weight)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from lib import apls
-from lib.chips.manifest import grid_of, read_bands, read_image, read_mask
+from lib.chips.manifest import grid_of, of_class, read_bands, read_image, read_mask
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_image, read_probability
+from lib.networks.calibration import best_threshold, count_levels, pixels_kind, with_thresholds
 from lib.networks.checkpoint import TrainedModel
 from lib.progress import counted
 from lib.scores.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
@@ -95,6 +96,17 @@ def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
     return mask_to_graph(mask == MASK_FOREGROUND, gsd_m)
 
 
+def best_of_views(model: TrainedModel, val: pd.DataFrame, probabilities: pd.Series) -> TrainedModel:
+    """The model with the thresholds that are best on validation chips as predicted; its own are of one view."""
+    kinds = {kind: of_class(val, kind) for kind in model.info.thresholds}
+    counts = {
+        pixels_kind(model.info.task, kind): sum(count_levels(*pair) for pair in probability_pairs(own, probabilities))
+        for kind, own in kinds.items()
+        if len(own)
+    }
+    return with_thresholds(model, {kind: best_threshold(of_kind) for kind, of_kind in counts.items()})
+
+
 def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[dict[str, TrainedModel], pd.Series]:
     """
     Models with the threshold that each is scored at, and where that is from.
@@ -104,7 +116,7 @@ def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[
     models
         Run -> its network; the last is the one that a chosen threshold is for: of another network it says nothing.
     threshold
-        0 leaves each the threshold of its checkpoint.
+        0 leaves each its own.
 
     Returns
     -------
@@ -118,7 +130,7 @@ def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[
     ParameterError
         If a threshold is chosen for a network of several classes, which has one for each.
     """
-    origins = pd.Series("its checkpoint: the best on the validation chips", index=list(models), name="threshold from")
+    origins = pd.Series("the best on the validation chips", index=list(models), name="threshold from")
     models, last = dict(models), list(models)[-1]
     if threshold:
         own, *others = models[last].info.thresholds.values()
@@ -128,7 +140,7 @@ def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[
                 "Evaluate each of them by itself: -p task roads, -p task buildings."
             )
         models[last] = replace(models[last], info=replace(models[last].info, threshold=threshold))
-        origins[last] = f"the parameter threshold: chosen by hand, its checkpoint has {own:.3f}"
+        origins[last] = f"the parameter threshold: chosen by hand, the best on the validation chips is {own:.3f}"
     return models, origins
 
 

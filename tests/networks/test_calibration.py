@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lib.errors import InputError
 from lib.networks import calibration
-from lib.networks.calibration import Curve, expected_calibration_error, fit_curve, read_curves, reliability
+from lib.networks.calibration import (
+    Calibration,
+    Curve,
+    at_views,
+    expected_calibration_error,
+    fit_curve,
+    read_curves,
+    reliability,
+    write_calibration,
+)
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel
+from lib.networks.models import ModelConfig
 
 shares = st.floats(0, 1)
 
@@ -76,17 +88,48 @@ def test_levels_count_what_is_known():
     assert said[255] == 1 and right[255] == pytest.approx(2 / 3) and weight.sum() == 4
 
 
+@given(arrays(np.int64, (256, 2), elements=st.integers(0, 50)))
+def test_the_best_threshold_is_that_of_a_sweep(numbers):
+    counts = np.stack([numbers.sum(axis=1), numbers[:, 1]], axis=1)
+    right, wrong = numbers[:, 1], numbers[:, 0]
+    iou = [right[k:].sum() / max(wrong[k:].sum() + right.sum(), 1) for k in range(1, 256)]
+    level = int(np.ceil(calibration.best_threshold(counts) * 255))
+    assert iou[level - 1] == max(iou)
+
+
 def test_curves_lie_beside_their_checkpoint_and_belong_to_it(tmp_path):
     checkpoint = tmp_path / "best.safetensors"
     checkpoint.write_bytes(b"weights")
     assert read_curves(checkpoint) == {}
     curves = {"pixels": Curve((0.0, 0.5, 1.0), (0.1, 0.2, 0.9), 100), "roads": Curve((0.4,), (0.7,), 12.5)}
-    path = calibration.write_curves(checkpoint, curves, "the validation strip")
+    path = write_calibration(checkpoint, Calibration(curves, "the validation strip"))
     assert path == tmp_path / "best.calibration.json" and read_curves(checkpoint) == curves
     assert len(path.read_bytes()) < 2000
     checkpoint.write_bytes(b"other weights")
     with pytest.raises(InputError, match="fitted to another checkpoint"):
         read_curves(checkpoint)
+
+
+def test_each_number_of_views_has_curves_and_thresholds_of_its_own(tmp_path):
+    checkpoint = tmp_path / "best.safetensors"
+    checkpoint.write_bytes(b"weights")
+    model = TrainedModel(None, CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.8), "")
+    assert at_views(model, checkpoint, "d4") is model
+    one, eight = Curve((0.4,), (0.7,), 1), Curve((0.3,), (0.7,), 1)
+    write_calibration(checkpoint, Calibration({"pixels": one, "roads": one}, "", {"pixels": 0.7}))
+    assert read_curves(checkpoint, "d4")["pixels"] == one  # better than none
+    write_calibration(checkpoint, Calibration({"pixels": eight}, "", {"pixels": 0.6}), "d4")
+    assert read_curves(checkpoint, "d4") == {"pixels": eight, "roads": one}
+    assert read_curves(checkpoint) == {"pixels": one, "roads": one}
+    assert at_views(model, checkpoint, "d4").info.threshold == 0.6 and at_views(model, checkpoint, "none") is model
+
+
+def test_a_class_that_nobody_measured_keeps_its_threshold():
+    model = TrainedModel(
+        None, CheckpointInfo(ModelConfig(classes=2), "roads+buildings", (0.0,) * 3, (1.0,) * 3, (0.2, 0.3)), ""
+    )
+    kept = calibration.with_thresholds(model, {"pixels_buildings": 0.6})
+    assert kept.info.thresholds == {"roads": 0.2, "buildings": 0.6}
 
 
 @pytest.mark.parametrize(
@@ -96,14 +139,15 @@ def test_curves_lie_beside_their_checkpoint_and_belong_to_it(tmp_path):
         (lambda c: c["curves"]["roads"].update(said=["high"]), "cannot be read as one"),
         (lambda c: c["curves"]["roads"].update(said=[2.0]), "all from 0 to 1"),
         (lambda c: c["curves"].update(rivers=c["curves"]["roads"]), "rivers"),
+        (lambda c: c["thresholds"].update(pixels=1.5), "a threshold of 1.5; expected 0 to 1"),
     ],
 )
 def test_a_damaged_file_of_curves_is_named(tmp_path, change, said):
     checkpoint = tmp_path / "best.safetensors"
     checkpoint.write_bytes(b"weights")
-    path = calibration.write_curves(checkpoint, {"roads": Curve((0.4,), (0.7,), 1)}, "")
+    path = write_calibration(checkpoint, Calibration({"roads": Curve((0.4,), (0.7,), 1)}, ""))
     content = json.loads(path.read_text())
-    change(content)
+    change(content["views"]["none"])
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=said) as caught:
         read_curves(checkpoint)

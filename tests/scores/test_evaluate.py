@@ -11,6 +11,7 @@ from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.models import ModelConfig
 from lib.scores.evaluate import (
     at_threshold,
+    best_of_views,
     building_f1_pooled,
     densest,
     differences,
@@ -63,11 +64,23 @@ def test_a_threshold_by_hand_is_for_the_last_run_alone():
     info = CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.3)
     models = {name: TrainedModel(None, info, name) for name in ("first", "last")}
     same, origins = at_threshold(models, 0.0)
-    assert same == models and set(origins) == {"its checkpoint: the best on the validation chips"}
+    assert same == models and set(origins) == {"the best on the validation chips"}
     chosen, origins = at_threshold(models, 0.45)
     assert [model.info.threshold for model in chosen.values()] == [0.3, 0.45]
-    assert "by hand, its checkpoint has 0.300" in origins["last"] and origins["first"].startswith("its checkpoint")
+    assert origins["last"].endswith("chosen by hand, the best on the validation chips is 0.300")
+    assert origins["first"] == "the best on the validation chips"
     assert models["last"].info.threshold == 0.3
+
+
+def test_views_have_the_threshold_that_is_best_on_validation_chips(chips, tmp_path):
+    table, truth = chips
+    paths = predicted(table, tmp_path, truth, ())
+    write_probability(paths[1], np.where(truth == 255, 0.6, 0.4).astype(np.float32))
+    model = TrainedModel(None, CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.8), "")
+    assert 0.4 < best_of_views(model, table, paths).info.threshold < 0.6
+    both = CheckpointInfo(ModelConfig(classes=2), "roads+buildings", (0.0,) * 3, (1.0,) * 3, (0.2, 0.3))
+    one_known = table.assign(**{"class": "buildings"})
+    assert best_of_views(TrainedModel(None, both, ""), one_known.iloc[:1], paths).info.thresholds["roads"] == 0.2
 
 
 def test_what_is_mostly_foreground_is_named(chips, tmp_path):
