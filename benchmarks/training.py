@@ -8,7 +8,9 @@ The plain loop is what one writes first: float32, contiguous tensors, augmentati
 loader, the loss read after every step, memory as the system's allocator hands it out. Plain and ours take turns, so
 that a busy machine slows them alike; the fastest round counts, and ratios mean more than times. A whole training takes
 turns, too, with the same step on one batch that stays on the device. The first step, and the memory that it takes
-beyond what Python held before, are those of a fresh process. Results go to results/training_speed.csv.
+beyond what Python held before, are those of a fresh process. The floor is the network's bare convolutions with their
+gradients, in our precision and order: what no loop over them can go below. Results go to results/training_speed.csv,
+where those of other settings stay.
 """
 
 import argparse
@@ -193,25 +195,54 @@ def first_steps(cache: ChipCache, options: argparse.Namespace) -> dict[tuple[str
     return found
 
 
+def bare_convolutions(trainee: Trainee, image: torch.Tensor) -> Callable[[], None]:
+    """Does the convolutions of a step and their gradients, and nothing else, on a batch as the network gets it."""
+    calls: list[tuple[nn.Module, torch.Tensor]] = []
+    layers = [layer for layer in trainee.network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    note = lambda layer, inputs: calls.append((layer, inputs[0].detach()))  # noqa: E731
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    computing = torch.autocast(trainee.device.type, trainee.dtype, enabled=trainee.dtype is not None)
+    with torch.no_grad(), computing:
+        trainee.network(image)
+    for hook in hooks:
+        hook.remove()
+    taken = [(layer, values.requires_grad_(values.shape != image.shape)) for layer, values in calls]
+    with torch.no_grad(), computing:
+        gradients = [torch.randn_like(layer(values)) for layer, values in taken]
+
+    def work() -> None:
+        for (layer, values), gradient in zip(taken, gradients, strict=True):
+            with computing:
+                found = layer(values)
+            found.backward(gradient)
+            values.grad = None
+            layer.zero_grad()
+
+    return work
+
+
 def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.device) -> pd.DataFrame:
     """Plain loop against ours, network by network."""
     first, rows, steps = first_steps(cache, options), [], steps_a_turn(device)
     for architecture in options.networks:
-        works, times = {}, {"plain": [], "ours": []}
-        for kind in times:
+        works, times = {}, {"plain": [], "ours": [], "floor": []}
+        for kind in ("plain", "ours"):
             trainee = Trainee(architecture, options.encoder, device, kind == "ours", options.crop_px)
             batches = batches_of(kind, cache, options, device)
             works[kind] = lambda trainee=trainee, batches=batches: trainee.step(next(batches))
             works[kind]()
+        noise = torch.rand(options.batch_size, 3, options.crop_px, options.crop_px, device=device)
+        works["floor"] = bare_convolutions(trainee, noise.contiguous(memory_format=trainee.layout))
         for _ in range(options.rounds):
             for kind, work in works.items():
-                with freed_memory_kept() if kind == "ours" else contextlib.nullcontext():
+                with contextlib.nullcontext() if kind == "plain" else freed_memory_kept():
                     work()  # from here on, memory is as in the middle of a training
                     turn_s = seconds(lambda work=work: [work() for _ in range(steps)], device, options.clock)
                     times[kind].append(turn_s / steps)
-        plain, ours = (options.batch_size / min(times[kind]) for kind in times)
+        plain, ours, floor = (options.batch_size / min(times[kind]) for kind in times)
         row = {"network": architecture, "plain_images_s": plain, "ours_images_s": ours, "ratio": ours / plain}
-        for kind in times:
+        row |= {"floor_images_s": floor, "floor_ratio": floor / plain}
+        for kind in ("plain", "ours"):
             taken_s, gib = first[architecture, kind]
             row |= {f"{kind}_first_step_s": taken_s, f"{kind}_memory_gib": gib}
         rows.append(row)
@@ -275,8 +306,10 @@ def main() -> None:
     print(f"pp_linknet, a whole training: {100 * share:.0f} % of the speed on one batch already on the device")
     table = table.assign(end_to_end_share=np.where(table["network"] == "pp_linknet", share, np.nan))
     table = table.assign(device=device_name(), settings=settings)
-    path = write_whole(ROOT / "results" / "training_speed.csv", table.to_csv(index=False, float_format="%.3f"))
-    print(f"kept in {path}")
+    path = ROOT / "results" / "training_speed.csv"
+    if path.is_file():
+        table = pd.concat([pd.read_csv(path).query("settings != @settings"), table])
+    print(f"kept in {write_whole(path, table.to_csv(index=False, float_format='%.3f'))}")
 
 
 if __name__ == "__main__":
