@@ -156,7 +156,7 @@ class_figures.display_each(results)
 # ## What OpenStreetMap is missing
 # OpenStreetMap is moved onto the image by the measured offset first. Then each road or building is looked for in the
 # other source: *missing* is what only the network sees, *unseen* or *vanished* what only OpenStreetMap has, with what
-# may hide it. Decisions of an earlier review are kept.
+# may hide it. Decisions of an earlier review are kept: what is rejected leaves `map.gpkg`, `map.osm` and the others.
 
 # %%
 compared, known = {}, {}
@@ -171,6 +171,7 @@ if osm:
         east_m, north_m = compared[kind].offset.believed_m
         moved = f"OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north"
         print(f"{len(compared[kind].missing)} candidates of {kind}; {moved}")
+    found = write_reviewed(folder)  # also where nothing is rejected: what no longer is comes back
 compared["roads"].totals.round(2).replace({"highway": {"": "joins none"}}) if "roads" in compared else print(
     "totals by class are for roads"
 )
@@ -199,13 +200,11 @@ web_map
 
 # %% [markdown]
 # ## What was decided
-# Rejected candidates leave `map.gpkg`, `map.osm` and the other files. Accepted ones become `reviewed.gpkg`, which
-# notebook 1 takes as `clean` with its `area`, and a challenge for MapRoulette.
+# Accepted candidates become `reviewed.gpkg`, which notebook 1 takes as `clean` with its `area`, and a challenge for
+# MapRoulette.
 
 # %%
 decided = {kind: own.missing["status"].value_counts() for kind, own in compared.items()}
-if any(counts.get("rejected", 0) for counts in decided.values()):
-    found |= write_reviewed(folder, layers)
 for kind, own in compared.items():
     if decided[kind].get("accepted", 0):
         end = "" if len(compared) == 1 else f"_{kind}"  # of the files' names

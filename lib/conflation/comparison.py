@@ -13,18 +13,15 @@ from lib.conflation.buildings import BuildingComparison, compare_buildings
 from lib.conflation.ground import Ground, ground_of_map
 from lib.conflation.review import LAYERS, REJECTED, carry_over, kept, read_candidates
 from lib.conflation.roads import RoadComparison, compare_roads
-from lib.errors import InputError
-from lib.limits import TASKS, Limits, check_value, classes_of
-from lib.mapping.geopackage import add_layers, layer_names, read_layer
-from lib.mapping.layers import DEFAULTS, LayerOptions, write_files
-from lib.mapping.options import GEOPACKAGE, MAP, rasters_of
+from lib.limits import Limits, check_value
+from lib.mapping.geopackage import add_layers, layer_names
+from lib.mapping.options import GEOPACKAGE, rasters_of
+from lib.mapping.rewriting import read_traced, rewrite_layers
 from lib.masks.rasterize import Window
 from lib.networks.calibration import Curve, curves_of_pixels
 from lib.osm.lanes import METRIC, LaneProfile
 from lib.osm.layers import OsmLayers
-from lib.paths import read_mapping
 from lib.progress import now_and_then
-from lib.rasters import read_grid
 
 
 def compare_map(
@@ -67,7 +64,8 @@ def compare_map(
     ParameterError
         If the map doesn't show that class, or shows several and none is named.
     """
-    task, gpkg, layers = _layers(map_dir)
+    layers, gpkg = _kept_layers(map_dir), map_dir / GEOPACKAGE
+    task = "+".join(layers)
     check_value("kind", kind or task, str, Limits(choices=layers))
     kind = kind or task
     found, (raster, _) = layers[kind], rasters_of(task)[kind]
@@ -103,34 +101,36 @@ def _speaking(ground: Ground, say: Callable[[str], None]) -> Ground:
     return replace(ground, probability=heard(ground.probability, "probability"), image=image)
 
 
-def write_reviewed(map_dir: Path, options: LayerOptions = DEFAULTS) -> dict[str, Any]:
+def write_reviewed(map_dir: Path) -> dict[str, Any]:
     """
-    Write the files of a map anew without what was rejected: its layer in map.gpkg, map.osm, the formats asked for.
+    Write the files of a map anew without what is rejected now, and with what no longer is.
+
+    Those are its layers in map.gpkg, map.osm and other formats, by the options that they were last written with.
 
     Returns
     -------
     summary
-        Of what is left, see `lib.mapping.layers.write_files`.
+        Of what is left, as in layers.json; see `lib.mapping.layers.write_layers`.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no map with its layers.
+    BusyError
+        If another process writes them.
     """
-    task, gpkg, found = _layers(map_dir)
+    return rewrite_layers(map_dir, _kept_layers(map_dir))
+
+
+def _kept_layers(map_dir: Path) -> dict[str, gpd.GeoDataFrame]:
+    """By class what was traced, without what is rejected now: a rejection that is taken back leaves no trace."""
+    found, gpkg = read_traced(map_dir), map_dir / GEOPACKAGE
     there = layer_names(gpkg)
     for layer in LAYERS:
         kind = layer.split("_")[-1]
         if kind in found and layer in there:
             found[kind] = kept(found[kind], read_candidates(gpkg, layer))
-    add_layers(gpkg, found)
-    _, mask = rasters_of(task)[next(iter(found))]
-    return write_files(map_dir, found, read_grid(map_dir / mask), options)
-
-
-def _layers(map_dir: Path) -> tuple[str, Path, dict[str, gpd.GeoDataFrame]]:
-    """Task of a map, its GeoPackage, and by class the layer of what was found."""
-    task, gpkg = read_mapping(map_dir / MAP).get("task"), map_dir / GEOPACKAGE
-    kinds = classes_of(task) if task in TASKS else ()
-    found = {kind: read_layer(gpkg, kind) for kind in kinds} if gpkg.is_file() else {}
-    if not found or any(layer is None for layer in found.values()):
-        raise InputError(f"{map_dir}: expected a map with its layers; write them first (python -m lib.mapping).")
-    return task, gpkg, found
+    return found
 
 
 def _with_decisions(found: gpd.GeoDataFrame, gpkg: Path, layer: str) -> gpd.GeoDataFrame:

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 Curve = Callable[[np.ndarray], np.ndarray]  # probabilities to how often they are right
 
-OSM, SUMMARY = "map.osm", "layers.json"  # beside map.gpkg; the summary is written last
+# beside map.gpkg: its layers as they were traced, from which a review takes what was rejected and gives it back; others
+# for JOSM; the summary, which is written last
+TRACED, OSM, SUMMARY = "traced.gpkg", "map.osm", "layers.json"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def write_layers(
     map.gpkg holds `roads` (length_m, width_m, confidence, confidence_class), `buildings` (area_m2, confidence,
     confidence_class), or both, in the CRS of the grid. It is made anew only where rasters, tracing options or the curve
     have changed; layers that a comparison or a review has added stay, with what people decided in them. map.osm holds
-    the same for JOSM; without a CRS there is none. Each file is whole or not there.
+    the same for JOSM; without a CRS there is none. traced.gpkg keeps what was traced. Each file is whole or not there.
 
     Parameters
     ----------
@@ -154,14 +156,16 @@ def write_layers(
         former = read_mapping(out_dir / SUMMARY)
         others = [name for suffix in options.formats for name in _named(suffix, kinds).values()]
         files = [GEOPACKAGE, *[OSM] * (grid.crs is not None), *others]
-        if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in files):
+        if former.get("made_of") == traced_of | all_of and all(is_written(out_dir / name) for name in [TRACED, *files]):
             return former
-        is_traced = is_written(out_dir / GEOPACKAGE) and traced_of.items() <= former.get("made_of", {}).items()
+        is_there = all(is_written(out_dir / name) for name in (TRACED, GEOPACKAGE))
+        is_traced = is_there and traced_of.items() <= former.get("made_of", {}).items()
         layers = {one.kind: read_layer(out_dir / GEOPACKAGE, one.kind) if is_traced else None for one in maps}
         if any(layer is None for layer in layers.values()):
             (out_dir / SUMMARY).unlink(missing_ok=True)  # from here on it would speak of other layers
             layers = {one.kind: trace(one, options, progress) for one in maps}
-            add_layers(out_dir / GEOPACKAGE, layers)
+            for name in (TRACED, GEOPACKAGE):
+                add_layers(out_dir / name, layers)
         summary = {"files": files, **write_files(out_dir, layers, grid, options)}
         for name in set(former.get("files", ())) - set(files):
             (out_dir / name).unlink(missing_ok=True)  # of a former map, which nobody asks for now
