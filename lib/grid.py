@@ -126,8 +126,7 @@ class Grid:
         if np.ptp(lonlat[:, 0]) > 180 or np.abs(lonlat[:, 0]).max() > 180:
             import shapely
 
-            lonlat[:, 0] = (lonlat[:, 0] - lonlat[0, 0] + 180) % 360 - 180 + lonlat[0, 0]  # all near the first corner
-            return shapely.to_wkt(in_one_turn(shapely.Polygon(lonlat)), rounding_precision=8)
+            return shapely.to_wkt(in_degrees(np.array([shapely.Polygon(lonlat)]), LONLAT)[0], rounding_precision=8)
         ring = ", ".join(f"{lon:.8f} {lat:.8f}" for lon, lat in [*lonlat, lonlat[0]])
         return f"POLYGON (({ring}))"
 
@@ -233,19 +232,42 @@ def _pixel_sides(grid: Grid, xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return np.asarray(width_m), np.asarray(height_m), between
 
 
-def in_one_turn(polygon: shapely.Geometry) -> shapely.Geometry:
-    """Polygon in longitude, latitude that reaches over the antimeridian, as parts between 180 W and 180 E."""
+def in_degrees(geometry: np.ndarray, crs: str) -> np.ndarray:
+    """
+    Geometries (n,) of a CRS, none of them half as wide as the earth, in longitude, latitude between 180 W and 180 E.
+
+    One that reaches over the antimeridian is of parts on both sides of it.
+    """
+    import shapely
+
+    degrees = shapely.transform(np.asarray(geometry, object), lambda xy: project(xy, crs, LONLAT))
+    left, _, right, _ = shapely.bounds(degrees).T
+    with np.errstate(invalid="ignore"):  # of what is empty, or nowhere on earth
+        is_over = np.isfinite(right - left) & ((right - left > 180) | (np.maximum(-left, right) > 180))
+    for place in np.flatnonzero(is_over):
+        near_first = shapely.transform(degrees[place], lambda xy: xy - (360.0, 0.0) * np.round((xy - xy[0]) / 360))
+        degrees[place] = in_one_turn(near_first)
+    return degrees
+
+
+def in_one_turn(shape: shapely.Geometry) -> shapely.Geometry:
+    """Line or polygon in longitude, latitude that reaches over the antimeridian, as parts between 180 W and 180 E."""
     import shapely
 
     world = shapely.box(-180, -90, 180, 90)
-    turns = [shapely.transform(polygon, lambda xy, turn=turn: xy + (turn, 0.0)) for turn in (-360.0, 0.0, 360.0)]
-    return shapely.union_all(shapely.intersection(turns, world))
+    turns = [shapely.transform(shape, lambda xy, turn=turn: xy + (turn, 0.0)) for turn in (-360.0, 0.0, 360.0)]
+    parts = shapely.get_parts(shapely.intersection(turns, world))
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == shapely.get_dimensions(shape)])  # no mere touch
 
 
 def utm_code(grid: Grid) -> str:
     """CRS of the UTM zone that the image's middle lies in."""
-    middle = grid.pixel_to_world(np.array([[grid.width / 2, grid.height / 2]]))
-    lon, lat = project(middle, grid.crs, LONLAT)[0]
+    return utm_zone(grid.pixel_to_world(np.array([grid.width / 2, grid.height / 2])), grid.crs)
+
+
+def utm_zone(xy: np.ndarray, crs: str) -> str:
+    """CRS of the UTM zone that a place lies in: its coordinates (2,), x or longitude first."""
+    lon, lat = project(xy[None], crs, LONLAT)[0]
     return f"EPSG:{326 if lat >= 0 else 327}{int((lon + 180) % 360 // 6) + 1:02d}"
 
 

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from lib.errors import InputError, PPLinkNetWarning
-from lib.grid import LONLAT, crs_text, project
+from lib.grid import crs_text, in_degrees
 from lib.paths import whole_file
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_NODES_A_WAY = 2000  # OSM wiki, API v0.6: more are refused at upload
 MOST_ELEMENTS = 10_000  # of a changeset, the same page
 SLOW_NODES = 500_000  # from here on JOSM's editing is slow, and its default memory may not do
+KINDS = ("LineString", "LinearRing", "Polygon")
 DEGREE_DIGITS = 7  # OSM keeps positions as whole numbers of 1e-7 degrees
 TAG_LENGTH = 255  # characters of a value that OSM keeps
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -48,7 +49,7 @@ def write_osm(path: Path, features: "gpd.GeoDataFrame", tags: Tags | Sequence[Ta
 
     Ids are negative. Vertices at the same place, to 1e-7 degrees, are one node: so roads join at junctions. A way of
     more than 2000 nodes becomes several that share a node; a polygon with holes, or with a longer ring, is a
-    multipolygon.
+    multipolygon. What lies across the antimeridian is cut there.
 
     Parameters
     ----------
@@ -103,29 +104,34 @@ def _built(features: "gpd.GeoDataFrame") -> tuple[np.ndarray, list[_Way], list[_
     """Nodes, (n, 2) int64 longitude, latitude in 1e-7 degrees; ways; multipolygons."""
     import shapely
 
+    whole = features.geometry.to_numpy()
+    if other := sorted(set(features.geom_type.dropna()) - set(KINDS)):
+        raise InputError(f"Expected lines or polygons of one part, got a {other[0]}; take it apart first (explode).")
+    # across the antimeridian a feature is of two parts: JOSM would draw it around the world
+    parts, feature_of = shapely.get_parts(in_degrees(whole, crs_text(features.crs)), return_index=True)
     # chains: lines and rings; of a polygon its exterior first, then its holes
     chains, owner = [], []
-    for number, shape in enumerate(features.geometry):
-        parts = _chains(shape)
-        chains += parts
-        owner += [number] * len(parts)
+    for number, shape in enumerate(parts):
+        own = _chains(shape)
+        chains += own
+        owner += [number] * len(own)
     if not chains:
         return np.empty((0, 2), np.int64), [], []
-    lonlat = project(np.vstack(chains), crs_text(features.crs), LONLAT)
+    lonlat = np.vstack(chains)
     if not np.isfinite(lonlat).all():
         raise InputError("Expected features on earth; some have no longitude and latitude: is their CRS right?")
-    lonlat[:, 0] = np.where(np.abs(lonlat[:, 0]) > 180, (lonlat[:, 0] + 180) % 360 - 180, lonlat[:, 0])
     places, numbers = np.unique(np.rint(lonlat * 10**DEGREE_DIGITS).astype(np.int64), axis=0, return_inverse=True)
     pieces = np.split(numbers.ravel(), np.cumsum([len(chain) for chain in chains])[:-1])
     ways, relations, areas = [], [], {}
-    is_area = np.isin(shapely.get_type_id(features.geometry.to_numpy()), (3, 6))  # polygons, of one part or several
-    for nodes, feature in zip(pieces, owner, strict=True):
+    is_area = shapely.get_dimensions(parts) == 2
+    for nodes, number in zip(pieces, owner, strict=True):
         nodes = nodes[np.diff(nodes, prepend=-1) != 0]  # vertices nearer than a centimetre are one
-        if is_area[feature]:
-            areas.setdefault(feature, []).append(nodes)
+        if is_area[number]:
+            areas.setdefault(number, []).append(nodes)
         elif len(nodes) > 1:
-            ways += [_Way(some, feature) for some in _cut(nodes)]
-    for feature, rings in areas.items():
+            ways += [_Way(some, int(feature_of[number])) for some in _cut(nodes)]
+    for number, rings in areas.items():
+        feature = int(feature_of[number])
         large = [len(ring) > 3 for ring in rings]
         if not large[0]:
             continue  # smaller than OSM can tell
@@ -143,15 +149,12 @@ def _built(features: "gpd.GeoDataFrame") -> tuple[np.ndarray, list[_Way], list[_
     return places[used], renumbered, relations
 
 
-def _chains(shape: "shapely.Geometry | None") -> list[np.ndarray]:
+def _chains(shape: "shapely.Geometry") -> list[np.ndarray]:
     """Vertices (n, 2) of a line, or of a polygon's rings."""
-    if shape is None or shape.is_empty:
+    if shape.is_empty:
         return []
-    if shape.geom_type == "Polygon":
-        return [np.asarray(ring.coords)[:, :2] for ring in (shape.exterior, *shape.interiors)]
-    if shape.geom_type in ("LineString", "LinearRing"):
-        return [np.asarray(shape.coords)[:, :2]]
-    raise InputError(f"Expected lines or polygons of one part, got a {shape.geom_type}; take it apart first (explode).")
+    rings = (shape.exterior, *shape.interiors) if shape.geom_type == "Polygon" else (shape,)
+    return [np.asarray(ring.coords)[:, :2] for ring in rings]
 
 
 def _cut(nodes: np.ndarray) -> Iterator[np.ndarray]:

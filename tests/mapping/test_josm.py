@@ -65,6 +65,26 @@ def test_positions_are_exact_to_osms_own_digits_on_every_side_of_the_world(tmp_p
     assert sorted(n.location.lon for n in osmium.FileProcessor(path) if n.is_node()) == [-179.75, -179.5]
 
 
+def test_what_lies_across_the_antimeridian_is_cut_there_and_keeps_its_tags(tmp_path):
+    path, east, west = tmp_path / "map.osm", 179.999, 180.001
+    road = shapely.LineString([(east, 10), (west, 10.001), (west, 10.002)])
+    beside = shapely.LineString([(east, 10), (east, 10.001)])
+    for crs in ("EPSG:4326", "EPSG:3857", "EPSG:32660"):
+        shapes = frame(road, beside, shapely.box(east, 11, west, 11.001)).to_crs(crs)
+        write_osm(path, shapes, [{"name": "road"}, {"name": "beside"}, {"building": "yes"}])
+        root, _, found, _ = parsed(path)
+        lon_of, ways = {int(node.get("id")): float(node.get("lon")) for node in root.iter("node")}, {}
+        for _, refs, tags in found:
+            lon = [lon_of[ref] for ref in refs]
+            assert max(lon) - min(lon) < 0.002
+            ways.setdefault(*tags.values(), []).append(sum(lon) > 0)
+        assert {name: sorted(sides) for name, sides in ways.items()} == {
+            "road": [False, True],
+            "beside": [True],
+            "yes": [False, True],
+        }
+
+
 def test_text_of_strangers_stays_text(tmp_path):
     path, said = tmp_path / "map.osm", "a <b> & \"c\" 'd' \x00\x1f ü\n"
     write_osm(path, frame(shapely.LineString(here((0, 0), (1, 1)))), {"source": said + "x" * 400})
