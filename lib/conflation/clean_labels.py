@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from lib.conflation.ground import metres_at
 from lib.conflation.review import ACCEPTED, OPEN, SKIPPED, read_candidates
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT
+from lib.grid import LONLAT, in_degrees
 from lib.limits import CLASSES
 from lib.mapping.geopackage import read_layer
 from lib.osm.files import joined
@@ -41,7 +42,7 @@ def export_reviewed(gpkg: Path, path: Path, osm: gpd.GeoDataFrame, area: Any, ta
     gpkg
         The map, after its comparison with OSM.
     path
-        The file, a GeoPackage.
+        The file, a GeoPackage in degrees, cut at the antimeridian.
     osm
         Roads or buildings as `lib.osm.layers` reads them, with `osm_id`, moved onto the image if they lay beside it.
     area
@@ -64,14 +65,16 @@ def export_reviewed(gpkg: Path, path: Path, osm: gpd.GeoDataFrame, area: Any, ta
     """
     if task not in CLASSES:
         raise ParameterError(f"Expected a task of {', '.join(CLASSES)}; got {task!r}.")
-    outline = gpd.GeoSeries([area_of_interest(area, EDGE_M)], crs=LONLAT)
-    metres = outline.estimate_utm_crs()
+    outline = area_of_interest(area, EDGE_M)
+    metres = metres_at(gpd.GeoSeries([outline], crs=LONLAT))
     candidates = joined([read_candidates(gpkg, layer) for layer in CANDIDATES[task]]).to_crs(metres)
     doubt = candidates.geometry[candidates["status"].isin([OPEN, SKIPPED])]
     unseen = read_layer(gpkg, DOUBTS[task])
     if unseen is not None:
         doubt = pd.concat([doubt, unseen.geometry.to_crs(metres)])
-    ground = outline.to_crs(metres).iloc[0].difference(shapely.union_all(doubt.buffer(MARGIN_M).to_numpy()))
+    near_doubt = in_degrees(np.array([shapely.union_all(doubt.buffer(MARGIN_M).to_numpy())]), metres)[0]
+    parts = gpd.GeoDataFrame(geometry=shapely.get_parts(outline.difference(near_doubt)), crs=LONLAT)
+    ground = parts.to_crs(metres).union_all()
     if ground.is_empty:
         raise InputError(f"{gpkg}: expected ground on which every candidate is decided, found none; review some first.")
     accepted = candidates[candidates["status"] == ACCEPTED]
@@ -85,9 +88,9 @@ def export_reviewed(gpkg: Path, path: Path, osm: gpd.GeoDataFrame, area: Any, ta
         truth = truth[shapely.get_dimensions(truth.geometry.to_numpy()) == 2]
     truth = truth[truth.intersects(ground) & ~truth.geometry.is_empty]
     columns = ["osm_id", *(tag for tag in LAYER_TAGS[task] if tag in truth), "geometry"]
-    parts = gpd.GeoDataFrame(geometry=shapely.get_parts(ground), crs=metres)
+    degrees = gpd.GeoSeries(in_degrees(truth.geometry.to_numpy(), metres), truth.index, LONLAT)
     with whole_file(path) as part:
-        truth[columns].to_file(part, layer=task, driver="GPKG")
+        truth.reindex(columns=columns).set_geometry(degrees).to_file(part, layer=task, driver="GPKG")
         parts.to_file(part, layer="area", driver="GPKG")
     return float(ground.area / 1e6)
 

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from lib.errors import InputError
-from lib.grid import Grid, crs_text, project
+from lib.grid import Grid, crs_text, project, utm_zone
 from lib.mapping.options import PROBABILITY
 from lib.masks.rasterize import Window
 from lib.rasters import opened, read_grid
@@ -86,6 +86,15 @@ class Ground:
             pixels = np.asarray(read(window), float).reshape(window[3], window[2], bands)
             values[members] = pixels[row[members] - top, column[members] - left]
         return values.reshape(*xy_m.shape[:-1], bands)
+
+
+def metres_at(places: gpd.GeoSeries) -> str:
+    """
+    CRS in metres for geometries that lie together: the UTM zone of the first, of which there must be one.
+
+    Their box, which geopandas' estimate_utm_crs goes by, is that of the whole earth across the antimeridian.
+    """
+    return utm_zone(shapely.get_coordinates(places.to_numpy())[0], crs_text(places.crs))
 
 
 def ground_of_arrays(grid: Grid, probability: np.ndarray, image: np.ndarray | None = None) -> Ground:

@@ -23,6 +23,7 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lib.conflation.ground import metres_at
 from lib.conflation.review import ACCEPTED
 from lib.errors import InputError, ParameterError
 from lib.grid import LONLAT
@@ -103,7 +104,7 @@ def write_challenge(
 
 def _tasks(accepted: gpd.GeoDataFrame) -> list[np.ndarray]:
     """Rows of each task: what touches stays together, then what lies in one square; in the order of their first."""
-    metres = accepted.geometry.to_crs(accepted.estimate_utm_crs()).to_numpy()
+    metres = accepted.geometry.to_crs(metres_at(accepted.geometry)).to_numpy()
     count = len(metres)
     pairs = shapely.STRtree(metres).query(metres, predicate="dwithin", distance=10.0**-2)
     _, group = connected_components(coo_array((np.ones(pairs.shape[1]), pairs), shape=(count, count)), directed=False)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from lib.conflation.ground import metres_at
 from lib.errors import BusyError, InputError, ParameterError, reading
 from lib.grid import LONLAT
 from lib.mapping.geopackage import read_layer, roll_back
@@ -270,7 +271,7 @@ def carry_over(found: gpd.GeoDataFrame, earlier: gpd.GeoDataFrame | None = None)
 
 def _alike(new: gpd.GeoSeries, old: gpd.GeoSeries) -> list[tuple[int, int]]:
     """Places of the same candidate in both series, each at most once."""
-    metres = new.estimate_utm_crs()
+    metres = metres_at(new)
     a, b = new.to_crs(metres).to_numpy(), old.to_crs(metres).to_numpy()
     left, right = shapely.STRtree(b).query(a, predicate="dwithin", distance=SAME_M)
     likeness = _likeness(a[left], b[right])
@@ -316,7 +317,7 @@ def kept(found: gpd.GeoDataFrame, candidates: gpd.GeoDataFrame) -> gpd.GeoDataFr
     rejected = candidates[candidates["status"] == REJECTED].geometry
     if rejected.empty or found.empty:
         return found
-    metres = found.estimate_utm_crs()
+    metres = metres_at(found.geometry)
     own, against = found.geometry.to_crs(metres).to_numpy(), rejected.to_crs(metres).to_numpy()
     if shapely.get_dimensions(own[0]) == 2:
         left, right = shapely.STRtree(against).query(own, predicate="intersects")

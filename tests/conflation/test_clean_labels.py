@@ -8,13 +8,15 @@ import shapely
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import grid_of, load_manifest, read_mask, select
+from lib.chips.plan import chip_windows
 from lib.chips.sources import find_scenes, read_vectors
 from lib.conflation.clean_labels import MARGIN_M, export_reviewed
-from lib.conflation.review import decide
+from lib.conflation.review import carry_over, decide
 from lib.errors import InputError, ParameterError
+from lib.grid import MERCATOR_HALF_SIDE_M, Grid
 from lib.networks import ModelConfig
 from lib.osm.lanes import lane_profile
-from lib.osm.layers import read_osm
+from lib.osm.layers import area_of_interest, read_osm
 from lib.training import TrainConfig, fit
 
 
@@ -83,6 +85,24 @@ def test_ground_in_doubt_is_left_out(tmp_path, place):
     assert min(ground.distance(line) for line in doubt) == pytest.approx(MARGIN_M, abs=0.2)
     corners = shapely.box(place.west, place.north - 200, place.west + 200, place.north).exterior
     assert ground.covers(corners.difference(shapely.union_all(doubt).buffer(MARGIN_M + 0.1)))
+
+
+@pytest.mark.parametrize(("crs", "unit"), [("EPSG:4326", 1.0), ("EPSG:3857", MERCATOR_HALF_SIDE_M / 180)])
+def test_ground_across_the_antimeridian_is_no_larger_than_elsewhere(tmp_path, crs, unit):
+    grid = Grid((1e-5 * unit, 0, 179.999 * unit, 0, -1e-5 * unit, 0.0), crs, 200, 200)  # 222 m on the equator
+    lines = [shapely.LineString(grid.pixel_to_world(np.array(xy))) for xy in ([(5, 20), (195, 20)], [(9, 99), (9, 60)])]
+    candidates = gpd.GeoDataFrame({"confidence": [0.9, 0.9]}, geometry=lines, crs=crs)
+    earlier = candidates.assign(candidate=[1, 2], status=["accepted", "rejected"])
+    candidates = carry_over(candidates, earlier)
+    assert candidates["status"].tolist() == ["accepted", "rejected"]
+    candidates.to_file(tmp_path / "map.gpkg", layer="missing_roads")
+    nothing = gpd.GeoDataFrame({"osm_id": [], "highway": []}, geometry=[], crs="EPSG:4326")
+    km2 = export_reviewed(tmp_path / "map.gpkg", tmp_path / "reviewed.gpkg", nothing, grid)
+    assert km2 == pytest.approx(0.224**2, rel=0.02)
+    ground = area_of_interest(tmp_path / "reviewed.gpkg")
+    assert all(ground.covers(area_of_interest(grid.window(*chip))) for chip in chip_windows(grid, 40))
+    roads = read_osm(tmp_path / "reviewed.gpkg", grid).roads
+    assert len(roads) == 1 and roads.length.sum() == pytest.approx(190e-5, rel=0.01)
 
 
 def test_houses_are_replaced_left_and_added_as_decided(tmp_path, place):

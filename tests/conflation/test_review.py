@@ -189,6 +189,14 @@ def test_a_new_comparison_keeps_what_was_decided_of_the_same_place(place):
     assert carry_over(place.frame([place.at((30, 150), (90, 150))]), earlier)["status"].tolist() == ["open"]
 
 
+def test_longitudes_of_0_to_360_keep_decisions_and_lose_what_is_rejected():
+    lines = [shapely.LineString([(lon, 40.0), (lon, 40.001)]) for lon in (289.001, 289.002)]
+    earlier = gpd.GeoDataFrame({"candidate": [1, 2], "status": ["rejected", "open"]}, geometry=lines, crs="EPSG:4326")
+    new = carry_over(earlier[["geometry"]], earlier)
+    assert new["status"].tolist() == ["rejected", "open"] and new["candidate"].tolist() == [1, 2]
+    assert kept(earlier, new)["candidate"].tolist() == [2]
+
+
 def test_each_earlier_candidate_is_taken_once_by_the_most_alike(place):
     ends = [((100, 42), (100, 100)), ((100, 40), (100, 100)), ((101, 40), (101, 95))]
     found = place.frame([place.at(*line) for line in ends])
