@@ -41,6 +41,7 @@ parameters = check_notebook("04_evaluate", globals())
 # %matplotlib inline
 print("importing: some seconds", flush=True)
 from functools import partial
+from itertools import product
 
 import pandas as pd
 from IPython.display import display
@@ -99,8 +100,7 @@ split_map(manifest) if placed else print("no georeference: split by whole scenes
 # says nothing.
 
 # %%
-models, probabilities = {}, {}
-val = select(manifest, test_label, "val")
+models, probabilities, val = {}, {}, select(manifest, test_label, "val")
 for name, folder in runs.items():
     checkpoint = reports.run_dir(area, folder, work_dir) / "best.safetensors"
     if checkpoint.exists():
@@ -108,15 +108,12 @@ for name, folder in runs.items():
         refuse_overlap(test, models[name].info, "test")
         say = partial(print, f"{name}:", flush=True)
         probabilities[name] = predict_chips(models[name], test, checkpoint.parent / "test", tta=tta, progress=say)
-        if tta != "none":
-            val_paths = predict_chips(models[name], val, checkpoint.parent / "val", tta=tta, progress=say)
-            models[name] = evaluate.best_of_views(models[name], val, val_paths)
+        models[name] = evaluate.best_of_views(models[name], val, checkpoint.parent / "val", tta, say)
 models, origins = evaluate.at_threshold(models, threshold)
 best, thresholds = list(models)[-1], {name: model.info.thresholds for name, model in models.items()}
-for name, path in probabilities.items():
-    for kind, own in tests.items():
-        if mostly := evaluate.mostly_foreground(own, path, thresholds[name][kind]):
-            print(f"{name}: more than half of {len(mostly)} of {len(own)} test chips is {kind}, as of {mostly[0]}")
+for (name, path), (kind, own) in product(probabilities.items(), tests.items()):
+    if mostly := evaluate.mostly_foreground(own, path, thresholds[name][kind]):
+        print(f"{name}: more than half of {len(mostly)} of {len(own)} test chips is {kind}, as of {mostly[0]}")
 pd.DataFrame(thresholds).T.add_prefix("threshold of ").round(3).assign(**{"from": origins})
 
 # %% [markdown]
@@ -176,11 +173,10 @@ class_figures.display_each(sweep_figures)
 checkpoint = reports.run_dir(area, runs[best], work_dir) / "best.safetensors"
 judged, reliability_figures = {}, {}
 for kind, own in vals.items():
-    val_pairs = evaluate.probability_pairs(own, val_paths)
-    test_pairs = evaluate.probability_pairs(tests[kind], probabilities[best])
+    pairs = (evaluate.probability_pairs(*of) for of in ((own, val_paths), (tests[kind], probabilities[best])))
     said = f"{len(own)} validation chips of {area}"
     pixels = pixels_kind(read_info(checkpoint).task, kind)
-    judged[kind] = calibrate(checkpoint, val_pairs, test_pairs, said, pixels, tta)
+    judged[kind] = calibrate(checkpoint, *pairs, said, pixels, tta)
     note = ", ".join(f"{name}: calibration error {error:.3f}" for name, (_, error) in judged[kind].items())
     of_kind = "" if len(tests) == 1 else f"{kind}: "
     reliability_figures[kind] = reliability_diagram(

@@ -12,7 +12,7 @@ from lib import apls
 from lib.chips.manifest import grid_of, of_class, read_bands, read_image, read_mask
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
-from lib.mapping.predict import predict_image, read_probability
+from lib.mapping.predict import predict_chips, predict_image, read_probability
 from lib.networks.calibration import best_threshold, count_levels, pixels_kind, with_thresholds
 from lib.networks.checkpoint import TrainedModel
 from lib.progress import counted
@@ -96,14 +96,24 @@ def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
     return mask_to_graph(mask == MASK_FOREGROUND, gsd_m)
 
 
-def best_of_views(model: TrainedModel, val: pd.DataFrame, probabilities: pd.Series) -> TrainedModel:
-    """The model with the thresholds that are best on validation chips as predicted; its own are of one view."""
-    kinds = {kind: of_class(val, kind) for kind in model.info.thresholds}
-    counts = {
-        pixels_kind(model.info.task, kind): sum(count_levels(*pair) for pair in probability_pairs(own, probabilities))
-        for kind, own in kinds.items()
-        if len(own)
-    }
+def best_of_views(
+    model: TrainedModel, val: pd.DataFrame, folder: Path, tta: str, progress: Callable[[str], None]
+) -> TrainedModel:
+    """
+    The model with the thresholds that are best for its views on validation chips; those of one view it has.
+
+    Parameters
+    ----------
+    model, val, folder, tta, progress
+        As of `lib.mapping.predict.predict_chips`.
+    """
+    if tta == "none":
+        return model
+    probabilities, counts = predict_chips(model, val, folder, tta=tta, progress=progress), {}
+    for kind in model.info.thresholds:
+        if len(own := of_class(val, kind)):
+            levels = [count_levels(*pair) for pair in probability_pairs(own, probabilities)]
+            counts[pixels_kind(model.info.task, kind)] = sum(levels)
     return with_thresholds(model, {kind: best_threshold(of_kind) for kind, of_kind in counts.items()})
 
 

@@ -1,5 +1,7 @@
 """Evaluation: thresholds, scores a chip, intervals, mosaics."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,9 @@ from lib.errors import InputError
 from lib.mapping.predict import write_probability
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.models import ModelConfig
+from lib.scores import evaluate
 from lib.scores.evaluate import (
     at_threshold,
-    best_of_views,
     building_f1_pooled,
     densest,
     differences,
@@ -72,15 +74,19 @@ def test_a_threshold_by_hand_is_for_the_last_run_alone():
     assert models["last"].info.threshold == 0.3
 
 
-def test_views_have_the_threshold_that_is_best_on_validation_chips(chips, tmp_path):
+def test_views_have_the_threshold_that_is_best_on_validation_chips(chips, tmp_path, monkeypatch):
     table, truth = chips
     paths = predicted(table, tmp_path, truth, ())
     write_probability(paths[1], np.where(truth == 255, 0.6, 0.4).astype(np.float32))
-    model = TrainedModel(None, CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.8), "")
-    assert 0.4 < best_of_views(model, table, paths).info.threshold < 0.6
-    both = CheckpointInfo(ModelConfig(classes=2), "roads+buildings", (0.0,) * 3, (1.0,) * 3, (0.2, 0.3))
-    one_known = table.assign(**{"class": "buildings"})
-    assert best_of_views(TrainedModel(None, both, ""), one_known.iloc[:1], paths).info.thresholds["roads"] == 0.2
+    monkeypatch.setattr(evaluate, "predict_chips", lambda *arguments, **options: paths)
+    info = CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, threshold=0.8)
+    model = TrainedModel(None, info, "")
+    assert 0.4 < evaluate.best_of_views(model, table, tmp_path, "d4", print).info.threshold < 0.6
+    assert evaluate.best_of_views(model, table, tmp_path, "none", print) is model
+    both = replace(info, model=ModelConfig(classes=2), task="roads+buildings", threshold=(0.2, 0.3))
+    known = table.assign(**{"class": "buildings"}).iloc[:1]
+    found = evaluate.best_of_views(TrainedModel(None, both, ""), known, tmp_path, "d4", print)
+    assert found.info.thresholds["roads"] == 0.2 != found.info.thresholds["buildings"] != 0.3
 
 
 def test_what_is_mostly_foreground_is_named(chips, tmp_path):
