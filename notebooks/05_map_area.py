@@ -169,8 +169,7 @@ if osm:
         compared[kind] = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves, **view)
         known[kind] = shift(getattr(vectors, kind), *compared[kind].offset.believed_m)
         east_m, north_m = compared[kind].offset.believed_m
-        moved = f"OpenStreetMap is moved by {east_m:.1f} m east, {north_m:.1f} m north"
-        print(f"{len(compared[kind].missing)} candidates of {kind}; {moved}")
+        print(f"{len(compared[kind].missing)} candidates; OSM is moved {east_m:.1f} m east, {north_m:.1f} m north")
     found = write_reviewed(folder)  # also where nothing is rejected: what no longer is comes back
 compared["roads"].totals.round(2).replace({"highway": {"": "joins none"}}) if "roads" in compared else print(
     "totals by class are for roads"
