@@ -114,6 +114,21 @@ def test_the_dry_run_says_what_will_come(town, capsys):
     assert not (town / "chips").exists()
 
 
+def test_each_scene_is_judged_by_its_own_rows(town, capsys):
+    """Whatever stands before them in the file: footways under the first image, streets under the second."""
+    of = {
+        kind: gpd.GeoDataFrame({"highway": kind}, index=range(3), geometry=lines, crs=UTM)
+        for kind, left in (("footway", LEFT), ("residential", LEFT + 256))
+        for lines in [[shapely.LineString([(left + 9, TOP - y), (left + 240, TOP - y)]) for y in (9, 120, 247)]]
+    }
+    for name, kinds in (("one", of), ("other", reversed(of))):
+        gpd.pd.concat([of[kind] for kind in kinds]).to_file(town / "osm.gpkg")
+        make(town, name, clean=f"{town}/osm.gpkg")
+        areas.check_area(name)
+        said = capsys.readouterr().out
+        assert "6 osm lines, 0 osm polygons, 3 osm drawn" in said and "enclose" not in said
+
+
 def test_labels_of_a_part_and_few_of_them_are_warned_of(town, capsys):
     corner = [shapely.box(LEFT, TOP - 200, LEFT + 8, TOP), shapely.box(LEFT, TOP - 20, LEFT + 100, TOP)]
     percent = 100 * shapely.union_all(corner).convex_hull.area / 256**2

@@ -18,7 +18,7 @@ from lib.errors import InputError, or_skip
 from lib.grid import LONLAT
 from lib.masks.offset import shift
 from lib.masks.rasterize import Window
-from lib.osm.files import near_windows
+from lib.osm.files import numbers_near_windows
 from lib.osm.layers import OsmLayers
 
 NAMED = 5  # scenes that a message lists
@@ -37,9 +37,10 @@ def vectors_table(layers: Mapping[str, OsmLayers]) -> pd.DataFrame:
 
 def touching(vectors: gpd.GeoDataFrame, scene: Scene, windows: list[Window]) -> tuple[np.ndarray, np.ndarray]:
     """Which vectors, in any CRS, touch which windows of a scene, drawn or not: (pairs,) numbers of window and row."""
-    near = near_windows(vectors, scene.grid, windows, 0.0).to_crs(LONLAT)
+    near = numbers_near_windows(vectors, scene.grid, windows, 0.0)
     outlines = [shapely.from_wkt(scene.grid.window(*window).footprint_wkt()) for window in windows]
-    return tuple(near.sindex.query(outlines, predicate="intersects"))
+    window, row = vectors.iloc[near].to_crs(LONLAT).sindex.query(outlines, predicate="intersects")
+    return window, near[row]
 
 
 def check_drawn(

@@ -137,8 +137,15 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
 def near_windows(
     frame: gpd.GeoDataFrame, grid: Grid, windows: list[tuple[int, int, int, int]], reach_m: float
 ) -> gpd.GeoDataFrame:
+    """Rows whose box comes within some metres of a window of a grid, in their order; see `numbers_near_windows`."""
+    return frame.iloc[numbers_near_windows(frame, grid, windows, reach_m)]
+
+
+def numbers_near_windows(
+    frame: gpd.GeoDataFrame, grid: Grid, windows: list[tuple[int, int, int, int]], reach_m: float
+) -> np.ndarray:
     """
-    Rows whose box comes within some metres of a window of a grid, in their order; the frame is indexed once.
+    (n,) numbers of the rows whose box comes within some metres of a window of a grid; the frame is indexed once.
 
     Parameters
     ----------
@@ -152,7 +159,7 @@ def near_windows(
         How far outside a window a row is still kept.
     """
     if grid.is_over_antimeridian:
-        return frame  # a box around both sides of the world keeps all
+        return np.arange(len(frame))  # a box around both sides of the world keeps all
     col, row, width, height = np.array(windows, dtype=np.float64).T
     reach_px = reach_m / grid.gsd_m
     boxes_px = shapely.box(col - reach_px, row - reach_px, col + width + reach_px, row + height + reach_px)
@@ -160,7 +167,7 @@ def near_windows(
     outlines_px = shapely.segmentize(boxes_px, (np.maximum(width, height) + 2 * reach_px) / EDGE_PARTS)
     crs = crs_text(frame.crs)
     outlines = shapely.transform(outlines_px, lambda xy: project(grid.pixel_to_world(xy), grid.crs, crs))
-    return frame.iloc[np.unique(frame.sindex.query(outlines)[1])]
+    return np.unique(frame.sindex.query(outlines)[1])
 
 
 def joined(parts: list[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
