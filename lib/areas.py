@@ -127,10 +127,7 @@ def _layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[s
             raise InputError(f"{key.upper()}: there is no {path}; expected a vector file, or masks/{{stem}}.png")
     path = Path(normpath(Path.cwd() / Path(images).expanduser()))
     if path.is_dir():
-        suffixes = Counter(p.suffix for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not suffixes:
-            raise InputError(f"IMAGES: no image in {path}; expected {', '.join(IMAGE_SUFFIXES)}")
-        path = path / f"*{suffixes.most_common(1)[0][0]}"
+        path = path / _pattern_of(path)
     base = next(p for p in path.parents if not set("*?[{") & set(str(p)))
     if must_exist and not any(base.glob(as_glob(str(path.relative_to(base))))):
         raise InputError(f"IMAGES: no image matches {path}")
@@ -142,6 +139,23 @@ def _layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[s
     shown = data_dir.relative_to(ROOT) if data_dir.is_relative_to(ROOT) else data_dir
     named = inside | kept
     return str(shown), str(path.relative_to(data_dir)), {key: named[key] for key in LABELS if key in named}
+
+
+def _pattern_of(folder: Path) -> str:
+    """The pattern of a folder's images of the most frequent kind, however its suffix is spelt; says what it leaves."""
+    files = [p.suffix for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
+    if not files:
+        raise InputError(f"IMAGES: no image in {folder}; expected {', '.join(IMAGE_SUFFIXES)}")
+    (kind, _), *others = Counter(suffix.lower() for suffix in files).most_common()
+    if others:
+        left = ", ".join(f"{number} {suffix}" for suffix, number in others)
+        print(
+            f"warning: of the images in {folder} only {kind} are taken, and left out: {left}. If these are meant, "
+            f"say IMAGES='{folder}/*{others[0][0]}', or add a source"
+        )
+    spellings = sorted({suffix for suffix in files if suffix.lower() == kind})
+    letters = ["".join(sorted(set(place))) for place in zip(*spellings, strict=True)]
+    return "*" + "".join(f"[{of}]" if len(of) > 1 else of for of in letters)  # .tif beside .TIF: .[Tt][Ii][Ff]
 
 
 def _fitting(grids: list[Grid], images: int) -> tuple[float, int]:

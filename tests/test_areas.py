@@ -102,6 +102,18 @@ def test_folders_missing_parts_and_buildings(town, monkeypatch, capsys):
     assert "no images yet" in said and "images/*.tif, then: make check AREA=nothing" in said
 
 
+def test_a_folder_gives_all_its_images_of_a_kind_and_says_which_others_it_leaves(town, capsys):
+    (town / "images" / "b.tif").rename(town / "images" / "b.TIF")
+    (town / "images" / "._a.jpg").touch()  # as macOS leaves them
+    make(town, images=f"{town}/images")
+    assert capsys.readouterr().out == ""
+    areas.check_area("my-town")
+    assert "2 scenes" in capsys.readouterr().out
+    (town / "images" / "a.png").touch()
+    make(town, "mixed", images=f"{town}/images")
+    assert "only .tif are taken, and left out: 1 .png." in capsys.readouterr().out
+
+
 def test_the_dry_run_says_what_will_come(town, capsys):
     make(town)
     areas.check_area("my-town")
