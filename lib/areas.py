@@ -9,10 +9,8 @@ import argparse
 import math
 import re
 import warnings
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,10 @@ from lib.chips.plan import planned
 from lib.chips.sources import Scene, by_class, read_vectors, usable
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
 from lib.grid import LONLAT, Grid
+from lib.layout import layout
 from lib.limits import TASKS
 from lib.osm.lanes import chosen_lanes, is_drawn
-from lib.osm.layers import IMAGE_SUFFIXES, OsmLayers, area_of_interest
+from lib.osm.layers import OsmLayers, area_of_interest
 from lib.parameters import NOTEBOOKS, area_name, check, declared, load
 from lib.paths import ROOT, resolve, write_whole
 from lib.rasters import opened, read_grid
@@ -82,7 +81,7 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         )
     if task not in TASKS:
         raise ParameterError(f"task is {task!r}: expected one of {TASKS}")
-    data_dir, pattern, labels = _layout(
+    data_dir, pattern, labels = layout(
         images or str(ROOT / "data" / area / "images" / "*.tif"),
         {"osm": osm if osm != NO_OSM else "", "clean": clean},
         must_exist=bool(images),
@@ -115,47 +114,6 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
     for name, text in texts.items():
         write_whole(folder / f"{name}.yaml", text)
     return folder
-
-
-def _layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[str, str, dict[str, str]]:
-    """`data_dir`, the pattern of images in it, and labels: in it, too, where they lie beside the images."""
-    found = {key: Path(normpath(Path.cwd() / Path(text).expanduser())) for key, text in labels.items() if text}
-    kept = {key: "overpass" for key, text in labels.items() if text == "overpass"}
-    found = {key: path for key, path in found.items() if key not in kept}
-    for key, path in found.items():
-        if "{" not in str(path) and not path.exists():
-            raise InputError(f"{key.upper()}: there is no {path}; expected a vector file, or masks/{{stem}}.png")
-    path = Path(normpath(Path.cwd() / Path(images).expanduser()))
-    if path.is_dir():
-        path = path / _pattern_of(path)
-    base = next(p for p in path.parents if not set("*?[{") & set(str(p)))
-    if must_exist and not any(base.glob(as_glob(str(path.relative_to(base))))):
-        raise InputError(f"IMAGES: no image matches {path}")
-    both = (base, base.parent)
-    data_dir = next((d for d in both if all(p.is_relative_to(d) for p in found.values())), base)
-    if not must_exist:  # the layout that docs/own-imagery.md draws
-        data_dir = base.parent
-    inside = {key: str(p.relative_to(data_dir) if p.is_relative_to(data_dir) else p) for key, p in found.items()}
-    shown = data_dir.relative_to(ROOT) if data_dir.is_relative_to(ROOT) else data_dir
-    named = inside | kept
-    return str(shown), str(path.relative_to(data_dir)), {key: named[key] for key in LABELS if key in named}
-
-
-def _pattern_of(folder: Path) -> str:
-    """The pattern of a folder's images of the most frequent kind, however its suffix is spelt; says what it leaves."""
-    files = [p.suffix for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
-    if not files:
-        raise InputError(f"IMAGES: no image in {folder}; expected {', '.join(IMAGE_SUFFIXES)}")
-    (kind, _), *others = Counter(suffix.lower() for suffix in files).most_common()
-    if others:
-        left = ", ".join(f"{number} {suffix}" for suffix, number in others)
-        print(
-            f"warning: of the images in {folder} only {kind} are taken, and left out: {left}. If these are meant, "
-            f"say IMAGES='{folder}/*{others[0][0]}', or add a source"
-        )
-    spellings = sorted({suffix for suffix in files if suffix.lower() == kind})
-    letters = ["".join(sorted(set(place))) for place in zip(*spellings, strict=True)]
-    return "*" + "".join(f"[{of}]" if len(of) > 1 else of for of in letters)  # .tif beside .TIF: .[Tt][Ii][Ff]
 
 
 def _fitting(grids: list[Grid], images: int) -> tuple[float, int]:

@@ -17,7 +17,7 @@ UTM, LEFT, TOP, SIDE_PX = "EPSG:32635", 385_500.0, 6_672_900.0, 512
 @pytest.fixture
 def town(tmp_path, monkeypatch):
     """Two images of 256 m a side, OSM lines over both, and polygons drawn by hand over the first."""
-    for module in ("lib.areas", "lib.parameters"):
+    for module in ("lib.areas", "lib.layout", "lib.parameters"):
         monkeypatch.setattr(f"{module}.ROOT", tmp_path / "project")
     (tmp_path / "project" / "params" / "demo").mkdir(parents=True)
     (tmp_path / "project" / "notebooks").symlink_to(ROOT / "notebooks")
@@ -111,7 +111,7 @@ def test_a_folder_gives_all_its_images_of_a_kind_and_says_which_others_it_leaves
     assert "2 scenes" in capsys.readouterr().out
     (town / "images" / "a.png").touch()
     make(town, "mixed", images=f"{town}/images")
-    assert "only .tif are taken, and left out: 1 .png." in capsys.readouterr().out
+    assert "only .tif are taken, and left out: 1 .png;" in capsys.readouterr().out
 
 
 def test_the_dry_run_says_what_will_come(town, capsys):
