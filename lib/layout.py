@@ -1,5 +1,6 @@
 """Where the files of a new area lie, as its params files are to say it."""
 
+import glob
 from collections import Counter
 from collections.abc import Mapping
 from os.path import normpath
@@ -23,8 +24,10 @@ def layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[st
     path = Path(normpath(Path.cwd() / Path(images).expanduser()))
     if path.is_dir():
         path = path / _pattern_of(path)
-    base = next(p for p in path.parents if not set("*?[{") & set(str(p)))
-    if must_exist and not any(base.glob(as_glob(str(path.relative_to(base))))):
+    # a folder or file that exists is no pattern, whatever brackets its name has
+    base = next(p for p in path.parents if p.is_dir() or not must_exist)
+    name = glob.escape(str(path.relative_to(base))) if path.is_file() else str(path.relative_to(base))
+    if must_exist and not any(base.glob(as_glob(name))):
         raise InputError(f"IMAGES: no image matches {path}")
     both = (base, base.parent)
     data_dir = next((d for d in both if all(p.is_relative_to(d) for p in found.values())), base)
@@ -33,7 +36,8 @@ def layout(images: str, labels: Mapping[str, str], must_exist: bool) -> tuple[st
     inside = {key: str(p.relative_to(data_dir) if p.is_relative_to(data_dir) else p) for key, p in found.items()}
     shown = data_dir.relative_to(ROOT) if data_dir.is_relative_to(ROOT) else data_dir
     named = inside | kept
-    return str(shown), str(path.relative_to(data_dir)), {key: named[key] for key in LABELS if key in named}
+    pattern = Path(glob.escape(str(base.relative_to(data_dir)))) / name
+    return str(shown), str(pattern), {key: named[key] for key in LABELS if key in named}
 
 
 def _pattern_of(folder: Path) -> str:

@@ -1,5 +1,7 @@
 """An area of one's own: its params files, and what a dry run says of it before anything is cut."""
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import shapely
 
 from lib import areas
 from lib.errors import InputError, ParameterError
+from lib.mapping.images import find_images
 from lib.parameters import NOTEBOOKS, declared, load
 from lib.paths import ROOT
 
@@ -112,6 +115,22 @@ def test_a_folder_gives_all_its_images_of_a_kind_and_says_which_others_it_leaves
     (town / "images" / "a.png").touch()
     make(town, "mixed", images=f"{town}/images")
     assert "only .tif are taken, and left out: 1 .png;" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("images", ["im[1]", "im[1]/*.tif", "im[1]/*.t[hi]f", "im[1]/b[2].tif"])
+def test_what_exists_is_no_pattern_whatever_brackets_its_name_has(town, monkeypatch, capsys, images):
+    inside = town.with_name("town [old]")
+    town.rename(inside)
+    (inside / "images").rename(inside / "im[1]")
+    (inside / "im[1]" / "b.tif").rename(inside / "im[1]" / "b[2].tif")
+    monkeypatch.chdir(inside)
+    areas.new_area("my-town", images, "osm.gpkg", "labels.geojson")
+    areas.check_area("my-town")
+    assert ("1 scene" if "[2]" in images else "2 scenes") in capsys.readouterr().out
+    mapped = load("my-town", "05_map_area")
+    found = find_images(mapped["images"], Path(mapped["data_dir"]))
+    assert found == [str(inside / "im[1]" / name) for name in ("a.tif", "b[2].tif")[-len(found) :]]
+    assert find_images(["im[1]"], inside) == [str(inside / "im[1]")]
 
 
 def test_the_dry_run_says_what_will_come(town, capsys):

@@ -60,7 +60,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
         if token["deep"]:
             return "(?:[^/]+/)*"
         if len(text) > 1:  # [abc], [!abc]
-            return "[" + text[1:].replace("\\", r"\\").replace("!", "^", 1 if text[1] == "!" else 0)
+            return "[" + text[1:].replace("\\", r"\\").replace("[", r"\[").replace("!", "^", 1 if text[1] == "!" else 0)
         return _MEANING.get(text, re.escape(text))
 
     return re.compile(_TOKEN.sub(meaning, pattern))

@@ -49,10 +49,14 @@ def find_images(patterns: Sequence[str], folder: Path) -> list[str]:
         raise InputError("images is empty: expected files, folders of map tiles, or addresses to map.")
     found: list[str] = []
     for pattern in patterns:
-        own = [pattern] if ADDRESS.match(pattern) else sorted(glob.glob(str(folder / pattern)))  # noqa: PTH207  a pattern may be absolute
+        if ADDRESS.match(pattern):
+            found.append(pattern)
+            continue
+        exists = (folder / pattern).exists()  # and is no pattern, whatever brackets its name has
+        own = [pattern] if exists else sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207  it may be absolute
         if not own:
             raise InputError(f"{folder / pattern}: no such image.")
-        found += own
+        found += [str(folder / name) for name in own]
     return found
 
 

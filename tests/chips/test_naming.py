@@ -29,6 +29,7 @@ SHARED = ROOT.parent / "shared" / "data"
         ("{city}/*/{city}_{n}.tif", "{city}/{n}.png", "oslo/a/oslo_7.tif", "oslo/7.png"),
         ("**/{id}.tif", "{id}.png", "x/y/7.tif", "7.png"),
         ("img[0-9]?.tif", "{stem}.png", "img12.tif", "img12.png"),
+        ("a[[]1]/{id}.tif", "{id}.png", "a[1]/7.tif", "7.png"),
     ],
 )
 def test_the_label_of_an_image(images, label, name, expected):
