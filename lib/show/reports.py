@@ -260,8 +260,8 @@ def main() -> int:
     stated = {NOTEBOOKS[0]: in_data, MAPPED: in_data}
     if arguments.map:
         osm = arguments.osm if arguments.osm in ("", "overpass") else str(Path(arguments.osm).resolve())
-        named = {"images": [str(Path.cwd() / arguments.map)], "osm": osm, "mapped": "", "name": arguments.name}
-        stated = {MAPPED: named}
+        named = {"images": [arguments.map], "osm": osm, "mapped": "", "name": arguments.name}
+        stated = {MAPPED: named | {"data_dir": str(Path.cwd())}}
     if arguments.only:
         stated = {arguments.only: stated.get(arguments.only, {}) | arguments.parameters}
     for notebook in stated if arguments.map or arguments.only else notebooks_of(arguments.area):

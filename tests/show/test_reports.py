@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from lib.errors import InputError, ParameterError
-from lib.paths import ROOT
+from lib.mapping.images import find_images
+from lib.paths import ROOT, resolve
 from lib.show import pages, reports
 from lib.show.leaflet import fetched_addresses
 
@@ -83,6 +84,20 @@ def test_notebook_page_fetches_nothing_and_drops_widget_state(tmp_path):
     html = reports.render_html(path).read_text()
     assert "Title" in html and fetched_addresses(html) == [] and "widget-state" not in html
     assert pages.title_of(path) == "Title $x^2$"
+
+
+def test_images_to_map_are_told_from_the_folder_that_they_were_named_in(tmp_path, monkeypatch):
+    folder, stated = tmp_path / "town [old]", []
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.tif").touch()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(reports, "run_notebook", lambda notebook, area, values, work_dir: stated.append(values))
+    for images, found in (("*.tif", ["a.tif", "b.tif"]), ("a.tif", ["a.tif"]), (str(folder / "b.tif"), ["b.tif"])):
+        monkeypatch.setattr(sys, "argv", ["reports", "demo", "--map", images])
+        assert reports.main() == 0
+        values = stated.pop()
+        assert find_images(values["images"], resolve(values["data_dir"])) == [str(folder / name) for name in found]
 
 
 def test_index_shows_scores_and_escapes_what_strangers_wrote(tmp_path):
