@@ -8,6 +8,7 @@ is opened and without PyTorch or a GIS package. The cell is parsed here, not wit
 
 import ast
 import shlex
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -107,14 +108,14 @@ def area_name(name: str, what: str = "area") -> str:
     Raises
     ------
     ParameterError
-        If it is no plain name: empty, a path, hidden (a dot at its start), longer than a file system takes, or with
-        characters that can't be seen.
+        If it is no plain name: empty, hidden (a dot at its start), longer than a file system takes, or with what means
+        something to make, a shell or a path, such as a space.
     """
-    plain = name != "" and name.isprintable() and not name.startswith((".", "-")) and "\\" not in name
-    if not plain or name != Path(name).name or len(name.encode()) > 100:
+    plain = all(unicodedata.category(sign)[0] in "LMN" or sign in "-_." for sign in name)  # letters, marks, numbers
+    if not name or not plain or name[0] in ".-" or len(name.encode()) > 100:
         raise ParameterError(
-            f'{what} {name[:60]!r}: expected the plain name of a folder, such as "my-town": no path, not empty, '
-            "no dot or dash at its start, at most 100 bytes"
+            f'{what} {name[:60]!r}: expected the plain name of a folder, such as "my-town": letters, digits, "-", "_" '
+            'and ".", no dot or dash at its start, not empty, at most 100 bytes'
         )
     return name
 

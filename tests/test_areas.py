@@ -74,6 +74,7 @@ def test_an_area_that_is_there_or_has_no_such_files_is_refused(town):
         ("my-town", {}, "there is an area 'my-town'.*make check AREA=my-town"),
         ("../town", {}, "plain name"),
         ("", {}, "plain name"),
+        ("my town", {}, "area 'my town': expected the plain name"),
         ("new", {"images": f"{town}/*.jpg"}, r"IMAGES: no image matches .*\*\.jpg"),
         ("new", {"images": str(town)}, "IMAGES: no image in"),
         ("new", {"clean": f"{town}/nothing.gpkg"}, "CLEAN: there is no .*nothing.gpkg"),

@@ -7,7 +7,6 @@ that leads to those of all. What follows "--" is for JupyterLab: `python -m lib.
 
 import argparse
 import hashlib
-import html
 import itertools
 import json
 import os
@@ -118,8 +117,8 @@ def start_page(work_dir: str | Path = ".") -> Path:
             copy.stem: _link(copy, path.parent, copy.stem.split("_", 1)[0]) for copy in copy_notebooks(area, work_dir)
         }
         report = report_dir(area, work_dir) / "index.html"
-        last = _link(report, path.parent, "report") if report.is_file() else f"make report AREA={_text(area)}"
-        row = [_text(area), *(links.get(name, "") for name in NOTEBOOKS), last]
+        last = _link(report, path.parent, "report") if report.is_file() else f"make report AREA={area}"
+        row = [area, *(links.get(name, "") for name in NOTEBOOKS), last]
         rows.append("".join(f"<td>{entry}</td>" for entry in row))
     for name in NOTEBOOKS:
         title, _, question, *_ = _filled(name, {}).cells[0].source.split("\n")
@@ -144,11 +143,6 @@ def start_page(work_dir: str | Path = ".") -> Path:
 def _link(target: Path, folder: Path, words: str) -> str:
     """A link of a page in `folder`."""
     return f'<a href="{quote(Path(os.path.relpath(target, folder)).as_posix())}">{words}</a>'
-
-
-def _text(words: str) -> str:
-    """What people called something, as nothing but text: neither markup nor a formula."""
-    return html.escape(words).replace("$", "&#36;")
 
 
 def main() -> None:
