@@ -24,14 +24,13 @@ import numpy as np
 import rasterio
 
 from lib.errors import InputError, PPLinkNetError
-from lib.limits import TASKS
 from lib.mapping.cluster import map_each, wait_for_files
 from lib.mapping.cogs import THREADS, write_mask_cog, write_probability_cog
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
 from lib.mapping.memory import views_at_once, windows_together, windows_waiting
-from lib.mapping.options import MAP, MapOptions, rasters_of
+from lib.mapping.options import LOCK, MAP, RASTERS, MapOptions, rasters_of
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
@@ -105,7 +104,7 @@ def map_rasters(
     out_dir.mkdir(parents=True, exist_ok=True)
     skipped: dict[str, str] | None = {} if options.go_on else None
     with (
-        locked(out_dir / ".map"),
+        locked(out_dir / LOCK),
         rasterio.Env(GDAL_NUM_THREADS=THREADS),  # here, and not on workers, which share their machine's cores
         opened_ground(images, model.info, options, skipped, progress) as ground,
     ):
@@ -182,8 +181,7 @@ def _finished(out_dir: Path, made_by: dict[str, Any]) -> dict[str, Any]:
 def _open(out_dir: Path, made_by: dict[str, Any], windows: Windows, ground: Ground) -> Parts:
     """The parts of an unfinished map; InputError where the folder holds rasters that no map wrote."""
     parts = out_dir / PARTS
-    names = dict.fromkeys(name for task in TASKS for pair in rasters_of(task).values() for name in pair)
-    strange = [name for name in names if (out_dir / name).exists()]
+    strange = [name for name in RASTERS if (out_dir / name).exists()]
     if strange and not (out_dir / MAP).exists() and not parts.exists():
         raise InputError(f"{out_dir} holds {strange}, written by no map: choose another folder.")
     own = {name for pair in rasters_of(made_by["task"]).values() for name in pair}

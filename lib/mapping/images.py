@@ -19,6 +19,7 @@ from rasterio.enums import ColorInterp
 
 from lib.errors import InputError, or_skip, reading
 from lib.grid import MERCATOR_HALF_SIDE_M, WEB_MERCATOR, Grid
+from lib.mapping.options import LOCK, MADE_BY, RASTERS
 from lib.osm.layers import IMAGE_SUFFIXES
 from lib.rasters import IMAGE, opened, read_grid
 
@@ -107,8 +108,9 @@ def _link(address: str, name: str, vrt: Path) -> Path:
 
 
 def _in_folder(folder: Path, gsd_m: float | None, vrt: Path) -> Iterator[tuple[str, Path]]:
-    """The images of a folder; those that are map tiles as one, of the zoom that fits best."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (*IMAGE_SUFFIXES, *TILES) and p.name[0] != ".")
+    """The images of a folder, but for those of maps; those that are map tiles as one, of the zoom that fits best."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in (*IMAGE_SUFFIXES, *TILES) and p.name[0] != ".")
+    paths = sorted(p for p in found if not _is_of_map(p))
     if not paths:
         raise InputError(f"{folder}: no image in this folder ({', '.join(sorted({*IMAGE_SUFFIXES, *TILES}))}).")
     zooms: dict[int, list[tuple[Path, Grid]]] = {}
@@ -124,6 +126,12 @@ def _in_folder(folder: Path, gsd_m: float | None, vrt: Path) -> Iterator[tuple[s
         nearest = min(by_gsd, key=lambda own_m: own_m if gsd_m is None else max(own_m / gsd_m, gsd_m / own_m))
         _mosaic(by_gsd[nearest], vrt)
         yield str(folder), vrt
+
+
+def _is_of_map(path: Path) -> bool:
+    """Whether a map wrote an image: one that lies in the folder of its images would be mapped in turn."""
+    is_raster = path.name in RASTERS and path.with_name(f"{LOCK}.lock").exists()
+    return is_raster or path.with_name(MADE_BY).exists()
 
 
 def _tile(path: Path) -> Grid | None:

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lib.errors import ParameterError
-from lib.limits import BACKENDS, CLASSES, VIEWS, check_fields, classes_of, limited
+from lib.limits import BACKENDS, CLASSES, TASKS, VIEWS, check_fields, classes_of, limited
 from lib.networks.config import INPUT_MULTIPLE_PX
 
 # in the folder of a map: what it was made by; two rasters of uint8 with a mask of what was seen, round(255 p), and 0 or
 # 255, of several classes two for each (`rasters_of`); its layers
 MAP, PROBABILITY, MASK, GEOPACKAGE = "map.json", "probability.tif", "mask.tif", "map.gpkg"
+LOCK = ".map"  # what a run holds; its .map.lock stays and says that a map is or was made here
+MADE_BY = "made_by.json"  # in the folder of an unfinished map's parts
 # of the threshold that is best for masks: from there on pixels make a candidate; one too many is rejected by a key, one
 # too few is never seen
 CANDIDATE_SHARE = 0.75
@@ -20,6 +22,9 @@ def rasters_of(task: str) -> dict[str, tuple[str, str]]:
     if task in CLASSES:
         return {task: (PROBABILITY, MASK)}
     return {kind: (f"probability_{kind}.tif", f"mask_{kind}.tif") for kind in classes_of(task)}
+
+
+RASTERS = tuple(dict.fromkeys(name for task in TASKS for pair in rasters_of(task).values() for name in pair))
 
 
 @dataclass(frozen=True)

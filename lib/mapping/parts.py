@@ -13,10 +13,9 @@ import numpy as np
 from lib.errors import InputError
 from lib.mapping.cogs import read_seen_px, write_block
 from lib.mapping.ground import Ground
+from lib.mapping.options import MADE_BY
 from lib.mapping.windows import Box, Index, Windows
 from lib.paths import is_written, read_mapping, whole_file, write_whole
-
-MADE_BY = "made_by.json"
 
 
 def open_parts(folder: Path, made_by: Mapping[str, Any]) -> None:
