@@ -17,7 +17,7 @@ CITY = re.compile(r"AOI_\d+_[A-Za-z]+")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score two files: CSV of the images on stdout, sums on stderr; 1 if a file was refused."""
     parser = argparse.ArgumentParser(prog="python -m lib.scores", description="SpaceNet's F1 of proposed buildings.")
-    parser.add_argument("truth", help="CSV of ImageId and PolygonWKT_Pix or WKT_Pix, or one GeoJSON / GeoPackage")
+    parser.add_argument("truth", help="CSV (.gz) of ImageId and PolygonWKT_Pix or WKT_Pix, or one GeoJSON, GeoPackage")
     parser.add_argument("proposal", help="the same; a column Confidence says which polygons come first")
     parser.add_argument("--iou", type=float, default=IOU_THRESHOLD, help="from which one counts; default: %(default)s")
     parser.add_argument("--grid", help="image whose pixels vector files are brought to")
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         grid = read_grid(options.grid)
     sides = [Path(options.truth), Path(options.proposal)]
-    tables = [path.suffix.lower() == ".csv" for path in sides]
+    tables = [path.name.lower().endswith((".csv", ".csv.gz")) for path in sides]
     (truth, _), (proposed, sure) = (
         read_building_csv(path) if table else (read_building_vectors(path, grid), None)
         for path, table in zip(sides, tables, strict=True)

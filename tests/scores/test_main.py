@@ -1,5 +1,8 @@
 """Buildings scored from files: the challenges' CSV, vector files, and files that are neither."""
 
+import gzip
+from pathlib import Path
+
 import geopandas as gpd
 import pytest
 import shapely
@@ -41,6 +44,10 @@ def test_a_csv_against_itself_is_perfect_and_empty_images_count(truth, capsys):
         "AOI_3_Paris_img2,0,0,0,1.000000000000,1.000000000000,1.000000000000",
     ]
     assert "2 images, IoU of at least 0.5: precision 1.000000" in said and "AOI_3_Paris" in said
+    packed = Path(f"{truth}.gz")
+    packed.write_bytes(gzip.compress(Path(truth).read_bytes()))
+    assert main([truth, str(packed)]) == 0
+    assert capsys.readouterr().out == out
 
 
 def test_the_confident_proposal_takes_the_house_though_it_stands_last(tmp_path, truth, capsys):
