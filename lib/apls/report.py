@@ -128,8 +128,8 @@ def score_files(
     rows, refused = [], {}
     for image in sorted(set(left) & set(right)):
         try:
-            for roads, name in ((left, "truth"), (right, "proposal")):
-                check_pixels(roads[image], f"{name} of {image}")
+            for roads, name, places in ((left, "truth", where_left), (right, "proposal", where_right)):
+                check_pixels(roads[image], f"{name} of {image}", places.get(image))
             if mode == "challenge":
                 for roads, places in zip((left, right), where, strict=True):
                     roadio.check_roads(roads[image], places.get(image))

@@ -9,6 +9,7 @@ from lib.apls import challenge, strict
 from lib.apls.routes import Direction, route_costs
 from lib.errors import InputError, ParameterError
 from lib.vectors import roadio
+from lib.vectors.roadframes import LARGEST_PX
 
 Mode = Literal["challenge", "strict"]
 MODES = {"challenge": challenge.directions, "strict": strict.directions}
@@ -57,16 +58,18 @@ def polylines(roads: Any, name: str) -> list[np.ndarray]:
     Raises
     ------
     InputError
-        If a road is no (n, 2) array of finite numbers; `name` says whose it is.
+        If a road is no (n, 2) array of numbers up to LARGEST_PX; `name` says whose it is.
     """
     lines = [np.empty((0, 2)) if line is None else np.asarray(line, float) for line in getattr(roads, "lines", roads)]
     lines = [line if line.size else np.empty((0, 2)) for line in lines]
     for k, line in enumerate(lines):
         if line.ndim != 2 or line.shape[1] != 2:
             raise InputError(f"Expected {name} road {k} as (n, 2) x, y in pixels, found shape {line.shape}.")
-    if lines and not np.isfinite(np.concatenate(lines)).all():
-        bad = next(k for k, line in enumerate(lines) if not np.isfinite(line).all())
-        raise InputError(f"Expected finite coordinates in {name} road {bad}, found NaN or infinity; remove it.")
+    if lines and not (np.abs(np.concatenate(lines)) <= LARGEST_PX).all():
+        bad = next(k for k, line in enumerate(lines) if not (np.abs(line) <= LARGEST_PX).all())
+        raise InputError(
+            f"Expected coordinates up to {LARGEST_PX:g} px in {name} road {bad}, found more, NaN or infinity; drop it."
+        )
     return lines
 
 
@@ -135,7 +138,7 @@ def score(
     Raises
     ------
     InputError
-        If a road is no (n, 2) array of finite numbers, or the challenge would refuse it.
+        If a road is no (n, 2) array of numbers up to LARGEST_PX, or the challenge would refuse it.
     ParameterError
         If mode, gsd_m or sample make no sense.
     """

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 Buildings = dict[str, list[shapely.Polygon]]  # polygons by image, in pixels, x right, y down
 IMAGE_COLUMN, WKT_COLUMNS, CONFIDENCE = "imageid", ("polygonwkt_pix", "wkt_pix"), "confidence"
 POLYGONS = ("Polygon", "MultiPolygon")
+LARGEST = 1e9  # pixels, or metres of a map: no place lies beyond
+
+
+def _reach_beyond(shapes: np.ndarray) -> np.ndarray:
+    """(n,) whether a shape has a coordinate that isn't finite, or beyond LARGEST."""
+    xy, owner = shapely.get_coordinates(shapes, return_index=True)
+    return np.isin(np.arange(len(shapes)), owner[~(np.abs(xy) <= LARGEST).all(axis=1)])
 
 
 def read_building_csv(path: str | Path) -> tuple[Buildings, dict[str, list[float]] | None]:
@@ -38,7 +45,7 @@ def read_building_csv(path: str | Path) -> tuple[Buildings, dict[str, list[float
     Raises
     ------
     InputError
-        If a column is missing, or a row holds no polygon; names the row.
+        If a column is missing, or a row holds no polygon, or none of finite numbers up to LARGEST; names the row.
     """
     with reading(path, "a CSV file of buildings"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -50,6 +57,7 @@ def read_building_csv(path: str | Path) -> tuple[Buildings, dict[str, list[float
         )
     shapes = shapely.from_wkt(table[wkt].to_numpy(object), on_invalid="ignore")
     is_other = shapely.is_missing(shapes) | ~(np.isin(shapely.get_type_id(shapes), (3, 6)) | shapely.is_empty(shapes))
+    is_other |= _reach_beyond(shapes)
     if is_other.any():
         row = int(is_other.argmax())
         raise InputError(f"{path}, row {row + 2}: expected a POLYGON in pixels, got {table[wkt].iloc[row][:60]!r}")
@@ -84,7 +92,8 @@ def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[sh
     Raises
     ------
     InputError
-        If it can't be read, holds other geometries than polygons, or has a CRS and there is no grid to bring it to.
+        If it can't be read, holds other geometries than polygons or coordinates that are no place, or has a CRS and
+        there is no grid to bring it to.
     """
     import geopandas as gpd
 
@@ -94,7 +103,10 @@ def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[sh
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     if other := sorted(set(frame.geom_type) - set(POLYGONS)):
         raise InputError(f"{path}: expected polygons, found {', '.join(other)}; keep only the buildings")
-    shapes = shapely.force_2d(frame.explode(index_parts=False).geometry.to_numpy())
+    parts = frame.explode(index_parts=False).geometry
+    shapes = shapely.force_2d(parts.to_numpy())
+    if (far := _reach_beyond(shapes)).any():
+        raise InputError(f"{path}, row {parts.index[far.argmax()]}: expected finite coordinates up to {LARGEST:g}")
     crs = None if frame.crs is None else crs_text(frame.crs)
     claims = path.suffix.lower() in (".geojson", ".json") and crs is not None and parse_crs(crs).is_geographic
     if grid is None:

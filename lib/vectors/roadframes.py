@@ -1,6 +1,6 @@
 """The frame that roads are compared in: pixels of one image, x right and y down. Others are projected or refused."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +15,27 @@ Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands
 
 LEAST_PX = 1.0  # a smaller network is one in degrees
 FARTHEST_PX = 1e5  # no image is so large that its roads begin so far from its corner: a map's metres do
+LARGEST_PX = 1e7  # nor is any road so long: it would have more control points than memory holds
 
 
-def check_pixels(roads: Roads, what: str) -> None:
+def check_pixels(roads: Roads, what: str, where: Sequence[str] | None = None) -> None:
     """
     Refuse coordinates that can't be pixels.
+
+    Parameters
+    ----------
+    roads
+        Of one image.
+    what
+        Whose they are, for an error.
+    where
+        What to call each road in an error, such as "truth.csv, line 7".
 
     Raises
     ------
     InputError
         If the roads together are smaller than LEAST_PX, as degrees are, or begin beyond FARTHEST_PX, as metres of a
-        map do.
+        map do; if one reaches beyond LARGEST_PX.
     """
     xy = np.concatenate([np.empty((0, 2)), *roads])
     if not len(xy):
@@ -37,6 +47,10 @@ def check_pixels(roads: Roads, what: str) -> None:
         raise InputError(f"{what}: expected pixels, found what looks like degrees ({place}); {cure}.")
     if np.maximum(low, -high).max() > FARTHEST_PX:
         raise InputError(f"{what}: expected pixels, found what looks like metres of a map ({place}); {cure}.")
+    if not (np.abs(xy) <= LARGEST_PX).all():
+        far = next(k for k, road in enumerate(roads) if not (np.abs(road) <= LARGEST_PX).all())
+        name = where[far] if where else f"{what}, road {far}"
+        raise InputError(f"{name}: expected pixels, found a coordinate beyond {LARGEST_PX:g}; remove the road.")
 
 
 def in_pixels(lines: Iterable[np.ndarray], crs: str | None, grid: "Grid | None", what: str) -> Roads:

@@ -9,7 +9,8 @@ import pytest
 import rasterio
 
 from lib.apls import __main__
-from lib.errors import status
+from lib.apls.scoring import score
+from lib.errors import InputError, status
 from lib.rasters import read_grid
 from lib.vectors import roadio
 
@@ -90,3 +91,18 @@ def test_degrees_metres_and_strangers_are_no_pixels(tmp_path, capsys):
             assert message in out.err and "A_1_V_img1" not in out.out
     assert main([str(tmp_path / "2.csv"), str(tmp_path / "other.csv")]) == 1
     assert "found none in both: A_1_V_img1 against A_1_V_img2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["strict", "challenge"])
+@pytest.mark.parametrize("far", ["1e12", "1e30", "-1e300"])
+def test_a_road_that_is_too_long_for_any_image_is_refused_by_its_line(tmp_path, capsys, mode, far):
+    good = 'ImageId,WKT_Pix\na,"LINESTRING (0 0, 100 0)"\nb,"LINESTRING (0 0, 100 0)"\n'
+    (tmp_path / "t.csv").write_text(good)
+    (tmp_path / "p.csv").write_text(f'{good}b,"LINESTRING (5 5, 50 {far})"\n')
+    assert main([str(tmp_path / "t.csv"), str(tmp_path / "p.csv"), "--mode", mode]) == 1
+    out, said = capsys.readouterr()
+    assert out.splitlines()[1:] == ["a,1.000000000000,1.000000000000,1.000000000000"]
+    assert "refused, left out of every mean: b:" in said and "p.csv, line 4: expected pixels, found a coord" in said
+    lines = [np.array([[5.0, 5.0], [50.0, float(far)]])]
+    with pytest.raises(InputError, match=r"up to 1e\+07 px in proposal road 0"):
+        score([np.array([[0.0, 0.0], [100.0, 0.0]])], lines, mode)

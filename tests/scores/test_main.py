@@ -94,6 +94,8 @@ def test_real_footprints_against_themselves(capsys):
         ("ImageId,PolygonWKT_Geo\na,POLYGON EMPTY\n", "expected the columns ImageId and PolygonWKT_Pix"),
         ('ImageId,PolygonWKT_Pix\na,"POLYGON EMPTY"\na,"LINESTRING (0 0, 1 1)"\n', r"row 3: expected a POLYGON"),
         ("ImageId,PolygonWKT_Pix\na,POLYGON ((0 0\n", "row 2: expected a POLYGON"),
+        ('ImageId,PolygonWKT_Pix\na,"POLYGON ((inf 0, 1 1, 2 2, inf 0))"\n', "row 2: expected a POLYGON in pixels"),
+        ('ImageId,PolygonWKT_Pix\na,"POLYGON ((1e30 0, 1 1, 2 2, 1e30 0))"\n', "row 2: expected a POLYGON in pixels"),
         ("ImageId,PolygonWKT_Pix,Confidence\na,POLYGON EMPTY,high\n", "expected numbers as Confidence"),
     ],
 )
@@ -101,6 +103,13 @@ def test_what_is_no_table_of_buildings_is_refused(text, message, tmp_path, truth
     (tmp_path / "bad.csv").write_text(text)
     assert main([truth, str(tmp_path / "bad.csv")]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_vector_file_of_what_is_no_place_is_refused(tmp_path, capsys):
+    wedge = shapely.Polygon([(0, 0), (float("inf"), 0), (5, 5)])
+    gpd.GeoDataFrame(geometry=[HOUSE, wedge]).to_file(tmp_path / "b.gpkg")
+    assert main([str(tmp_path / "b.gpkg"), str(tmp_path / "b.gpkg")]) == 1
+    assert "b.gpkg, row 1: expected finite coordinates" in capsys.readouterr().err
 
 
 def test_degrees_without_a_grid_are_refused(tmp_path, capsys):
