@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def file_states(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, bytes and time in ns of those files that are there: other ones where a file has changed, come or gone."""
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
 
 
 def is_written(path: Path) -> bool:

@@ -4,7 +4,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +22,7 @@ MOST_BLOCK_BYTES = 2**30  # of the strips or tiles that a file is stored in: eac
 NORTHMOST_TILE = 0.03  # share of the world's height above 84 N: no land, but where dates such as 2021-11-14 would lie
 TILE_SIDES_PX = [2**n for n in range(6, 13)]
 TMS_FILE = "tilemapresource.xml"  # gdal2tiles writes it beside the folders of zooms, where y counts from the south
+DECIDING = re.compile(rb"<(SRS|GeoTransform|GCPList|NoDataValue|ColorInterp|ColorTable)\b")  # in a .aux.xml
 
 
 @contextmanager
@@ -66,6 +67,27 @@ def _check_file(path: Path, file: rasterio.DatasetReader) -> None:
             f"{path} is stored in pieces of {block_bytes / 2**30:.1f} GiB; pieces of {MOST_BLOCK_BYTES / 2**30:g} GiB "
             "are read at most. Write it in tiles: gdal_translate -co TILED=YES."
         )
+
+
+def image_files(path: Path) -> list[Path]:
+    """
+    An image, and the files that decide with it what it shows and where: beside it, and of a VRT its sources and theirs.
+
+    Those that need not be there are named, too. One that can't be opened is named with what may place it.
+    """
+    found = dict.fromkeys([path, *_world_files(path), *_named_alike(path, (".prj",)), _tms_file(path)])
+    to_open = [path]
+    for image in to_open:
+        with suppress(InputError), opened(image) as file:
+            more = [other for name in file.files if (other := Path(name)) not in found and _decides(other)]
+            found |= dict.fromkeys(more)
+            to_open += [other for other in more if other.suffix.lower() == ".vrt"]
+    return list(found)
+
+
+def _decides(path: Path) -> bool:
+    """Whether a file of an image counts: any viewer leaves one behind that holds statistics and no more."""
+    return path.is_file() and (not path.name.endswith(".aux.xml") or bool(DECIDING.search(path.read_bytes())))
 
 
 def read_grid(path: str | Path, crs: str | None = None, require_crs: bool = True, by_name: bool = True) -> Grid:
@@ -148,15 +170,26 @@ def _crs_on_earth(crs: str | None, instead: str | None) -> tuple[str | None, str
     return crs_text(crs), ""
 
 
-def _beside(path: Path, endings: tuple[str, ...]) -> Path | None:
-    """The file with the image's name and one of the endings, in small letters or in capitals."""
-    names = (path.with_name(path.stem + written) for ending in endings for written in (ending, ending.upper()))
-    return next((name for name in names if name.is_file()), None)
+def _named_alike(path: Path, endings: tuple[str, ...]) -> list[Path]:
+    """Files with the image's name and one of the endings, in small letters or in capitals."""
+    return [path.with_name(path.stem + written) for ending in endings for written in (ending, ending.upper())]
+
+
+def _world_files(path: Path) -> list[Path]:
+    """What the world file beside an image may be called."""
+    suffix = path.suffix.lower()
+    short = suffix[:2] + suffix[-1:] + "w"  # .tif and .tiff -> .tfw
+    return _named_alike(path, (short, ".wld", path.suffix + "w"))
+
+
+def _tms_file(path: Path) -> Path:
+    """The file that says how y counts in the names of tiles, `<zoom>/<x>/<y>.<suffix>`."""
+    return path.parent.parent.parent / TMS_FILE
 
 
 def _read_prj(path: Path) -> str | None:
     """Text of the CRS in the .prj file beside an image."""
-    prj = _beside(path, (".prj",))
+    prj = next(filter(Path.is_file, _named_alike(path, (".prj",))), None)
     if prj is None:
         return None
     with reading(prj, "a CRS as WKT"):
@@ -173,9 +206,7 @@ def _read_world_file(path: Path) -> tuple[float, ...] | None:
 
     GDAL reads most of them, but passes silently over one whose numbers stand in one line, or of which one is missing.
     """
-    suffix = path.suffix.lower()
-    short = suffix[:2] + suffix[-1:] + "w"  # .tif and .tiff -> .tfw
-    world_file = _beside(path, (short, ".wld", path.suffix + "w"))
+    world_file = next(filter(Path.is_file, _world_files(path)), None)
     if world_file is None:
         return None
     with reading(world_file, "six numbers, one a line"):
@@ -199,7 +230,7 @@ def _tile_of_name(path: Path, size: tuple[int, int]) -> Grid | None:
     count = 2**zoom
     if max(x, y) >= count:
         return None
-    if flat is None and _counts_from_south(path.parents[2] / TMS_FILE):
+    if flat is None and _counts_from_south(_tms_file(path)):
         y = count - 1 - y
     if y < NORTHMOST_TILE * count:
         return None

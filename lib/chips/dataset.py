@@ -16,17 +16,18 @@ from lib.chips.emptiness import check_drawn
 from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import CLASS, PATHS, write_manifest
-from lib.chips.options import ChipOptions
+from lib.chips.options import ChipOptions, is_raster
 from lib.chips.plan import plan_chips
 from lib.chips.sources import Scene, by_class, clean_areas, usable
 from lib.errors import InputError, or_skip
 from lib.limits import REACH_M, classes_of
 from lib.masks.offset import shift
 from lib.osm.areas import drawn_by_hand
-from lib.osm.files import near_windows
+from lib.osm.files import near_windows, vector_files
 from lib.osm.lanes import LaneProfile, profile_options
 from lib.osm.layers import OsmLayers
-from lib.paths import locked, write_whole
+from lib.paths import file_states, locked, write_whole
+from lib.rasters import image_files
 
 BLOCK_CHIPS = 64  # of one scene, in reading order, so that a file in strips is decoded once
 SPLITTING = {"val_share", "test_share", "clean_chips", "seed"}  # these say which split and labels a chip has, no more
@@ -47,8 +48,9 @@ def build_chips(
     """
     Cut scenes into chips with masks, under `out_dir`; returns the manifest's path.
 
-    Chips that are there already, made from the same files in the same way, are kept: a run that was killed goes on
-    where it was. About ten lines of progress are printed.
+    Chips that are there already, made in the same way from the same files and what lies beside these (world files,
+    a VRT's sources, a Shapefile's parts), are kept: a run that was killed goes on where it was. About ten lines of
+    progress are printed.
 
     Parameters
     ----------
@@ -148,7 +150,9 @@ def _recipe(
     area: shapely.Geometry | None,
 ) -> dict[str, Any]:
     """What decides the content of a scene's chips: source, options, profile, shift, areas, size and time of files."""
-    files = [path for path in (scene.path, *scene.label_files) if path.is_file()]
+    files = image_files(scene.path)
+    for path in scene.label_files:
+        files += image_files(path) if is_raster(path.name) else vector_files(path)
     names, has_roads = sorted(set(scene.label_names) & layers.keys()), "roads" in classes_of(options.task)
     surfaces = [name for name in names if has_roads and drawn_by_hand(layers[name].roads).any()]
     more = {"clean_area": shapely.to_wkt(area)} if area is not None else {}
@@ -158,7 +162,7 @@ def _recipe(
         "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},
         "profile": profile_options(profile),
         "shift_m": shift_m,
-        "files": [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+        "files": file_states(files),
         "dates": {name: layers[name].date for name in names},
     }
 

@@ -36,6 +36,7 @@ POLYGON_SUFFIXES = (*PARQUET_SUFFIXES, ".gpkg", ".geojson", ".json", ".shp", ".f
 TEXT_SUFFIXES = (".csv", ".tsv", ".geojsonl", ".geojsonseq", ".geojsons", ".jsonl", ".ndjson", ".txt")
 EXPECTED = "a vector file (GeoPackage, GeoParquet, GeoJSON, Shapefile, FlatGeobuf, CSV with WKT)"
 WKT_COLUMNS = "geometry,WKT,wkt_geom,the_geom,geom,PolygonWKT_Geo"  # of Google, QGIS, PostGIS, SpaceNet
+PARTS = {".shp": (".dbf", ".shx", ".prj", ".cpg"), ".tab": (".dat", ".map", ".id"), ".mif": (".mid",)}
 EDGE_PARTS = 15  # of the side of a window that is brought into another CRS
 SPARSE = 0.05  # an area that fills less of its box is read part by part, where the file has a spatial index
 DEFLATE_RATIO = 1032  # zip and gzip make nothing smaller than this
@@ -132,6 +133,18 @@ def read_polygons(path: Path) -> gpd.GeoDataFrame:
     if not sum(map(len, frames)):
         raise InputError(f"{path}: expected the polygons of an area of interest, and found none.")
     return joined(frames)
+
+
+def vector_files(path: Path) -> list[Path]:
+    """
+    A file of vectors, and those that are read with it: all in a folder; what QGIS has not yet put into a GeoPackage.
+
+    Those that need not be there are named, too.
+    """
+    if path.is_dir():
+        return sorted(path.iterdir())
+    endings = [written for ending in PARTS.get(path.suffix.lower(), ()) for written in (ending, ending.upper())]
+    return [path, *map(path.with_suffix, endings), path.with_name(f"{path.name}-wal")]
 
 
 def near_windows(
