@@ -24,7 +24,8 @@ from lib.mapping.images import ADDRESS
 from lib.mapping.windows import Box
 from lib.osm.files import read_polygons
 from lib.osm.layers import area_of_interest
-from lib.rasters import MOST_PIXELS
+from lib.paths import file_states
+from lib.rasters import MOST_PIXELS, image_files
 
 SNAP_PX = 1e-3  # of a pixel: what rounding makes of a whole number
 LATTICE_PX = 32  # coordinates are brought into another CRS at such steps, and interpolated between them
@@ -273,16 +274,20 @@ class Ground:
 
     @cached_property
     def states(self) -> list[str]:
-        """Text of each scene that changes with its file; of an address, the address alone."""
+        """Text of each scene that changes with its file and those beside it; of an address, the address alone."""
         return [f"{placed.scene.name} {placed.scene.bands} {_file_state(placed.scene)}" for placed in self.scenes]
 
 
 def _file_state(scene: Scene) -> str:
     if ADDRESS.match(scene.name):
         return ""
-    if scene.path.suffix.lower() == ".vrt":
-        return hashlib.sha256(scene.path.read_bytes()).hexdigest()
-    return f"{scene.path.stat().st_size} {scene.path.stat().st_mtime_ns}"
+    own, *others = image_files(scene.path)
+    if own.suffix.lower() == ".vrt":  # that of a folder of tiles is written with each call
+        state = hashlib.sha256(own.read_bytes()).hexdigest()
+    else:
+        state = f"{own.stat().st_size} {own.stat().st_mtime_ns}"
+    beside = file_states(others)
+    return f"{state} {hashlib.sha256(repr(beside).encode()).hexdigest()}" if beside else state
 
 
 def open_ground(scenes: Sequence[Scene], area: str = "") -> Ground:

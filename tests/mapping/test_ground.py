@@ -4,6 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import rasterio.warp
 import shapely
 from hypothesis import given, settings
@@ -151,6 +152,21 @@ def test_no_data_alpha_palette_and_16_bits_are_read_as_the_chips_are(tmp_path, g
         file.write_colormap(1, colours)
     shown, _ = whole(ground(path))
     np.testing.assert_array_equal(shown, np.array([colours[n][:3] for n in range(4)])[image[0] % 4])
+
+
+def test_a_change_of_what_a_vrt_is_made_of_shows(tmp_path, ground, write_scene, smooth):
+    source = write_scene(tmp_path / "source.tif", smooth(80, 80))
+    with rasterio.open(source) as file:
+        rasterio.shutil.copy(file, tmp_path / "a.vrt", driver="VRT")
+    plain = write_scene(tmp_path / "b.tif", smooth(80, 80, 1), shift_m=(100, 0))
+    window = (0, 0, 80, 80)
+    before = ground(tmp_path / "a.vrt", plain)
+    assert ground(tmp_path / "a.vrt", plain).state([window]) == before.state([window])
+    with rasterio.open(source, "r+") as file:
+        file.write(smooth(80, 80, 2))
+    after = ground(tmp_path / "a.vrt", plain)
+    assert after.state([window]) != before.state([window])
+    assert after.state([(200, 0, 80, 80)]) == before.state([(200, 0, 80, 80)]), "the VRT is not shown there"
 
 
 def test_scenes_on_other_continents_are_refused(tmp_path, ground, write_scene, smooth):
