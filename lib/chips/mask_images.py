@@ -19,15 +19,16 @@ from lib.chips.naming import as_glob
 from lib.chips.options import foreground_values
 from lib.chips.sources import Scene, source_name
 from lib.errors import InputError, reading
-from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
+from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, project
 from lib.mask_values import HALF, MaskValues, decide, has_grey_edges, values_of
 from lib.masks.rasterize import Window, ignore_edges
-from lib.rasters import opened
+from lib.rasters import opened, read_grid
 
 MASKS_COMPARED = 32  # masks of a source that are looked at where the values of one don't tell what they mean
 STRIP_PX = 2**22  # a file is looked through in strips of so many pixels
 MOST_VALUES = 256  # more are no classes, and their list need not be complete
 SAME_GREY = 16  # bands that differ by less are one grey: JPEG blurs them
+MOST_APART_PX = 0.25  # between a mask and its image: half a pixel is a centre taken for a corner
 TIE = 1e-6  # levels: rounding of a pixel that is half foreground
 
 
@@ -80,8 +81,8 @@ def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callab
     Raises
     ------
     InputError
-        If there is no such file, it is not as large as the scene's image, or its values don't tell what is foreground;
-        at once, not with the first window.
+        If there is no such file, it is not as large as the scene's image or says that it lies elsewhere, or its values
+        don't tell what is foreground; at once, not with the first window.
     """
     path = scene.data_dir / source_name(scene, label)
     if not path.is_file():
@@ -89,6 +90,7 @@ def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callab
     found = _found(path, path.stat().st_mtime_ns)
     if found.size_px != scene.size_px:
         raise InputError(f"{path} has {found.size_px} px, its image {scene.path.name} {scene.size_px}")
+    _check_place(scene, path)
     meaning = _meaning(scene, label, path, found)
     margin = ceil(ignore_band_px) + 1 if ignore_band_px > 0 else 0  # the band sees what lies beyond the window
 
@@ -103,6 +105,23 @@ def mask_reader(scene: Scene, label: str, ignore_band_px: float = 0.0) -> Callab
         return np.ascontiguousarray(ignore_edges(mask, ignore_band_px)[top : top + height, left : left + width])
 
     return read
+
+
+def _check_place(scene: Scene, path: Path) -> None:
+    """Raise InputError where a mask and its image, as large, both state a place, and not the same one."""
+    mask = read_grid(path, scene.source.get("crs"), require_crs=False, by_name=False)
+    if mask.crs is None or scene.grid.crs is None:
+        return
+    image = scene.grid.resampled(*scene.size_px)
+    corners = np.array([[0, 0], [mask.width, 0], [0, mask.height], [mask.width, mask.height]])
+    there = image.world_to_pixel(project(mask.pixel_to_world(corners), mask.crs, image.crs))
+    apart_px = np.abs(there - corners).max()
+    if not apart_px <= MOST_APART_PX:
+        raise InputError(
+            f"{path} says that its corners lie up to {apart_px:.2f} px from those of its image {scene.path.name}, but "
+            f"is read pixel for pixel. Run rio warp {path} out.tif --like {scene.path} --resampling nearest, and use "
+            "that; or, where its pixels are right as they are, take its georeference away."
+        )
 
 
 def _meaning(scene: Scene, label: str, path: Path, found: Found) -> MaskValues:

@@ -3,9 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+import rasterio
 
 from lib.chips.manifest import read_mask
 from lib.errors import InputError
+
+PLACE = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 6_700_000)
 
 
 def test_mask_images_and_white_corners(build, tmp_path):
@@ -33,3 +36,47 @@ def test_missing_and_wrong_sized_mask_images_are_named(build, area):
     cv2.imwrite(str(area / "masks" / "scene.png"), np.zeros((10, 10), np.uint8))
     with pytest.raises(InputError, match=r"\(10, 10\) px"):
         build(area, source)
+
+
+@pytest.fixture
+def build_with_mask(build, area):
+    """Chips of the scene with a mask GeoTIFF of its size that has a road in rows 100 to 109 and states a place."""
+
+    def make(transform, crs):
+        mask = np.zeros((400, 400), np.uint8)
+        mask[100:110] = 255
+        size = {"driver": "GTiff", "width": 400, "height": 400, "count": 1, "dtype": "uint8"}
+        with rasterio.open(area / "mask_of_it.tif", "w", transform=transform, crs=crs, **size) as file:
+            file.write(mask, 1)
+        source = {"images": "scene.tif", "clean": "mask_of_it.tif"}
+        manifest = build(area, source, chip_px=400, val_share=0, test_share=0)
+        return np.flatnonzero((read_mask(manifest["mask"][0]) == 255).any(axis=1))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs"),
+    [
+        pytest.param(PLACE, "EPSG:32635", id="its place"),
+        pytest.param(PLACE @ rasterio.Affine.translation(0.1, 0), "EPSG:32635", id="rounded"),
+        pytest.param(None, None, id="no place"),
+        pytest.param(None, "EPSG:4326", id="a CRS alone"),
+    ],
+)
+def test_a_mask_in_its_images_place_or_without_any_is_read_pixel_for_pixel(build_with_mask, transform, crs):
+    assert list(build_with_mask(transform, crs)) == list(range(100, 110))
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs"),
+    [
+        pytest.param(PLACE @ rasterio.Affine(1, 0, 0, 0, -1, 400), "EPSG:32635", id="south up"),
+        pytest.param(PLACE @ rasterio.Affine.translation(0, -1000), "EPSG:32635", id="elsewhere"),
+        pytest.param(PLACE @ rasterio.Affine.translation(0.5, 0.5), "EPSG:32635", id="half a pixel"),
+        pytest.param(PLACE, "EPSG:32634", id="another CRS"),
+    ],
+)
+def test_a_mask_that_says_it_lies_elsewhere_is_refused(build_with_mask, transform, crs):
+    with pytest.raises(InputError, match=r"mask_of_it\.tif says that its corners lie .* from those of its image scene"):
+        build_with_mask(transform, crs)
