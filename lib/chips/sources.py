@@ -48,7 +48,6 @@ Pixels are read elsewhere: those of images in `lib.chips.imagery`, those of mask
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ from lib.grid import LONLAT, Grid, oblongness, utm_code
 from lib.limits import REACH_M, classes_of
 from lib.masks.rasterize import Window
 from lib.osm.counts import is_unused
-from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap
+from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap, stated_area
 from lib.osm.overpass import overpass_options
 from lib.rasters import MOST_PIXELS, read_grid
 
@@ -262,7 +261,7 @@ def chosen_area(scene: Scene) -> shapely.Geometry | None:
         return None
     if scene.grid.crs is None:
         raise InputError(f"{scene.path} is not georeferenced: it has no place in an `area`")
-    return _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+    return stated_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
 
 
 def clean_areas(scenes: list[Scene], layers: Mapping[str, OsmLayers], task: str) -> dict[str, shapely.Geometry]:
@@ -288,7 +287,7 @@ def clean_areas(scenes: list[Scene], layers: Mapping[str, OsmLayers], task: str)
                 hulls[name] = _hull(np.concatenate(labels), scene.data_dir / name)
             polygon = hulls[name]
         else:
-            polygon = _read_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
+            polygon = stated_area(scene.data_dir / area if isinstance(area, str) else tuple(area))
         areas[scene.name] = shapely.segmentize(polygon, BENT_DEG)
     return areas
 
@@ -302,9 +301,6 @@ def _hull(labels: np.ndarray, file: Path) -> shapely.Geometry:
             "area that is labelled, and name that file"
         )
     return hull
-
-
-_read_area = lru_cache(maxsize=16)(area_of_interest)  # one file for all scenes of a source
 
 
 def read_vectors(scenes: list[Scene], task: str, skipped: dict[str, str] | None = None) -> dict[str, OsmLayers]:

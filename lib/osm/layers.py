@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from lib.osm.areas import drawn_by_hand
 from lib.osm.counts import LayerCount
 from lib.osm.dialects import CHANGE_SUFFIXES, OSM_SUFFIXES
 from lib.osm.extracts import read_extract
-from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file
+from lib.osm.files import POLYGON_SUFFIXES, read_polygons, read_vector_file, vector_files
 from lib.osm.makers import BUILDING_TAGS, LAYER_KEYS, OSM, ROAD_TAGS, as_osm, split_layers
 from lib.osm.overpass import OverpassOptions, download_features
 from lib.osm.tags import is_tagged
+from lib.paths import file_states
 from lib.rasters import read_grid
 
 LAYER_TAGS = {"roads": ROAD_TAGS, "buildings": BUILDING_TAGS}
@@ -163,6 +165,14 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
             f"got {area!r:.200} with bounds {polygon.bounds}."
         )
     return _grown(polygon, margin_m) if margin_m else polygon
+
+
+def stated_area(area: Path | tuple[float, ...]) -> shapely.Geometry:
+    """`area_of_interest` of a file or a box, for many scenes: a file is read again only where it has changed."""
+    return _read_area(area, tuple(file_states(vector_files(area))) if isinstance(area, Path) else ())
+
+
+_read_area = lru_cache(maxsize=16)(lambda area, _changed: area_of_interest(area))
 
 
 def _grown(polygon: shapely.Geometry, margin_m: float) -> shapely.Geometry:

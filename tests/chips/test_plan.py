@@ -7,6 +7,7 @@ import shapely
 
 from lib.chips.manifest import read_mask
 from lib.chips.options import check_source
+from lib.chips.sources import chosen_area, clean_areas, find_scenes
 from lib.errors import InputError, ParameterError
 
 GSD_M, LEFT, TOP, CRS = 0.5, 500_000.0, 6_700_000.0, "EPSG:32635"  # of the scene of conftest.py, 4 x 4 chips
@@ -86,3 +87,13 @@ def test_an_area_elsewhere_or_without_labels_is_refused(build, area):
     ):
         with pytest.raises(ParameterError, match=words):
             check_source({key: value for key, value in (SOURCE | more).items() if value})
+
+
+@pytest.mark.parametrize("key", ["area", "clean_area"])
+def test_an_area_that_was_drawn_anew_counts_in_the_same_process(area, key):
+    def read(right_px):
+        save_box(area / "labelled.geojson", 0, 0, right_px, 400)
+        scenes = find_scenes({"images": "*.tif", "clean": "truth.gpkg", key: "labelled.geojson"}, area, GSD_M)
+        return chosen_area(scenes[0]) if key == "area" else clean_areas(scenes, {}, "roads")["scene"]
+
+    assert 2 * read(200).area == pytest.approx(read(400).area, rel=1e-3)
