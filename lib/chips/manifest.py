@@ -43,7 +43,7 @@ from lib.errors import InputError
 from lib.grid import Grid
 from lib.limits import CLASSES, classes_of
 from lib.mask_values import as_mask
-from lib.paths import write_whole
+from lib.paths import holder, write_whole
 
 COLUMNS = (
     "chip",
@@ -139,6 +139,12 @@ def check_name(name: Any, where: str | Path) -> str:
     if Path(text).name != text or text in ("", "..") or "\0" in text:
         raise InputError(f"{where}: {name!r} is no name of a chip or scene; expected that of a file, without folders")
     return text
+
+
+def is_of_chips(path: Path) -> bool:
+    """Whether a file belongs to chips, or a folder holds such: no pattern of scenes means them, though it match."""
+    folders = (path, path.parent) if path.is_dir() else (path.parent.parent,)  # images/, masks_osm/ and so on
+    return any(holder(folder / "manifest.csv") for folder in folders)  # stays from the first chip on
 
 
 def write_manifest(manifest: pd.DataFrame, path: Path) -> Path:

@@ -15,6 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.windows import Window as FileWindow
 from scipy import sparse
 
+from lib.chips.manifest import is_of_chips
 from lib.chips.naming import as_glob
 from lib.chips.options import foreground_values
 from lib.chips.sources import Scene, source_name
@@ -149,9 +150,9 @@ def _others(scene: Scene, label: str, found: Found) -> Iterator[Found]:
     """Other masks of the same source and kind; a file that can't be read is named when its own turn comes."""
     pattern = as_glob(glob.escape(scene.source[label]))
     names = sorted(glob.glob(pattern, root_dir=scene.data_dir))  # noqa: PTH207  Path.glob takes no absolute pattern
-    for name in names[:: ceil(len(names) / MASKS_COMPARED) or 1]:
+    paths = [path for name in names if not is_of_chips(path := scene.data_dir / name)]
+    for path in paths[:: ceil(len(paths) / MASKS_COMPARED) or 1]:
         with contextlib.suppress(InputError):
-            path = scene.data_dir / name
             other = _found(path, path.stat().st_mtime_ns)
             if (other.has_colours, other.is_grey) == (found.has_colours, False):
                 yield other

@@ -6,6 +6,7 @@ A source is a mapping with the keys
 images
     Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a map tile's name, or
     no georeference at all. Parts of it may have names, such as `{id}` in "train/{id}_sat.jpg" (`lib.chips.naming`).
+    Chips that it matches are no scenes.
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix, `{id}` for
@@ -54,7 +55,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from lib.chips.manifest import LABELS
+from lib.chips.manifest import LABELS, is_of_chips
 from lib.chips.naming import as_glob, fill, match
 from lib.chips.options import HULL, check_source, is_raster, named, sources_of
 from lib.errors import InputError, ParameterError, or_skip
@@ -211,7 +212,8 @@ def find_scenes(
     """
     check_source(source)
     found = (p for p in data_dir.glob(as_glob(source["images"])) if not p.name.startswith("."))  # parts, macOS's "._"
-    paths = sorted(p for p in found if match(source["images"], p.relative_to(data_dir).as_posix()) is not None)
+    found = (p for p in found if match(source["images"], p.relative_to(data_dir).as_posix()) is not None)
+    paths = sorted(p for p in found if not is_of_chips(p))
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
     alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png

@@ -17,6 +17,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
 
+from lib.chips.manifest import is_of_chips
 from lib.errors import InputError, or_skip, reading
 from lib.grid import MERCATOR_HALF_SIDE_M, WEB_MERCATOR, Grid
 from lib.mapping.options import LOCK, MADE_BY, RASTERS
@@ -54,7 +55,9 @@ def find_images(patterns: Sequence[str], folder: Path) -> list[str]:
             found.append(pattern)
             continue
         exists = (folder / pattern).exists()  # and is no pattern, whatever brackets its name has
-        own = [pattern] if exists else sorted(glob.glob(pattern, root_dir=folder))  # noqa: PTH207  it may be absolute
+        # not Path.glob: a pattern may be absolute
+        own = [pattern] if exists else sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
+        own = [name for name in own if not is_of_chips(folder / name)]
         if not own:
             raise InputError(f"{folder / pattern}: no such image.")
         found += [str(folder / name) for name in own]
@@ -108,9 +111,9 @@ def _link(address: str, name: str, vrt: Path) -> Path:
 
 
 def _in_folder(folder: Path, gsd_m: float | None, vrt: Path) -> Iterator[tuple[str, Path]]:
-    """The images of a folder, but for those of maps; those that are map tiles as one, of the zoom that fits best."""
+    """The images of a folder, but for those of maps and chips; those that are map tiles as one, of the zoom that fits best."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in (*IMAGE_SUFFIXES, *TILES) and p.name[0] != ".")
-    paths = sorted(p for p in found if not _is_of_map(p))
+    paths = sorted(p for p in found if not _is_of_map(p) and not is_of_chips(p))
     if not paths:
         raise InputError(f"{folder}: no image in this folder ({', '.join(sorted({*IMAGE_SUFFIXES, *TILES}))}).")
     zooms: dict[int, list[tuple[Path, Grid]]] = {}

@@ -227,3 +227,22 @@ def test_scenes_that_are_called_alike(folder):
     tiles = find_scenes(SOURCE | {"images": "19/*/*.png"}, folder, 0.5)
     assert [s.name for s in tiles] == ["19-299000-151000", "19-299001-151000"]
     assert tiles[0].grid.crs == "EPSG:3857"
+
+
+@pytest.mark.parametrize("images", ["**/*.png", "*/images/*.png", "{part}/images/{id}.png"])
+def test_chips_of_a_first_run_are_no_scenes_of_the_second(build, tmp_path, images):
+    for folder, value in (("images", 90), ("masks", 255)):
+        (tmp_path / "north" / folder).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((64, 64), value, np.uint8)
+            pixels[:20] = 0
+            cv2.imwrite(str(tmp_path / "north" / folder / f"{number}.png"), pixels)
+    source = {"images": images, "clean": "north/masks/0.png", "gsd_m": 1.0}
+    first = build(tmp_path, source, gsd_m=1.0, chip_px=32)
+    assert build(tmp_path, source, gsd_m=1.0, chip_px=32).equals(first)
+
+
+def test_own_images_in_a_folder_called_chips_are_scenes(area):
+    (area / "chips" / "images").mkdir(parents=True)
+    (area / "scene.tif").rename(area / "chips" / "images" / "scene.tif")
+    assert len(find_scenes({"images": "chips/*/*.tif", "clean": "truth.gpkg"}, area, 0.5)) == 1

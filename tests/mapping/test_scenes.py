@@ -12,9 +12,10 @@ import rasterio
 from lib.errors import InputError, ParameterError
 from lib.grid import tile_grid
 from lib.mapping.ground import open_ground
-from lib.mapping.images import without_query
+from lib.mapping.images import find_images, without_query
 from lib.mapping.options import MapOptions
 from lib.mapping.scenes import open_scenes
+from lib.paths import locked
 
 
 @pytest.fixture
@@ -174,3 +175,14 @@ def test_signatures_stay_out_of_names():
 def test_options_that_cannot_be_meant(values, message):
     with pytest.raises(ParameterError, match=message):
         MapOptions(**values)
+
+
+def test_patterns_of_images_mean_no_chips(tmp_path, write_scene, smooth):
+    for folder in ("photos", "chips/images", "chips/masks_osm"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_scene(tmp_path / folder / "a.tif", smooth(40, 40))
+    with locked(tmp_path / "chips" / "manifest.csv"):  # as notebook 1 does, which leaves its lock there
+        pass
+    assert find_images(["*", "*/*.tif"], tmp_path) == [str(tmp_path / "photos"), str(tmp_path / "photos" / "a.tif")]
+    with pytest.raises(InputError, match="no such image"):
+        find_images(["*/images", "*/*/*.tif"], tmp_path)
