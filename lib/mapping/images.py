@@ -55,9 +55,8 @@ def find_images(patterns: Sequence[str], folder: Path) -> list[str]:
             found.append(pattern)
             continue
         exists = (folder / pattern).exists()  # and is no pattern, whatever brackets its name has
-        # not Path.glob: a pattern may be absolute
-        own = [pattern] if exists else sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
-        own = [name for name in own if not is_of_chips(folder / name)]
+        named = [pattern] if exists else glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207  may be absolute
+        own = sorted(name for name in named if exists or not is_of_chips(folder / name))
         if not own:
             raise InputError(f"{folder / pattern}: no such image.")
         found += [str(folder / name) for name in own]
@@ -111,7 +110,7 @@ def _link(address: str, name: str, vrt: Path) -> Path:
 
 
 def _in_folder(folder: Path, gsd_m: float | None, vrt: Path) -> Iterator[tuple[str, Path]]:
-    """The images of a folder, but for those of maps and chips; those that are map tiles as one, of the zoom that fits best."""
+    """The images of a folder, none of maps and chips; those that are map tiles as one, of the zoom that fits best."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in (*IMAGE_SUFFIXES, *TILES) and p.name[0] != ".")
     paths = sorted(p for p in found if not _is_of_map(p) and not is_of_chips(p))
     if not paths:
