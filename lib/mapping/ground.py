@@ -19,7 +19,7 @@ import shapely
 from lib.chips.imagery import read_pixels, read_scene
 from lib.chips.sources import Scene
 from lib.errors import InputError, or_skip
-from lib.grid import LONLAT, Grid, project
+from lib.grid import LONLAT, Grid, in_one_turn, project, transformer
 from lib.mapping.images import ADDRESS
 from lib.mapping.windows import Box
 from lib.osm.files import read_polygons
@@ -29,6 +29,7 @@ from lib.rasters import MOST_PIXELS, image_files
 
 SNAP_PX = 1e-3  # of a pixel: what rounding makes of a whole number
 LATTICE_PX = 32  # coordinates are brought into another CRS at such steps, and interpolated between them
+MARGIN_DEGREES = 0.1  # around the images: the edges along which an area is cut in degrees lie well outside
 
 
 def common_grid(scenes: Sequence[Scene]) -> Grid:
@@ -62,6 +63,13 @@ def _edge(grid: Grid) -> np.ndarray:
     steps = np.linspace(0, 1, 33)
     sides = [(steps, 0 * steps), (steps, 0 * steps + 1), (0 * steps, steps), (0 * steps + 1, steps)]
     return np.concatenate([np.column_stack(side) for side in sides]) * (grid.width, grid.height)
+
+
+def _box_in_degrees(grid: Grid) -> shapely.Geometry:
+    """Longitudes and latitudes in which a grid lies, with a margin, of two parts across the antimeridian."""
+    left, bottom, right, top = transformer(grid.crs, LONLAT).transform_bounds(*grid.bounds, densify_pts=32)
+    right += 360 * (right < left)
+    return in_one_turn(shapely.box(left, bottom, right, top).buffer(MARGIN_DEGREES, join_style="mitre"))
 
 
 def _to_grid(grid: Grid, other: Grid, xy_px: np.ndarray) -> np.ndarray:
@@ -310,7 +318,9 @@ def open_ground(scenes: Sequence[Scene], area: str = "") -> Ground:
     if area:
         if grid.crs is None:
             raise InputError(f"{scenes[0].name} is not georeferenced: it has no place in the area {area}.")
-        degrees = shapely.segmentize(area_of_interest(read_polygons(Path(area))), 0.01)
+        # in degrees first: of an area much larger than the images, the far parts have no place in the CRS of these
+        near = shapely.intersection(area_of_interest(read_polygons(Path(area))), _box_in_degrees(grid))
+        degrees = shapely.segmentize(near, 0.01)
         polygon = shapely.transform(degrees, lambda xy: grid.world_to_pixel(project(xy, LONLAT, grid.crs)))
         polygon = shapely.clip_by_rect(shapely.make_valid(polygon), 0, 0, grid.width, grid.height)
         if polygon.is_empty or polygon.area == 0:

@@ -134,6 +134,26 @@ def test_the_map_keeps_to_an_area_and_the_network_sees_around_it(tmp_path, groun
         ground(scene, area=str(tmp_path / "none.gpkg"))
 
 
+@pytest.mark.parametrize("degrees", [(-180, -90, 180, 90), (-180, 0, 180, 90)], ids=["world", "north"])
+@pytest.mark.parametrize(
+    ("crs", "left", "top"),
+    [
+        ("EPSG:32635", 500_000, 6_700_000),
+        ("EPSG:3035", 4_321_000, 3_210_000),
+        ("EPSG:2154", 652_000, 6_862_000),
+        ("EPSG:26986", 236_000, 900_000),
+        ("EPSG:32601", 171_070, 1_106_900),  # over the antimeridian
+        ("EPSG:3857", 20_037_500, 50_000),
+    ],
+)
+def test_an_area_far_larger_than_the_images_holds_them(tmp_path, ground, write_scene, smooth, degrees, crs, left, top):
+    transform = rasterio.Affine(1, 0, left, 0, -1, top)
+    scene = write_scene(tmp_path / "a.tif", smooth(64, 64), crs=crs, transform=transform)
+    gpd.GeoDataFrame(geometry=[shapely.box(*degrees)], crs="EPSG:4326").to_file(tmp_path / "area.gpkg")
+    found = ground(scene, area=str(tmp_path / "area.gpkg"), gsd_m=1)
+    assert (found.grid.width, found.grid.height) == (64, 64) and whole(found)[1].all()
+
+
 def test_no_data_alpha_palette_and_16_bits_are_read_as_the_chips_are(tmp_path, ground, write_scene, smooth):
     image = smooth(100, 100)
     holed = image.copy()
