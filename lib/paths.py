@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lib.errors import BusyError, DiskFullError, PPLinkNetError
+from lib.errors import BusyError, DiskFullError, InputError, PPLinkNetError
 
 ROOT = Path(__file__).resolve().parents[1]  # the checkout: notebooks/, lib/, params/
 PARTS = f".*.{'[0-9a-f]' * 12}.tmp*"  # temporary names of `whole_file`
@@ -23,6 +23,23 @@ LEAST_FREE_BYTES = 16 << 20  # on a disk with less, what stops a library is the 
 def resolve(path: str | Path) -> Path:
     """Absolute form of `path`; a relative path starts at the project's root, not at the working directory."""
     return (ROOT / Path(path).expanduser()).resolve()
+
+
+def made_folder(folder: Path, what: str) -> Path:
+    """The folder, made with those that it lies in; `what` says for what. InputError where a file is in its way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise InputError(f"{folder}: expected {what}, but no folder can be made there: {error.strerror}.") from error
+    return folder
+
+
+def file_to_write(path: Path) -> Path:
+    """A path that a file may be written to, in a folder that is there from now on; InputError where it can't be one."""
+    made_folder(path.parent, f"the folder of {path.name}")
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file to write, but that is a folder: name a file in it.")
+    return path
 
 
 @contextlib.contextmanager
@@ -42,8 +59,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     ------
     DiskFullError
         If the block fails for want of space; names disk and file.
+    InputError
+        If the path is a folder, or lies below a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file_to_write(path)
     sweep(path.parent)
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")  # of one writer, on any machine
     try:
@@ -101,6 +120,8 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     OSError
         As the system reports it (no permission), with the file's name, or as DiskFullError; the former file is then
         untouched.
+    InputError
+        If the path is a folder, or lies below a file.
     """
     data = content.encode() if isinstance(content, str) else content
     try:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from lib import paths
-from lib.errors import BusyError
-from lib.paths import ROOT, locked
+from lib.errors import BusyError, InputError
+from lib.paths import ROOT, locked, made_folder, write_whole
 
 HOLD = """
 import sys
@@ -67,3 +67,15 @@ def test_an_error_inside_frees_the_path(tmp_path):
         1 / 0  # noqa: B018
     with locked(tmp_path / "chips"):
         pass
+
+
+def test_what_is_in_the_way_of_a_file_or_a_folder_is_named(tmp_path):
+    file = write_whole(tmp_path / "a.tif", "a file")
+    for wrong in (file, file / "below"):
+        with pytest.raises(InputError, match=f"^{wrong}: expected a place for maps, but no folder can be made there: "):
+            made_folder(wrong, "a place for maps")
+    with pytest.raises(InputError, match="a.tif: expected the folder of b, but no folder can be made there"):
+        write_whole(file / "b", "")
+    with pytest.raises(InputError, match=f"^{tmp_path}: expected a file to write, but that is a folder"):
+        write_whole(tmp_path, "")
+    assert list(tmp_path.iterdir()) == [file] and file.read_text() == "a file"

@@ -10,7 +10,7 @@ from lib.datasets.bucket import RemoteFile, fetch, open_bucket, remote_file
 from lib.datasets.catalogue import BUCKET, DATA_SETS, TERMS, data_set
 from lib.datasets.prepare import prepare_city
 from lib.errors import run
-from lib.paths import resolve
+from lib.paths import made_folder, resolve
 
 NEEDED = 4.0  # times the archive's size, on the disk, until a city is done: archive, its images, and 8-bit ones
 
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{TERMS}. Choose: python -m lib.datasets {chosen.name} --city {cities[0]}")
         return 0
     for city in cities:  # a city at a time: the next one only once this one stands
-        folder.mkdir(parents=True, exist_ok=True)
+        made_folder(folder, "a folder for the data set")
         free = shutil.disk_usage(folder).free
         needed = NEEDED * sum(file.size_bytes for file in files[city])
         room = f"About {needed / 1e9:.1f} GB are needed until it is done, {free / 1e9:.1f} GB are free. {TERMS}."

@@ -38,7 +38,7 @@ from lib.mapping.windows import Index, Windows
 from lib.networks.backends import backend_for, with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, save_checkpoint
 from lib.networks.devices import device_of, freed_memory_kept
-from lib.paths import is_written, locked, read_mapping, write_whole
+from lib.paths import is_written, locked, made_folder, read_mapping, write_whole
 
 PARTS = "parts"  # folder of what is finished
 JOB_WINDOWS = 8  # that a worker of a cluster takes at once
@@ -86,8 +86,8 @@ def map_rasters(
     Raises
     ------
     InputError
-        If a scene doesn't fit the checkpoint, or can't be read; before the first window, but for what only reading
-        shows. Notes of the error say what is kept.
+        If `out_dir` is a file, a scene doesn't fit the checkpoint, or can't be read; before the first window, but for
+        what only reading shows. Notes of the error say what is kept.
     ParameterError
         If a window doesn't go into the memory.
     BusyError
@@ -101,7 +101,7 @@ def map_rasters(
         options = replace(options, area=str(Path(options.area).resolve()) if options.area else "")
     at_once = views_at_once(options, len(model.info.mean), str(device_of(model.network)), len(model.info.thresholds))
     rasters = rasters_of(model.info.task)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    made_folder(out_dir, "OUT_DIR, the folder of the map, as the last argument")
     skipped: dict[str, str] | None = {} if options.go_on else None
     with (
         locked(out_dir / LOCK),

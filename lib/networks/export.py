@@ -28,7 +28,7 @@ from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.models import INPUT_MULTIPLE_PX, Logits
 from lib.networks.published import weights_of
 from lib.networks.skeleton import smallest_side_px
-from lib.paths import write_whole
+from lib.paths import file_to_write, write_whole
 
 TOLERANCE = 1e-4  # of a probability, ONNX against PyTorch
 LARGEST_PX = 65_536  # of H and W: a bound that the exporter asks for
@@ -50,8 +50,11 @@ def export_onnx(checkpoint: Path, path: Path) -> Path:
     ------
     CheckpointError
         If the checkpoint can't be read, its network can't be exported, or the results differ by more than 1e-4.
+    InputError
+        If `path` is a folder, or lies below a file.
     """
     trained = load_model(checkpoint)
+    file_to_write(Path(path))  # before what takes long
     probability = _Probability(trained).eval()
     least_px = smallest_side_px(trained.info.model)
     stated = {name: json.dumps(value) for name, value in asdict(trained.info).items()}

@@ -26,7 +26,7 @@ from lib.limits import classes_of
 from lib.networks.checkpoint import provenance
 from lib.networks.devices import device_name
 from lib.parameters import NOTEBOOKS, area_name, check, load
-from lib.paths import ROOT, locked, resolve, write_whole
+from lib.paths import ROOT, locked, made_folder, resolve, write_whole
 from lib.show.front import EVALUATION, MAPPED, front_page
 from lib.show.pages import OSM_LICENCE, notebook_page
 from lib.show.widgets import HEADLESS_VARIABLE
@@ -166,7 +166,7 @@ def run_notebook(
     own = {"area": area, "work_dir": str(work_dir)} | (parameters or {})
     settled = check(notebook, load(area, notebook) | own)
     out = report_dir(area, work_dir) / f"{notebook}.ipynb"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(out.parent, f"the reports of {area}")
     start = time.perf_counter()
     print(f"== {notebook} ({area})", flush=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)

@@ -29,6 +29,12 @@ def test_a_city_is_fetched_once_its_size_was_said(command, tmp_path):
     assert (tmp_path / "Vegas" / "roads.gpkg").is_file()
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, said = command("--city", "vegas", "--yes", "--dir", str(tmp_path / "file"))
+    assert code == 1 and f"error: {tmp_path / 'file'}: expected a folder for the data set" in said
+
+
 def test_without_a_yes_nothing_is_fetched(command, tmp_path, monkeypatch):
     code, _, said = command("--city", "Vegas")  # no terminal
     assert code == 1 and "add --yes" in said and "GB are free" in said

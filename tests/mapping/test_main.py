@@ -74,6 +74,16 @@ def test_errors_are_a_line_or_two(tmp_path, capsys, checkpoint, write_scene, smo
     assert err.startswith("error: ") and said in err and err.count("\n") <= 3 and "Traceback" not in err
 
 
+@pytest.mark.parametrize("forgotten", ["b.tif", "b.tif/maps"])
+def test_an_image_in_the_place_of_the_folder_is_said_to_be_no_folder(
+    tmp_path, capsys, checkpoint, write_scene, smooth, forgotten
+):
+    scenes = [str(write_scene(tmp_path / name, smooth(64, 64))) for name in ("a.tif", "b.tif")]
+    assert main([str(checkpoint), *scenes[:1], str(tmp_path / forgotten), "--device", "cpu"]) == 1
+    line, _ = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path / forgotten}: expected OUT_DIR, the folder of the map, as the last arg")
+
+
 def test_a_checkpoint_that_is_none(tmp_path, capsys):
     assert main([str(tmp_path / "none.safetensors"), "a.tif", str(tmp_path / "out")]) == 1
     assert "No checkpoint at" in capsys.readouterr().err

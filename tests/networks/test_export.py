@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, InputError
 from lib.mapping.predict import predict_image
 from lib.networks import export
 from lib.networks.checkpoint import CheckpointInfo, load_model, read_info, save_checkpoint
@@ -84,6 +84,12 @@ def test_smps_architectures_compute_the_same_at_sizes_that_were_not_traced(archi
         with torch.inference_mode():
             expected = network((image - mean) / std).sigmoid().numpy()
         np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected, atol=1e-5)
+
+
+def test_a_folder_in_the_place_of_the_file_is_said_before_the_export(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, "convert", None)
+    with pytest.raises(InputError, match=f"{tmp_path}: expected a file to write, but that is a folder"):
+        export_onnx(checkpoint, tmp_path)
 
 
 def test_what_cannot_be_exported_is_said(checkpoint, monkeypatch, tmp_path):

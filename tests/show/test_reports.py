@@ -109,3 +109,9 @@ def test_index_shows_scores_and_escapes_what_strangers_wrote(tmp_path):
     assert "IoU &lt;b&gt;0.5" in page and "a &amp; b" in page and "0.500" in page and "One chip." in page
     assert "OpenStreetMap contributors" in page and fetched_addresses(page) == []
     assert "0.500" in (folder / "scoreboard.txt").read_text()
+
+
+def test_a_work_dir_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/reports/demo: expected the reports of demo, but no folder can be made"):
+        reports.run_notebook("02_train_stage1", "demo", work_dir=tmp_path / "file")
