@@ -131,7 +131,7 @@ def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
         _gdal_errors_raised(path),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a map in pixels has been told of
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # without CRS it is in pixels, as was asked for
         with rasterio.open(ElementTree.tostring(vrt, encoding="unicode")) as file:
             rasterio.shutil.copy(
                 file,

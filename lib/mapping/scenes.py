@@ -37,7 +37,7 @@ def open_scenes(
         Files, addresses (https, s3), folders; see `lib.mapping.images.link_images`.
     info
         Of the checkpoint: its bands and GSD must fit. A scene whose GSD is the checkpoint's within 2 % keeps its
-        pixels, and so do all without GSD.
+        pixels.
     options
         Its crs, gsd_m, allow_gsd and bands.
     folder
@@ -50,7 +50,8 @@ def open_scenes(
     Raises
     ------
     InputError
-        If no scene is left, one doesn't fit the checkpoint, or several lie in no common place.
+        If no scene is left, one doesn't fit the checkpoint or is of a GSD that nobody states, or several lie in no
+        common place.
     """
     scenes: list[Scene] = []
     for name, path in link_images(images, info.gsd_m, folder, skipped):
@@ -81,11 +82,15 @@ def _scene(
             f"{name} has {len(colours)} band{'s' * (len(colours) != 1)}, and the checkpoint learned from red, green "
             "and blue. Give it a coloured image; bands 1 takes the first for all three."
         )
+    if grid.crs is None:
+        grid = replace(grid, transform=(1, 0, 0, 0, 1, 0))  # a world file alone is in units that nobody knows
+    if grid.crs is None and options.gsd_m is None:
+        raise InputError(
+            f"{name} has no CRS, so that the size of its pixels is unknown: give gsd_m (--gsd), metres a pixel; or crs "
+            "(--crs) where a world file says where it lies."
+        )
     size_px, source = (grid.width, grid.height), {"bands": _bands(name, path, len(info.mean), options)}
     sides_m = grid.pixel_size_m if grid.crs else (options.gsd_m, options.gsd_m)
-    if None in sides_m:
-        say(f"{name}: no CRS and no gsd_m, so that the map is in pixels; nothing is resampled")
-        return Scene(name, path, size_px, replace(grid, transform=(1, 0, 0, 0, 1, 0)), path.parent, source)
     own_m = math.sqrt(math.prod(sides_m))
     if gsd_m is None:
         gsd_m = own_m

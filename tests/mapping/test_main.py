@@ -84,6 +84,15 @@ def test_an_image_in_the_place_of_the_folder_is_said_to_be_no_folder(
     assert line.startswith(f"error: {tmp_path / forgotten}: expected OUT_DIR, the folder of the map, as the last arg")
 
 
+def test_an_image_without_crs_is_refused_before_the_first_window(tmp_path, capsys, checkpoint, write_scene, smooth):
+    scene, out = write_scene(tmp_path / "a.tif", smooth(64, 64), gsd_m=0.25, crs=None), tmp_path / "out"
+    asked = [str(checkpoint), str(scene), str(out), "--views", "none", "--device", "cpu"]
+    assert main(asked) == 1
+    said = capsys.readouterr()
+    assert "give gsd_m (--gsd), metres a pixel" in said.err and "windows" not in said.out + said.err
+    assert main([*asked, "--gsd", "0.25"]) == 0 and "resampled to 0.5 m, 32 x 32 px" in capsys.readouterr().out
+
+
 def test_a_checkpoint_that_is_none(tmp_path, capsys):
     assert main([str(tmp_path / "none.safetensors"), "a.tif", str(tmp_path / "out")]) == 1
     assert "No checkpoint at" in capsys.readouterr().err

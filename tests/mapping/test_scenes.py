@@ -57,17 +57,20 @@ def test_an_image_that_does_not_fit_is_refused_unless_the_user_says_so(tmp_path,
     assert scenes(grey, info=replace(red().info, mean=(0.5, 0.5, 0.5)))[0], "a network that learned from grey"
 
 
-def test_without_crs_the_map_is_in_pixels_and_it_is_said(tmp_path, scenes, write_scene, smooth):
+def test_without_crs_an_image_needs_a_gsd_or_a_crs_and_lies_beside_no_other(tmp_path, red, scenes, write_scene, smooth):
     cv2.imwrite(str(tmp_path / "a.png"), np.moveaxis(smooth(60, 80), 0, -1))
-    (scene,), lines = scenes(tmp_path / "a.png")
-    assert scene.grid.crs is None and scene.grid.transform == (1, 0, 0, 0, 1, 0)
-    assert "no CRS and no gsd_m, so that the map is in pixels" in lines[0]
+    for gsd_m in (0.5, None):  # the checkpoint's
+        with pytest.raises(InputError, match=r"a\.png has no CRS, .*: give gsd_m \(--gsd\), metres a pixel"):
+            scenes(tmp_path / "a.png", gsd_m=gsd_m)
     (tmp_path / "a.pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n6699999.75\n")
     (scene,), _ = scenes(tmp_path / "a.png", crs="EPSG:32635")
     assert scene.grid.crs == "EPSG:32635" and scene.grid.transform == (0.5, 0, 500_000, 0, -0.5, 6_700_000)
+    unknown = MapOptions(gsd_m=0.25)
+    (scene,) = open_scenes([tmp_path / "a.png"], red().info, unknown, tmp_path, say=lambda line: None)
+    assert scene.grid.crs is None and scene.grid.transform == (2, 0, 0, 0, 2, 0), "in pixels of the image"
     placed = write_scene(tmp_path / "b.tif", smooth(60, 80))
     with pytest.raises(InputError, match=r"a\.png'\] state no place, and can't be laid beside others"):
-        scenes(placed, tmp_path / "a.png")
+        open_scenes([placed, tmp_path / "a.png"], red().info, MapOptions(gsd_m=0.5), tmp_path, say=lambda line: None)
 
 
 def test_the_users_gsd_counts_where_an_image_has_none(tmp_path, red, smooth):
