@@ -199,8 +199,7 @@ def local_gsd_m(grid: Grid, xy_px: np.ndarray) -> np.ndarray:
     InputError
         If the grid has no CRS.
     """
-    width_m, height_m, between = _pixel_sides(grid, xy_px)
-    return np.sqrt(width_m * height_m * between)
+    return np.sqrt(_pixel_sides(grid, xy_px)[2])
 
 
 def oblongness(grid: Grid) -> float:
@@ -210,13 +209,13 @@ def oblongness(grid: Grid) -> float:
     1 for squares, also turned ones. Of a pixel that is a rhombus, the axes of the ellipse within it.
     """
     y, x = np.mgrid[0:3, 0:3] / 2  # (3, 3) shares of the height and the width
-    width_m, height_m, between = _pixel_sides(grid, np.stack([x * grid.width, y * grid.height], axis=-1).reshape(-1, 2))
-    area, mean = width_m * height_m * between, (width_m**2 + height_m**2) / 2
-    return float(((mean + np.sqrt(np.maximum(mean**2 - area**2, 0))) / area).max())
+    width_m, height_m, area_m2 = _pixel_sides(grid, np.stack([x * grid.width, y * grid.height], axis=-1).reshape(-1, 2))
+    mean_m2 = (width_m**2 + height_m**2) / 2
+    return float(((mean_m2 + np.sqrt(np.maximum(mean_m2**2 - area_m2**2, 0))) / area_m2).max())
 
 
 def _pixel_sides(grid: Grid, xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Width and height of a pixel around each point, metres, and the sine of the angle between them; (n,) each."""
+    """Width and height of a pixel around each point, metres, and its area, square metres; (n,) each."""
     if grid.crs is None:
         raise InputError("This image has no CRS, so that its pixel size in metres is unknown: give gsd_m.")
     import pyproj
@@ -226,10 +225,12 @@ def _pixel_sides(grid: Grid, xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     sides_px = np.asarray(xy_px, dtype=np.float64)[None] + to_sides_px[:, None]
     left, right, top, bottom = project(grid.pixel_to_world(sides_px).reshape(-1, 2), grid.crs, LONLAT).reshape(4, -1, 2)
     geod = pyproj.Geod(ellps="WGS84")
-    azimuth_x, _, width_m = geod.inv(*left.T, *right.T)
-    azimuth_y, _, height_m = geod.inv(*top.T, *bottom.T)
-    between = np.abs(np.sin(np.radians(np.asarray(azimuth_x) - azimuth_y)))  # 1 for a rectangular pixel
-    return np.asarray(width_m), np.asarray(height_m), between
+    width_m, height_m, across_m = (
+        np.asarray(geod.inv(*one.T, *other.T)[2]) for one, other in ((left, right), (top, bottom), (right, bottom))
+    )
+    # the law of cosines, as at a pole there is no north to measure angles from; 0 for a rectangular pixel
+    lean_m2 = (width_m**2 + height_m**2) / 2 - 2 * across_m**2
+    return width_m, height_m, np.sqrt(np.maximum((width_m * height_m) ** 2 - lean_m2**2, 0))
 
 
 def in_degrees(geometry: np.ndarray, crs: str) -> np.ndarray:

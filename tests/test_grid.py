@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, WEB_MERCATOR, Grid, project, tile_grid
+from lib.grid import LONLAT, WEB_MERCATOR, Grid, local_gsd_m, oblongness, project, tile_grid
 from lib.paths import ROOT
 
 UTM = "EPSG:32635"
@@ -64,6 +64,16 @@ def test_gsd_in_mercator_and_degrees_is_true_metres_at_the_latitude(latitude):
     assert degrees.gsd_m == pytest.approx(expected, rel=1e-5)
     mercator = Grid((0.6, 0.0, x, 0.0, -0.6, y), WEB_MERCATOR, 2, 2)
     assert mercator.gsd_m == pytest.approx(0.6 * cos * math.sqrt(east * north) / a, rel=1e-5)
+
+
+@pytest.mark.parametrize(("crs", "scale"), [("EPSG:3413", 0.9699), ("EPSG:3031", 0.9728)])
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_pixels_at_a_pole_are_squares(crs, scale, turn):
+    cos, sin = math.cos(turn), math.sin(turn)
+    grid = Grid((cos, sin, -10 * (cos + sin), sin, -cos, 10 * (cos - sin)), crs, 20, 20)
+    assert grid.gsd_m == pytest.approx(1 / scale, rel=1e-3) and grid.pixel_size_m == (grid.gsd_m, grid.gsd_m)
+    assert oblongness(grid) == pytest.approx(1, abs=1e-4)
+    assert local_gsd_m(grid, np.array([[0, 0], [10.5, 10], [20, 20]])) == pytest.approx(grid.gsd_m, rel=1e-6)
 
 
 def test_gsd_does_not_depend_on_rotation_or_axis_order():
