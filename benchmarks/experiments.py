@@ -32,7 +32,7 @@ from lib.networks.checkpoint import TrainedModel, load_model
 from lib.networks.devices import device_name, precision_for
 from lib.networks.models import ModelConfig
 from lib.paths import ROOT, write_whole
-from lib.scores.evaluate import probability_pairs, score_chips
+from lib.scores.evaluate import best_of_views, probability_pairs, score_chips
 from lib.scores.sweep import threshold_sweep
 from lib.show import reports
 from lib.training.recipe import FOCAL_GRADIENTS, TrainConfig
@@ -278,7 +278,10 @@ def train(bench: Bench, row: Row) -> TrainedModel:
     print(f"-- {bench.area}, {folder.name}: {len(train_chips)} chips, {len(val_chips)} to validate", flush=True)
     init = None if row.after is None else bench.folder(row.after) / "best.safetensors"
     result = fit(train_chips, val_chips, folder, row.config, row.model, bench.task, init)
-    return load_model(result.checkpoint)
+    model = load_model(result.checkpoint)
+    if bench.tta == "none":
+        return model
+    return best_of_views(model, val_chips, predict_chips(model, val_chips, folder / "val", bench.tta))
 
 
 def finish(bench: Bench, row: Row) -> None:

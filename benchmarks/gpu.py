@@ -191,7 +191,7 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
     from lib.mapping.predict import predict_chips
     from lib.networks.checkpoint import load_model
     from lib.networks.models import ModelConfig
-    from lib.scores.evaluate import score_chips, scoreboard
+    from lib.scores.evaluate import best_of_views, score_chips, scoreboard
     from lib.training.recipe import TrainConfig
     from lib.training.trainer import FitResult, fit
 
@@ -223,7 +223,11 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
         result = train()  # one by one: what is scored stays, if time runs out in the next
         network = load_model(result.checkpoint, this_device())
         views = "none" if options.tiny else "d4"
-        paths = predict_chips(network, test, folder / "test" / name, views, size.window_px, size.overlap_px)
+        seen = {"tta": views, "window_px": size.window_px, "overlap_px": size.overlap_px}
+        if views != "none":
+            val = clean["val"].head(VAL_CHIPS)
+            network = best_of_views(network, val, predict_chips(network, val, folder / "val" / name, **seen))
+        paths = predict_chips(network, test, folder / "test" / name, **seen)
         table = score_chips(test, paths, network.info.threshold, "roads")
         scores = scoreboard({name: table}, "roads").set_index("metric")["value"].to_dict()
         taken_s = float(result.history["seconds"].sum())

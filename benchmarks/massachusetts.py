@@ -177,7 +177,7 @@ def main() -> None:
     if not options.paper:
         write_whole(EPOCHS, epochs.to_csv(index=False, float_format="%.5g"))
         shown = test[test["scene"] == f"{SHOWN}_15"].iloc[0]
-        picture(shown, folder / "test" / "d4", model.info.threshold)
+        picture(shown, folder / "test" / "d4", measured["d4"][0]["threshold"])
         shipped, tiles = rows[rows["network"] == NAME], measured["none"][1]
         text = card(model, weights, shipped, tiles, epochs, read_curves(weights)["pixels"])
         print(write_whole(weights.with_name("README.md"), text))

@@ -68,7 +68,8 @@ def map_rasters(
     Parameters
     ----------
     model
-        From `lib.networks.checkpoint.load_model`.
+        From `lib.networks.checkpoint.load_model`; its thresholds are of one view, those of eight come by
+        `lib.networks.calibration.at_views`.
     images
         Files, addresses and folders, see `lib.mapping.images.link_images`. Where they overlap, the first one is shown.
     out_dir

@@ -269,6 +269,6 @@ def at_views(model: TrainedModel, checkpoint: Path, views: str) -> TrainedModel:
 
 def with_thresholds(model: TrainedModel, thresholds: Mapping[str, float]) -> TrainedModel:
     """The model with other thresholds, by kind of pixels; a class of which there is none keeps its own."""
-    task, own = model.info.task, model.info.thresholds
-    each = tuple(thresholds.get(pixels_kind(task, kind), level) for kind, level in own.items())
+    own = model.info.thresholds.items()  # of a class of several, taken by itself, the name is still that of its class
+    each = tuple(thresholds.get(f"pixels_{kind}", thresholds.get("pixels", level)) for kind, level in own)
     return replace(model, info=replace(model.info, threshold=each if len(each) > 1 else each[0]))

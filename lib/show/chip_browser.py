@@ -85,7 +85,7 @@ def chip_browser(
     label
         Source of the truth: "osm", "clean".
     model
-        What predicts; its threshold for `task` is used.
+        What predicts; its threshold for `task` is used, so that it has to be that of the views `tta`.
     folder
         Of the run: probabilities lie in its folders `test` and `val`, and missing ones are made there.
     rules_path

@@ -57,6 +57,14 @@ def test_a_network_that_ships_is_given_by_name(tmp_path, capsys, write_scene, sm
     assert made["checkpoint"] == file_digest(weights_of("massachusetts-roads"))
 
 
+@pytest.mark.parametrize(("views", "threshold"), [("", 0.614), ("--views d4", 0.614), ("--views none", 0.849)])
+def test_each_number_of_views_is_cut_at_its_own_threshold(tmp_path, write_scene, smooth, views, threshold):
+    scene, out = write_scene(tmp_path / "a.tif", smooth(64, 64), gsd_m=1), tmp_path / "out"
+    asked = ["massachusetts-roads", str(scene), str(out), "--window", "64", "--overlap", "0", "--device", "cpu"]
+    assert main([*asked, *views.split()]) == 0
+    assert json.loads((out / "map.json").read_text())["threshold"] == pytest.approx(threshold, abs=5e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

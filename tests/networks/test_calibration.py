@@ -132,6 +132,12 @@ def test_a_class_that_nobody_measured_keeps_its_threshold():
     assert kept.info.thresholds == {"roads": 0.2, "buildings": 0.6}
 
 
+def test_a_class_taken_by_itself_has_the_threshold_that_it_has_among_others():
+    model = TrainedModel(None, CheckpointInfo(ModelConfig(), "roads", (0.0,) * 3, (1.0,) * 3, 0.8), "a:roads")
+    measured = {"pixels_roads": 0.6, "pixels_buildings": 0.4}
+    assert calibration.with_thresholds(model, measured).info.threshold == 0.6
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
