@@ -96,6 +96,17 @@ class Grid:
         return self.gsd_m * math.sqrt(ratio), self.gsd_m / math.sqrt(ratio)
 
     @property
+    def bearings(self) -> tuple[float, float]:
+        """Where up and right of the image point at its centre, degrees clockwise from north; it needs a CRS."""
+        import pyproj
+
+        middle = np.array([self.width / 2, self.height / 2])
+        around = self.pixel_to_world(middle + np.array([[0, 0], [0, -0.5], [0.5, 0]]))
+        centre, up, right = project(around, self.crs, LONLAT)
+        geod = pyproj.Geod(ellps="WGS84")
+        return geod.inv(*centre, *up)[0], geod.inv(*centre, *right)[0]
+
+    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Box around the four corners in the CRS: (left, bottom, right, top)."""
         corners = self.pixel_to_world(self._corners_px())

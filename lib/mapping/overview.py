@@ -1,5 +1,6 @@
 """A map's folder reduced to what fits a page: imagery, probability and layers on one small grid."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Overview:
     Attributes
     ----------
     grid
-        Of the pictures: the map's ground in larger pixels.
+        Of the pictures: the map's ground in larger pixels, turned by quarters and mirrored to where north is up.
     image
         (H, W, 3) uint8 RGB; white where there is no image.
     probability
@@ -64,10 +65,29 @@ def read_overview(out_dir: Path, images: Sequence[Path], side_px: int = SIDE_PX,
         shape = (grid.height, grid.width)
         probability = file.read(1, out_shape=shape).astype(np.float32) / 255
         probability[file.read_masks(1, out_shape=shape) == 0] = np.nan
-    image = np.full((*shape, 3), 255, np.uint8)
+    grid, probability = _north_up(grid, probability)
+    image = np.full((*probability.shape, 3), 255, np.uint8)
     for path in reversed(images):
         _lay(image, path, grid)
     return Overview(grid, image, probability, read_layers(out_dir / GEOPACKAGE))
+
+
+def _north_up(grid: Grid, values: np.ndarray) -> tuple[Grid, np.ndarray]:
+    """A grid and its values (H, W), turned by quarters and mirrored to where north is up and east to the right."""
+    if grid.crs is None:
+        return grid, values
+    up, right = grid.bearings
+    is_mirrored = math.sin(math.radians(right - up)) < 0
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.rot90(array[:, ::-1] if is_mirrored else array, -round(up / 90)))
+
+    values = turned(values)
+    height, width = values.shape
+    corners = turned(np.stack(np.meshgrid([0, grid.width], [0, grid.height]), axis=-1))  # (2, 2) x, y
+    origin, across, down = grid.pixel_to_world(np.stack([corners[0, 0], corners[0, 1], corners[1, 0]]))
+    (a, d), (b, e) = (across - origin) / width, (down - origin) / height
+    return Grid((a, b, origin[0], d, e, origin[1]), grid.crs, width, height), values
 
 
 def _lay(canvas: np.ndarray, path: Path, grid: Grid) -> None:

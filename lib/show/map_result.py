@@ -14,6 +14,8 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.text import OffsetFrom
 
 from lib.errors import InputError
 from lib.grid import Grid
@@ -33,6 +35,8 @@ POINTS_PER_MM = 1.6  # of a style's widths: a panel is smaller than a screen
 CASING_PT = 0.9  # a light edge to either side of a line
 DASHES = {"solid": "-", "dash": (0, (3.5, 1.6)), "dot": (0, (1.0, 1.6))}
 AREA_ALPHA = 0.35
+LEAST_TURN = 5.0  # degrees that north may be off from up without an arrow: more than in most grids of maps
+ARROW_PT = 24.0  # from the arrow's foot to its N
 SHARES = (0.5, 0.75, 1.0)  # probabilities in the legend
 COLUMNS = (
     "confidence",
@@ -49,7 +53,8 @@ COLUMNS = (
 
 def result_figure(overview: Overview, *, layer: str | None = None, title: str = "") -> Figure:
     """
-    Imagery, probability and one layer beside each other, with a scale bar and a legend that counts.
+    Imagery, probability and one layer beside each other, with a scale bar, an arrow where north is not up, and a legend
+    that counts.
 
     Parameters
     ----------
@@ -78,6 +83,8 @@ def result_figure(overview: Overview, *, layer: str | None = None, title: str = 
     sheet = Sheet(3 * panel_in, panel_in * ratio + 0.65 + 0.2 * rows, alt, photo=True)
     left, middle, right = picture_axes(sheet, 3, 3)
     show_photo(left, overview.image, overview.image.shape[:2], gsd_m, title or "image")
+    if grid.crs is not None:
+        _north_arrow(left, grid.bearings[0])
     quiet = muted(overview.image)
     show_photo(middle, _tinted(quiet, overview.probability), quiet.shape[:2], gsd_m, "probability")
     show_photo(right, quiet, quiet.shape[:2], gsd_m, f"{layer.replace('_', ' ')}: {_amount(features)}")
@@ -124,6 +131,24 @@ def _by_look(features: "gpd.GeoDataFrame", style: Style) -> Iterator[tuple[Look,
     values = features[style.column].fillna("").to_numpy()
     for look in style.looks:
         yield look, features[values == look.value]
+
+
+def _north_arrow(ax: Axes, up: float) -> None:
+    """An arrow to the north where up points elsewhere, degrees clockwise from north."""
+    if abs(up) < LEAST_TURN:
+        return
+    dark = [withStroke(linewidth=3, foreground="#111820C0")]
+    to_north = (-ARROW_PT * np.sin(np.radians(up)), ARROW_PT * np.cos(np.radians(up)))
+    ax.annotate(
+        "N",
+        xy=(-ARROW_PT - 8, -ARROW_PT - 8),
+        xycoords=OffsetFrom(ax, (1, 1), "points"),
+        xytext=to_north,
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "<-", "color": "white", "linewidth": 1.6, "path_effects": dark},
+        path_effects=dark,
+        **{"color": "white", "fontsize": 9, "ha": "center", "va": "center", "zorder": 10},
+    )
 
 
 def _tinted(image: np.ndarray, probability: np.ndarray) -> np.ndarray:

@@ -62,6 +62,29 @@ def test_an_overview_is_small_and_all_on_one_grid(grid, tmp_path):
     assert list(found.layers) == ["roads"] and len(found.layers["roads"]) == 1
 
 
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize("quarters", range(4))
+def test_north_is_up_however_the_file_lies(tmp_path, quarters, is_mirrored):
+    def turned(bands: np.ndarray) -> np.ndarray:
+        return np.rot90(bands[:, :, ::-1] if is_mirrored else bands, quarters, (1, 2))
+
+    upright, bands = Grid(UTM.transform, UTM.crs, SIDE, 320), scene()[:, :320]
+    width, height = turned(bands).shape[:0:-1]
+    corners = turned(np.stack(np.meshgrid([0, SIDE], [0, 320]))).transpose(1, 2, 0)  # (2, 2) x, y of `upright`
+    origin, across, down = upright.pixel_to_world(np.stack([corners[0, 0], corners[0, 1], corners[1, 0]]))
+    (a, d), (b, e) = (across - origin) / width, (down - origin) / height
+    lying = Grid((a, b, origin[0], d, e, origin[1]), UTM.crs, width, height)
+    seen = np.where(np.arange(SIDE) < 300, 255, 0).astype(np.uint8)[None, None].repeat(320, axis=1)
+    make(tmp_path, lying)
+    write(tmp_path / "probability.tif", lying, turned(np.where(bands[2:] > 0, 204, 51)), turned(seen)[0])
+    write(tmp_path / "scene.tif", lying, turned(bands))
+    found = read_overview(tmp_path, [tmp_path / "scene.tif"], side_px=200)
+    assert found.grid.transform == pytest.approx(upright.resampled(200, 160).transform)
+    check(found.image)
+    assert found.probability.shape == (160, 200) and np.isnan(found.probability[20, 180])
+    assert found.probability[20, 20] == pytest.approx(0.8) and found.probability[150, 60] == pytest.approx(0.2)
+
+
 def test_images_of_another_frame_come_to_the_maps_and_leave_the_rest_white(tmp_path):
     make(tmp_path, UTM)
     corners = np.array([[0.0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]])

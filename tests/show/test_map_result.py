@@ -68,6 +68,18 @@ def test_the_picture_shows_roads_in_the_colours_of_their_class(kind, grids, text
     assert figure.encoded()[0] == "image/jpeg"
 
 
+@pytest.mark.parametrize(("kind", "has_arrow"), [("mercator", False), ("rotated utm", True), ("pixels", False)])
+def test_an_arrow_shows_north_where_it_is_not_up(kind, has_arrow, grids):
+    grid = grids[kind]
+    image, *others = result_figure(overview(grid)).axes
+    arrows = [text for text in image.texts if text.get_text() == "N"]
+    assert len(arrows) == has_arrow and not any(text.get_text() == "N" for ax in others for text in ax.texts)
+    if has_arrow:
+        x, y = arrows[0].xyann  # points, y up
+        a, b, *_ = grid.transform  # a step to the grid's north goes b to the right and a up
+        assert np.degrees(np.arctan2(x, y)) == pytest.approx(np.degrees(np.arctan2(b, a)), abs=4)
+
+
 def test_the_probability_is_a_tint_and_what_was_not_seen_has_none(grids):
     figure = result_figure(overview(grids["pixels"]))
     pixels = np.asarray(figure.axes[1].images[0].get_array())
