@@ -278,10 +278,7 @@ def train(bench: Bench, row: Row) -> TrainedModel:
     print(f"-- {bench.area}, {folder.name}: {len(train_chips)} chips, {len(val_chips)} to validate", flush=True)
     init = None if row.after is None else bench.folder(row.after) / "best.safetensors"
     result = fit(train_chips, val_chips, folder, row.config, row.model, bench.task, init)
-    model = load_model(result.checkpoint)
-    if bench.tta == "none":
-        return model
-    return best_of_views(model, val_chips, predict_chips(model, val_chips, folder / "val", bench.tta))
+    return best_of_views(load_model(result.checkpoint), val_chips, folder / "val", bench.tta)
 
 
 def finish(bench: Bench, row: Row) -> None:

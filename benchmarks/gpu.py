@@ -221,13 +221,9 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
         ("clean chips alone, as many crops", lambda: trained("clean", clean, epochs, samples=as_many)),
     ):
         result = train()  # one by one: what is scored stays, if time runs out in the next
-        network = load_model(result.checkpoint, this_device())
-        views = "none" if options.tiny else "d4"
-        seen = {"tta": views, "window_px": size.window_px, "overlap_px": size.overlap_px}
-        if views != "none":
-            val = clean["val"].head(VAL_CHIPS)
-            network = best_of_views(network, val, predict_chips(network, val, folder / "val" / name, **seen))
-        paths = predict_chips(network, test, folder / "test" / name, **seen)
+        network, views = load_model(result.checkpoint, this_device()), "none" if options.tiny else "d4"
+        network = best_of_views(network, clean["val"].head(VAL_CHIPS), folder / "val" / name, views)
+        paths = predict_chips(network, test, folder / "test" / name, views, size.window_px, size.overlap_px)
         table = score_chips(test, paths, network.info.threshold, "roads")
         scores = scoreboard({name: table}, "roads").set_index("metric")["value"].to_dict()
         taken_s = float(result.history["seconds"].sum())

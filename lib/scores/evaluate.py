@@ -97,7 +97,7 @@ def road_graph(mask: np.ndarray, gsd_m: float) -> RoadGraph:
 
 
 def best_of_views(
-    model: TrainedModel, val: pd.DataFrame, folder: Path, tta: str, progress: Callable[[str], None]
+    model: TrainedModel, val: pd.DataFrame, folder: Path, tta: str, progress: Callable[[str], None] | None = None
 ) -> TrainedModel:
     """
     The model with the thresholds that are best for its views on validation chips; those of one view it has.
