@@ -264,7 +264,13 @@ def read_curves(checkpoint: Path, views: str = "none") -> dict[str, Curve]:
 def at_views(model: TrainedModel, checkpoint: Path, views: str) -> TrainedModel:
     """The model with the thresholds that are best for these views, where calibration found them: its own are of one."""
     found = read_calibrations(checkpoint).get(views)
-    return model if views == "none" or found is None else with_thresholds(model, found.thresholds)
+    is_own = views == "none" or found is None or has_stated_threshold(model)
+    return model if is_own else with_thresholds(model, found.thresholds)
+
+
+def has_stated_threshold(model: TrainedModel) -> bool:
+    """Whether the recipe stated the threshold, as the release's does for its eight views: no validation chose it."""
+    return bool(model.info.training.get("threshold"))
 
 
 def with_thresholds(model: TrainedModel, thresholds: Mapping[str, float]) -> TrainedModel:

@@ -13,7 +13,13 @@ from lib.chips.manifest import grid_of, of_class, read_bands, read_image, read_m
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_chips, predict_image, read_probability
-from lib.networks.calibration import best_threshold, count_levels, pixels_kind, with_thresholds
+from lib.networks.calibration import (
+    best_threshold,
+    count_levels,
+    has_stated_threshold,
+    pixels_kind,
+    with_thresholds,
+)
 from lib.networks.checkpoint import TrainedModel
 from lib.progress import counted
 from lib.scores.metrics import PixelScores, bootstrap_interval, count_pixels, paired_difference
@@ -100,14 +106,14 @@ def best_of_views(
     model: TrainedModel, val: pd.DataFrame, folder: Path, tta: str, progress: Callable[[str], None] | None = None
 ) -> TrainedModel:
     """
-    The model with the thresholds that are best for its views on validation chips; those of one view it has.
+    The model with the thresholds that are best for its views on validation chips; those of one view, or stated, it has.
 
     Parameters
     ----------
     model, val, folder, tta, progress
         As of `lib.mapping.predict.predict_chips`.
     """
-    if tta == "none":
+    if tta == "none" or has_stated_threshold(model):
         return model
     probabilities, counts = predict_chips(model, val, folder, tta=tta, progress=progress), {}
     for kind in model.info.thresholds:

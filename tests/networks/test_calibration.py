@@ -1,6 +1,7 @@
 """Curves from what is said to what is right: fitted, kept with their checkpoint, and judged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,8 @@ def test_each_number_of_views_has_curves_and_thresholds_of_its_own(tmp_path):
     assert read_curves(checkpoint, "d4") == {"pixels": eight, "roads": one}
     assert read_curves(checkpoint) == {"pixels": one, "roads": one}
     assert at_views(model, checkpoint, "d4").info.threshold == 0.6 and at_views(model, checkpoint, "none") is model
+    stated = replace(model, info=replace(model.info, training={"threshold": 0.25}))
+    assert at_views(stated, checkpoint, "d4") is stated  # as by the recipe of the release
 
 
 def test_a_class_that_nobody_measured_keeps_its_threshold():
