@@ -12,7 +12,7 @@ from lib import areas
 from lib.errors import InputError, ParameterError
 from lib.mapping.images import find_images
 from lib.parameters import NOTEBOOKS, declared, load
-from lib.paths import ROOT
+from lib.paths import ROOT, locked
 
 UTM, LEFT, TOP, SIDE_PX = "EPSG:32635", 385_500.0, 6_672_900.0, 512
 
@@ -45,6 +45,17 @@ def save_labels(folder, shapes, **columns):
 def make(folder, name="my-town", **more):
     given = {"images": f"{folder}/images/*.tif", "osm": f"{folder}/osm.gpkg", "clean": f"{folder}/labels.geojson"}
     return areas.new_area(name, **given | more)
+
+
+def test_chips_of_an_earlier_area_say_nothing_of_the_images(town):
+    (town / "chips" / "images").mkdir(parents=True)
+    with locked(town / "chips" / "manifest.csv"):
+        pass  # as cutting leaves it
+    with rasterio.open(town / "chips" / "images" / "c.tif", "w", width=64, height=64, count=3, dtype="uint8") as file:
+        file.write(np.zeros((3, 64, 64), np.uint8))
+    make(town, images=f"{town}/**/*.tif")
+    mapped, first = load("my-town", NOTEBOOKS[-1])["images"], load("my-town", NOTEBOOKS[0])
+    assert mapped == ["**/*.tif"] and (first["gsd_m"], first["chip_px"]) == (0.5, 256)
 
 
 def test_params_that_the_notebooks_take(town):
