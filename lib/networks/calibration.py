@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,12 @@ class Calibration:
     curves: Mapping[str, Curve]
     fitted_on: str
     thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := {*self.curves, *self.thresholds} - set(KINDS):
+            raise InputError(f"Found {sorted(unknown)}; expected {', '.join(KINDS)}.")
+        if wrong := [level for level in self.thresholds.values() if not 0 <= level <= 1]:
+            raise InputError(f"Found a threshold of {wrong[0]}; expected 0 to 1.")
 
 
 def fit_curve(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None, prior: float = PRIOR) -> Curve:
@@ -152,12 +159,20 @@ def of_levels(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return said, counts[:, 1] / np.maximum(counts[:, 0], 1), counts[:, 0].astype(float)
 
 
-def best_threshold(counts: np.ndarray) -> float:
-    """Probability from which pixels have the best IoU, of counts (LEVELS, 2): the middle one where several do."""
+def best_iou(counts: np.ndarray) -> tuple[float, float]:
+    """
+    The best IoU that pixels reach at any threshold, and the threshold that gives it: the middle one where several do.
+
+    Parameters
+    ----------
+    counts
+        (LEVELS, 2) int64, see `count_levels`.
+    """
     reached, true = counts[::-1].cumsum(axis=0)[::-1].T  # pixels at this level or above it, and those that are right
-    iou = true[1:] / np.maximum(reached[1:] + true[0] - true[1:], 1)
+    # in float32, where thresholds that differ by a pixel of a large area are equally good
+    iou = true[1:].astype(np.float32) / np.maximum(reached[1:] - true[1:] + true[0], 1).astype(np.float32)
     best = np.flatnonzero(iou == iou.max())
-    return (float(best[len(best) // 2]) + 0.5) / (LEVELS - 1)
+    return float(iou.max()), (float(best[len(best) // 2]) + 0.5) / (LEVELS - 1)
 
 
 def reliability(said: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> pd.DataFrame:
@@ -234,25 +249,27 @@ def read_calibrations(checkpoint: Path) -> dict[str, Calibration]:
         return {}
     with reading(path, "the curves of a checkpoint, as calibration wrote them"):
         content = json.loads(path.read_text())
-        digest, parts = content["checkpoint"], content["views"]
-        numbers = {
-            views: {k: (*(tuple(map(float, c[n])) for n in ("said", "right")), float(c["count"])) for k, c in curves}
-            for views, curves in ((views, part["curves"].items()) for views, part in parts.items())
-        }
-        levels = {views: {k: float(level) for k, level in part["thresholds"].items()} for views, part in parts.items()}
-        words = {views: str(part["fitted_on"]) for views, part in parts.items()}
+        digest, parts = content["checkpoint"], {views: _numbers(part) for views, part in content["views"].items()}
     if digest != file_digest(Path(checkpoint)):
         raise InputError(f"{path} was fitted to another checkpoint than {checkpoint}: calibrate again, or delete it.")
-    for names, known in ((numbers, VIEWS), *((kinds, KINDS) for kinds in (*numbers.values(), *levels.values()))):
-        if unknown := set(names) - set(known):
-            raise InputError(f"{path} has {sorted(unknown)}; expected {', '.join(known)}.")
-    if wrong := [level for own in levels.values() for level in own.values() if not 0 <= level <= 1]:
-        raise InputError(f"{path} has a threshold of {wrong[0]}; expected 0 to 1.")
+    if unknown := set(parts) - set(VIEWS):
+        raise InputError(f"{path} has {sorted(unknown)}; expected {', '.join(VIEWS)}.")
     try:
-        curves = {views: {kind: Curve(*of) for kind, of in own.items()} for views, own in numbers.items()}
+        return {
+            views: Calibration({kind: Curve(*of) for kind, of in curves.items()}, fitted_on, thresholds)
+            for views, (curves, fitted_on, thresholds) in parts.items()
+        }
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return {views: Calibration(curves[views], words[views], levels[views]) for views in curves}
+
+
+def _numbers(part: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, ...]], str, dict[str, float]]:
+    """What a file says of some views: the fields of each curve by kind, on what they were fitted, and thresholds."""
+    curves = {
+        kind: (tuple(map(float, of["said"])), tuple(map(float, of["right"])), float(of["count"]))
+        for kind, of in part["curves"].items()
+    }
+    return curves, str(part["fitted_on"]), {kind: float(level) for kind, level in part["thresholds"].items()}
 
 
 def read_curves(checkpoint: Path, views: str = "none") -> dict[str, Curve]:
@@ -262,15 +279,14 @@ def read_curves(checkpoint: Path, views: str = "none") -> dict[str, Curve]:
 
 
 def at_views(model: TrainedModel, checkpoint: Path, views: str) -> TrainedModel:
-    """The model with the thresholds that are best for these views, where calibration found them: its own are of one."""
+    """The model with the thresholds that are best for these views, where its own are not and calibration found some."""
     found = read_calibrations(checkpoint).get(views)
-    is_own = views == "none" or found is None or has_stated_threshold(model)
-    return model if is_own else with_thresholds(model, found.thresholds)
+    return model if found is None or own_thresholds_hold(model, views) else with_thresholds(model, found.thresholds)
 
 
-def has_stated_threshold(model: TrainedModel) -> bool:
-    """Whether the recipe stated the threshold, as the release's does for its eight views: no validation chose it."""
-    return bool(model.info.training.get("threshold"))
+def own_thresholds_hold(model: TrainedModel, views: str) -> bool:
+    """Whether a model's thresholds are for these views: validation chose them in one, unless the recipe stated them."""
+    return views == "none" or bool(model.info.training.get("threshold"))
 
 
 def with_thresholds(model: TrainedModel, thresholds: Mapping[str, float]) -> TrainedModel:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.networks.calibration import (
     Calibration,
-    best_threshold,
+    best_iou,
     count_levels,
     expected_calibration_error,
     fit_curve,
@@ -51,7 +51,7 @@ def calibrate(
     """
     counts = _counted(val)
     curve = fit_curve(*of_levels(counts))
-    write_calibration(checkpoint, Calibration({kind: curve}, fitted_on, {kind: best_threshold(counts)}), views)
+    write_calibration(checkpoint, Calibration({kind: curve}, fitted_on, {kind: best_iou(counts)[1]}), views)
     said, right, weight = of_levels(_counted(test))
     tables = {"as the network says": reliability(said, right, weight)}
     tables["calibrated"] = reliability(curve(said), right, weight)

@@ -14,9 +14,9 @@ from lib.errors import InputError, ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.mapping.predict import predict_chips, predict_image, read_probability
 from lib.networks.calibration import (
-    best_threshold,
+    best_iou,
     count_levels,
-    has_stated_threshold,
+    own_thresholds_hold,
     pixels_kind,
     with_thresholds,
 )
@@ -113,14 +113,14 @@ def best_of_views(
     model, val, folder, tta, progress
         As of `lib.mapping.predict.predict_chips`.
     """
-    if tta == "none" or has_stated_threshold(model):
+    if own_thresholds_hold(model, tta):
         return model
     probabilities, counts = predict_chips(model, val, folder, tta=tta, progress=progress), {}
     for kind in model.info.thresholds:
         if len(own := of_class(val, kind)):
             levels = [count_levels(*pair) for pair in probability_pairs(own, probabilities)]
             counts[pixels_kind(model.info.task, kind)] = sum(levels)
-    return with_thresholds(model, {kind: best_threshold(of_kind) for kind, of_kind in counts.items()})
+    return with_thresholds(model, {kind: best_iou(of_kind)[1] for kind, of_kind in counts.items()})
 
 
 def at_threshold(models: Mapping[str, TrainedModel], threshold: float) -> tuple[dict[str, TrainedModel], pd.Series]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -19,6 +20,7 @@ from torchmetrics import Metric
 
 from lib.errors import PPLinkNetError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.networks.calibration import LEVELS, best_iou
 from lib.networks.checkpoint import read_info
 from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import training_layout
@@ -29,7 +31,6 @@ from lib.training.losses import create_loss
 from lib.training.optimizer import create_optimizer
 from lib.training.recipe import TrainConfig
 
-PROBABILITY_BINS = 256
 ADVICE = "Lower learning_rate, or set clip_norm=1.0."
 HISTORY = ("epoch", "train_loss", "val_loss", "val_iou", "threshold", "learning_rate", "seconds")
 
@@ -51,16 +52,16 @@ class IoUCurve(Metric):
     def __init__(self, classes: Sequence[str] = ("foreground",)) -> None:
         super().__init__()
         self.classes = tuple(classes)
-        zero = torch.zeros(len(classes), 2, PROBABILITY_BINS, dtype=torch.int64)
+        zero = torch.zeros(len(classes), 2, LEVELS, dtype=torch.int64)
         self.add_state("counts", zero, dist_reduce_fx="sum")
         self.add_state("loss", torch.zeros((), dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("chips", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, mask: Tensor, loss: Tensor) -> None:
         """Add a batch: logits and mask (N, classes, H, W), and its mean loss."""
-        level = (logits.float().sigmoid() * (PROBABILITY_BINS - 1)).round().long()
-        level = level + PROBABILITY_BINS * (mask == MASK_FOREGROUND)
-        level = level + 2 * PROBABILITY_BINS * torch.arange(len(self.classes), device=level.device).view(-1, 1, 1)
+        level = (logits.float().sigmoid() * (LEVELS - 1)).round().long()
+        level = level + LEVELS * (mask == MASK_FOREGROUND)
+        level = level + 2 * LEVELS * torch.arange(len(self.classes), device=level.device).view(-1, 1, 1)
         counts = torch.bincount(level[mask != MASK_IGNORE], minlength=self.counts.numel())
         self.counts += counts.view_as(self.counts)
         self.loss += loss * len(mask)
@@ -74,14 +75,10 @@ class IoUCurve(Metric):
         "iou_<class>" and "threshold_<class>".
         """
         ious, thresholds = {}, {}
-        for kind, counts in zip(self.classes, self.counts, strict=True):
-            positives = counts.flip(1).cumsum(1).flip(1)  # pixels at this level or above it
-            false, true = positives[0, 1:], positives[1, 1:]
-            iou = true / (false + counts[1].sum()).clamp_min(1)
-            best = torch.nonzero(iou == iou.max()).flatten()
+        for kind, counts in zip(self.classes, self.counts.cpu().numpy(), strict=True):
+            iou, threshold = best_iou(np.stack([counts.sum(axis=0), counts[1]], axis=1))
             if len(self.classes) == 1 or counts.any():
-                ious[kind] = float(iou.max())
-                thresholds[kind] = (float(best[len(best) // 2]) + 0.5) / (PROBABILITY_BINS - 1)
+                ious[kind], thresholds[kind] = iou, threshold
         found = {"loss": float(self.loss / self.chips), "iou": sum(ious.values()) / max(len(ious), 1)}
         if len(self.classes) == 1:
             return found | {"threshold": thresholds[self.classes[0]]}

@@ -94,8 +94,9 @@ def test_the_best_threshold_is_that_of_a_sweep(numbers):
     counts = np.stack([numbers.sum(axis=1), numbers[:, 1]], axis=1)
     right, wrong = numbers[:, 1], numbers[:, 0]
     iou = [right[k:].sum() / max(wrong[k:].sum() + right.sum(), 1) for k in range(1, 256)]
-    level = int(np.ceil(calibration.best_threshold(counts) * 255))
-    assert iou[level - 1] == max(iou)
+    best, threshold = calibration.best_iou(counts)
+    level = int(np.ceil(threshold * 255))
+    assert iou[level - 1] == max(iou) == pytest.approx(best)
 
 
 def test_curves_lie_beside_their_checkpoint_and_belong_to_it(tmp_path):
