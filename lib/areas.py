@@ -21,12 +21,12 @@ import shapely
 import yaml
 
 from lib.chips.emptiness import nothing_labelled, touching
-from lib.chips.manifest import LABELS, is_of_chips
+from lib.chips.manifest import LABELS
 from lib.chips.merging import find_all_scenes
 from lib.chips.naming import as_glob
 from lib.chips.options import RASTER_SUFFIXES
 from lib.chips.plan import planned
-from lib.chips.sources import Scene, by_class, read_vectors, usable
+from lib.chips.sources import Scene, by_class, read_vectors, scene_paths, usable
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
 from lib.grid import LONLAT, Grid
 from lib.layout import layout
@@ -91,7 +91,7 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         source = {"images": pattern, "osm": "overpass"} | labels
     if len(source) == 1:
         raise ParameterError("without OSM there is nothing but CLEAN to learn from: say where it lies")
-    paths = sorted(path for path in resolve(data_dir).glob(as_glob(pattern)) if not is_of_chips(path))
+    paths = scene_paths(pattern, resolve(data_dir))
     grids = [read_grid(path, require_crs=False) for path in paths[:SHOWN]]
     gsd_m, chip_px = _fitting(grids, len(paths))
     own = {"task": task}

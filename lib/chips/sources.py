@@ -211,9 +211,7 @@ def find_scenes(
         If the source has unknown keys, values that can't be meant, or no label source.
     """
     check_source(source)
-    found = (p for p in data_dir.glob(as_glob(source["images"])) if not p.name.startswith("."))  # parts, macOS's "._"
-    found = (p for p in found if match(source["images"], p.relative_to(data_dir).as_posix()) is not None)
-    paths = sorted(p for p in found if not is_of_chips(p))
+    paths = scene_paths(source["images"], data_dir)
     if not paths:
         raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
     alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png
@@ -226,6 +224,13 @@ def find_scenes(
             grid = _at_gsd(file_grid, chip_gsd_m, own_gsd_m, path)
             scenes.append(Scene(name, path, (file_grid.width, file_grid.height), grid, data_dir, source))
     return scenes
+
+
+def scene_paths(pattern: str, data_dir: Path) -> list[Path]:
+    """Files that a pattern of images means, sorted."""
+    found = (p for p in data_dir.glob(as_glob(pattern)) if not p.name.startswith("."))  # parts, macOS's "._"
+    found = (p for p in found if match(pattern, p.relative_to(data_dir).as_posix()) is not None)
+    return sorted(p for p in found if not is_of_chips(p))
 
 
 def _at_gsd(file_grid: Grid, chip_gsd_m: float, stated_gsd_m: float | None, path: Path) -> Grid:
