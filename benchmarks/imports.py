@@ -10,12 +10,12 @@ to results/imports.csv.
 import argparse
 import ast
 import os
-import resource
 import subprocess
 import sys
 
 import pandas as pd
 
+from benchmarks.chips import cpu_s
 from lib.networks.devices import device_name
 from lib.paths import ROOT, write_whole
 
@@ -29,21 +29,16 @@ def imports_of(notebook: str) -> str:
     return "\n".join(ast.unparse(line) for line in body if isinstance(line, ast.Import | ast.ImportFrom))
 
 
-def cpu_s(code: str) -> tuple[float, str]:
+def fresh_cpu_s(code: str) -> tuple[float, str]:
     """CPU seconds of a fresh Python that runs code, less those of one that runs none; and what it prints."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-    def used_s() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    at, printed = [used_s()], ""
+    used_s, printed = [], ""
     for text in ("", code):
-        run = subprocess.run(
-            [sys.executable, "-c", text], env=environment, stdout=subprocess.PIPE, text=True, check=True
-        )
-        printed, at = run.stdout, [*at, used_s()]
-    return at[2] - at[1] - (at[1] - at[0]), printed
+        before_s = cpu_s()
+        command = [sys.executable, "-c", text]
+        printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        used_s.append(cpu_s() - before_s)
+    return used_s[1] - used_s[0], printed
 
 
 def main() -> None:
@@ -52,13 +47,13 @@ def main() -> None:
     options = parser.parse_args()
     notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py"))
     asking = f"\nimport sys\nprint(*(name for name in {PACKAGES} if name in sys.modules))"
-    needed = {name: cpu_s(imports_of(name) + asking)[1].split() for name in notebooks}
+    needed = {name: fresh_cpu_s(imports_of(name) + asking)[1].split() for name in notebooks}
     codes = {(name, "here"): imports_of(name) for name in notebooks}
     codes |= {(name, "floor"): "\n".join(f"import {package}" for package in needed[name]) for name in notebooks}
     least: dict[tuple[str, str], float] = {}
     for _ in range(options.turns):
         for what, code in codes.items():
-            least[what] = min(cpu_s(code)[0], least.get(what, float("inf")))
+            least[what] = min(fresh_cpu_s(code)[0], least.get(what, float("inf")))
     rows = [
         {
             "notebook": name,
