@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -60,13 +61,20 @@ class ChipCache:
         There the image is mirrored and the masks say "ignore".
         """
         chip = self.chip(index)
-        height, width = chip.shape[:2]
-        rows, columns = np.arange(top, top + side_px), np.arange(left, left + side_px)
-        outer_rows, outer_columns = (rows < 0) | (rows >= height), (columns < 0) | (columns >= width)
-        if not (outer_rows.any() or outer_columns.any()):
-            return chip[top : top + side_px, left : left + side_px]
-        window = chip[_mirror(rows, height)[:, None], _mirror(columns, width)]
-        window[outer_rows, :, self.masks] = window[:, outer_columns, self.masks] = MASK_IGNORE
+        rows, columns = (_span(*axis, side_px) for axis in zip((top, left), chip.shape[:2], strict=True))
+        inner = chip[rows.first : rows.end, columns.first : columns.end]
+        beyond = rows.before, rows.after, columns.before, columns.after
+        if not any(beyond):
+            return inner
+        window = cv2.copyMakeBorder(inner, *beyond, cv2.BORDER_REFLECT_101)
+        window = window[rows.skipped :, columns.skipped :][:side_px, :side_px]
+        for outer in (
+            np.s_[: rows.before],
+            np.s_[max(side_px - rows.after, 0) :],
+            np.s_[:, : columns.before],
+            np.s_[:, max(side_px - columns.after, 0) :],
+        ):
+            window[outer][..., self.masks] = MASK_IGNORE
         return window
 
     @property
@@ -75,11 +83,21 @@ class ChipCache:
         return slice(self.bands, self.bands + self.classes)
 
 
-def _mirror(index: np.ndarray, length: int) -> np.ndarray:
-    """Indices folded back into 0..length - 1, edge pixels once: -1 is 1, length is length - 2."""
-    period = max(2 * (length - 1), 1)  # there and back; every index is 0 in a length of 1
-    folded = np.abs(index) % period
-    return np.minimum(folded, period - folded)
+class _Span(NamedTuple):
+    """What a window shows along one axis: pixels first to end of the chip, and so many mirrored before and after."""
+
+    first: int
+    end: int
+    before: int
+    after: int
+    skipped: int  # of all these, at the front: needed to mirror, not shown
+
+
+def _span(start: int, length: int, side_px: int) -> _Span:
+    before, after = max(-start, 0), max(start + side_px - length, 0)
+    # where more is mirrored than is shown, what is mirrored must be there, too
+    first, end = max(min(start, length - 1 - after), 0), min(max(start + side_px, before + 1), length)
+    return _Span(first, end, before, after, start - first + before)
 
 
 def build_cache(chips: pd.DataFrame, path: Path, task: str = "roads") -> ChipCache:

@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from lib.chips.manifest import WEIGHT_ONE, write_png
 from lib.errors import InputError
 from lib.training.augment import augment
-from lib.training.cache import BatchSampler, ChipDataset, CropDataset, build_cache, channel_statistics
+from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset, build_cache, channel_statistics
 from lib.training.recipe import AUGMENTATIONS
 
 
@@ -54,6 +57,26 @@ def test_window_beyond_a_chip_is_mirrored_and_ignored(chips, tmp_path):
     assert (window[:8, :, 3] == 127).all()
     assert (window[:, 52:, 3] == 127).all()
     np.testing.assert_array_equal(window[8:56, 4:52, 3], cache.chip(0)[..., 3])
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 9)] * 2, st.integers(2, 7))),
+    st.integers(1, 25),
+    st.tuples(*[st.integers(-25, 25)] * 2),
+)
+def test_any_window_shows_the_chip_folded_at_its_edges(chip, side_px, corner):
+    """Smaller than the window, beside it, of more layers than a picture has: pixel -1 is pixel 1, and so on."""
+    height, width, layers = chip.shape
+    cache = ChipCache(chip.reshape(-1, layers), np.array([0, height * width]), np.array([[height, width]]), ["a"], 1)
+    window = cache.window(0, *corner, side_px)
+    places, outer = [], []
+    for start, length in zip(corner, (height, width), strict=True):
+        shown, there_and_back = range(start, start + side_px), [*range(length), *range(length - 2, 0, -1)]
+        places.append([there_and_back[n % len(there_and_back)] for n in shown])
+        outer.append(np.array([n not in range(length) for n in shown]))
+    expected = chip[np.ix_(*places)].copy()
+    expected[outer[0][:, None] | outer[1], 1] = 127
+    np.testing.assert_array_equal(window, expected)
 
 
 def test_statistics_leave_out_what_is_ignored(chips, tmp_path):
