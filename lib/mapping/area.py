@@ -1,7 +1,7 @@
 """
 A map of whole scenes: windows through the network, blended, kept as they are finished, and two rasters of all.
 
-Reading ahead, the network, and blending with writing run side by side. Memory goes by the windows that are under way,
+Reading ahead, the network, blending and writing run side by side. Memory goes by the windows that are under way,
 not by the scenes. What is finished lies in OUT_DIR/parts until the rasters are whole, so that a killed map goes on.
 """
 
@@ -25,11 +25,11 @@ import rasterio
 
 from lib.errors import InputError, PPLinkNetError
 from lib.mapping.cluster import map_each, wait_for_files
-from lib.mapping.cogs import THREADS, write_mask_cog, write_probability_cog
+from lib.mapping.cogs import THREADS, Pieces, mask_cog, of_blocks, probability_cog, write_cogs
 from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
-from lib.mapping.memory import views_at_once, windows_together, windows_waiting
+from lib.mapping.memory import BLOCKS_WAITING, views_at_once, windows_together, windows_waiting
 from lib.mapping.options import LOCK, MAP, RASTERS, MapOptions, rasters_of
 from lib.mapping.parts import Parts, open_parts
 from lib.mapping.progress import Progress
@@ -119,6 +119,9 @@ def map_rasters(
             return before
         if before:  # no map.json may state a threshold that the mask is not of
             write_whole(out_dir / MAP, json.dumps(before | {"threshold": None}))
+            for kind, (name, mask) in rasters.items():
+                probability = Pieces([(out_dir / name, (0, 0, ground.grid.width, ground.grid.height))])
+                write_cogs(mask_cog(out_dir / mask, ground.grid, probability, thresholds[kind]))
         else:
             parts = _open(out_dir, made_by, windows, ground)
             with _noting(parts):
@@ -126,11 +129,13 @@ def map_rasters(
                 if not before["seen_px"]:
                     raise InputError(f"Nothing is seen: all is no-data or outside the area. {skipped or ''}")
                 (out_dir / MAP).unlink(missing_ok=True)
-                for place, (name, _) in enumerate(rasters.values()):
-                    progress(f"writing {out_dir / name}")
-                    write_probability_cog(out_dir / name, ground.grid, parts.blocks(), place, len(rasters))
-        for kind, (name, mask) in rasters.items():
-            write_mask_cog(out_dir / mask, ground.grid, out_dir / name, thresholds[kind])
+                for place, (kind, (name, mask)) in enumerate(rasters.items()):
+                    progress(f"writing {out_dir / name} and {mask}")
+                    blocks = of_blocks(parts.blocks(), place, len(rasters))
+                    write_cogs(
+                        probability_cog(out_dir / name, ground.grid, blocks),
+                        mask_cog(out_dir / mask, ground.grid, blocks, thresholds[kind]),
+                    )
         made = {**before, **made_by, "threshold": threshold, "skipped": skipped or {}, "options": asdict(options)}
         write_whole(out_dir / MAP, json.dumps(made, indent=1))
         if (out_dir / PARTS).exists():
@@ -219,16 +224,17 @@ def _predict(
     told = Progress(parts, progress)
     if options.scheduler:
         for index in in_order(parts.waiting, _by_workers(model, parts, options, backend, skipped, images, made_by)):
-            told.add(parts.finish(index, None))
+            told.add(parts.write(*parts.blend((index, None))))
         return told.summary() | {"device": f"workers of {options.scheduler}"}
 
-    def finish(result: tuple[Index, np.ndarray | None]) -> None:
-        told.add(parts.finish(*result))
-
     results = _windows(with_backend(model, backend), parts, parts.waiting, options, at_once, skipped)
-    with closing(results), freed_memory_kept():
-        for _ in ahead(finish, results, windows_waiting(options, at_once)):
-            pass
+    with (
+        closing(results),
+        closing(ahead(parts.blend, results, windows_waiting(options, at_once))) as blended,
+        freed_memory_kept(),
+    ):
+        for seen_px in ahead(lambda block: parts.write(*block), blended, BLOCKS_WAITING):
+            told.add(seen_px)
     return told.summary()
 
 

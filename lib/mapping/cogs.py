@@ -11,9 +11,11 @@ import errno
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -77,35 +79,42 @@ def read_seen_px(path: Path) -> int:
         return int(file.tags()[SEEN_TAG])
 
 
-def write_probability_cog(
-    path: Path, grid: Grid, blocks: Iterable[tuple[Path, Box]], place: int = 0, classes: int = 1
-) -> None:
-    """Write probability.tif from blocks and where they lie on the map's grid: the class at a place among several."""
-    vrt, (values, mask) = _vrt(grid)
-    for block, (col, row, width, height) in blocks:
-        for number, band in ((place + 1, values), (classes + 1, mask)):
-            source = ElementTree.SubElement(band, "SimpleSource")
-            _from(source, block, str(number), width, height)
-            ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(width), ySize=str(height))
-            ElementTree.SubElement(source, "DstRect", xOff=str(col), yOff=str(row), xSize=str(width), ySize=str(height))
-    _write_cog(path, vrt, "AVERAGE")
+class Pieces(NamedTuple):
+    """Files of levels round(255 p) and where they lie on the map's grid; which band that is, and which what is seen."""
+
+    files: Sequence[tuple[Path, Box]]
+    levels: str = "1"
+    seen: str = "mask,1"
 
 
-def write_mask_cog(path: Path, grid: Grid, probability: Path, threshold: float) -> None:
-    """Write mask.tif from probability.tif: 255 where the probability is at least the threshold, else 0."""
-    vrt, (values, mask) = _vrt(grid)
+class Cog(NamedTuple):
+    """A GeoTIFF to be written: its path, the VRT that it copies, and GDAL's name of how its overviews are made."""
+
+    path: Path
+    vrt: ElementTree.Element
+    overviews: str
+
+
+def of_blocks(blocks: Sequence[tuple[Path, Box]], place: int = 0, classes: int = 1) -> Pieces:
+    """Blocks of `write_block` and where they lie: the class at a place among several."""
+    return Pieces(blocks, str(place + 1), str(classes + 1))
+
+
+def probability_cog(path: Path, grid: Grid, pieces: Pieces) -> Cog:
+    """What probability.tif holds."""
+    return Cog(path, _vrt(grid, pieces, "SimpleSource"), "AVERAGE")
+
+
+def mask_cog(path: Path, grid: Grid, pieces: Pieces, threshold: float) -> Cog:
+    """What mask.tif holds: 255 where the probability is at least the threshold, else 0."""
     least = int(np.ceil(round(threshold * LEVELS, 6)))  # of the levels, the first that is foreground
-    source = ElementTree.SubElement(values, "ComplexSource")
-    _from(source, probability, "1", grid.width, grid.height)
     # a slope so steep that levels below `least` fall to 0 and the others rise past 255; a table of values takes longer
-    ElementTree.SubElement(source, "ScaleOffset").text = str(MASK_FOREGROUND * (1 - least))
-    ElementTree.SubElement(source, "ScaleRatio").text = str(MASK_FOREGROUND)
-    _from(ElementTree.SubElement(mask, "SimpleSource"), probability, "mask,1", grid.width, grid.height)
-    _write_cog(path, vrt, "NEAREST")
+    scale = {"ScaleOffset": str(MASK_FOREGROUND * (1 - least)), "ScaleRatio": str(MASK_FOREGROUND)}
+    return Cog(path, _vrt(grid, pieces, "ComplexSource", scale), "NEAREST")
 
 
-def _vrt(grid: Grid) -> tuple[ElementTree.Element, tuple[ElementTree.Element, ElementTree.Element]]:
-    """A VRT on a grid, its band and the band of its mask, without sources."""
+def _vrt(grid: Grid, pieces: Pieces, kind: str, scale: Mapping[str, str] | None = None) -> ElementTree.Element:
+    """A VRT of one band on a grid, and of its mask; the band's values come by sources of a kind, and are scaled so."""
     root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if grid.crs is not None:
         ElementTree.SubElement(root, "SRS").text = grid.crs
@@ -114,38 +123,53 @@ def _vrt(grid: Grid) -> tuple[ElementTree.Element, tuple[ElementTree.Element, El
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
     ElementTree.SubElement(band, "ColorInterp").text = ColorInterp.gray.name.capitalize()
     mask = ElementTree.SubElement(ElementTree.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    return root, (band, mask)
+    for path, (col, row, width, height) in pieces.files:
+        size = {"xSize": str(width), "ySize": str(height)}
+        for into, of, number, added in (
+            (band, kind, pieces.levels, scale or {}),
+            (mask, "SimpleSource", pieces.seen, {}),
+        ):
+            source = ElementTree.SubElement(into, of)
+            ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
+            ElementTree.SubElement(source, "SourceBand").text = number
+            sizes = {"RasterXSize": str(width), "RasterYSize": str(height), "DataType": "Byte"}  # else each is opened
+            ElementTree.SubElement(source, "SourceProperties", BlockXSize="256", BlockYSize="256", **sizes)
+            ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
+            ElementTree.SubElement(source, "DstRect", xOff=str(col), yOff=str(row), **size)
+            for name, value in added.items():
+                ElementTree.SubElement(source, name).text = value
+    return root
 
 
-def _from(source: ElementTree.Element, path: Path, band: str, width: int, height: int) -> None:
-    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
-    ElementTree.SubElement(source, "SourceBand").text = band
-    sizes = {"RasterXSize": str(width), "RasterYSize": str(height), "DataType": "Byte"}  # else each file is opened
-    ElementTree.SubElement(source, "SourceProperties", BlockXSize="256", BlockYSize="256", **sizes)
+def write_cogs(*cogs: Cog) -> None:
+    """Write them side by side, all of them or none."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(whole_file(cog.path)) for cog in cogs]
+        with _gdal_errors_raised(cogs[0].path), warnings.catch_warnings(), ThreadPoolExecutor(len(cogs)) as threads:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # without CRS it is in pixels, as was asked for
+            for _ in threads.map(_write_cog, cogs, parts):
+                pass
+        for cog, part in zip(cogs, parts, strict=True):
+            _check_whole(part, cog.path)
 
 
-def _write_cog(path: Path, vrt: ElementTree.Element, overviews: str) -> None:
+def _write_cog(cog: Cog, part: Path) -> None:
     with (
-        whole_file(path) as part,
-        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
-        _gdal_errors_raised(path),
-        warnings.catch_warnings(),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=THREADS),
+        rasterio.open(ElementTree.tostring(cog.vrt, encoding="unicode")) as file,
     ):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # without CRS it is in pixels, as was asked for
-        with rasterio.open(ElementTree.tostring(vrt, encoding="unicode")) as file:
-            rasterio.shutil.copy(
-                file,
-                part,
-                driver="COG",
-                compress="DEFLATE",
-                blocksize=TILE_PX,
-                overviews="IGNORE_EXISTING",
-                overview_resampling=overviews,
-                bigtiff="IF_SAFER",
-                sparse_ok=True,
-                num_threads=THREADS,
-            )
-        _check_whole(part, path)
+        rasterio.shutil.copy(
+            file,
+            part,
+            driver="COG",
+            compress="DEFLATE",
+            blocksize=TILE_PX,
+            overviews="IGNORE_EXISTING",
+            overview_resampling=cog.overviews,
+            bigtiff="IF_SAFER",
+            sparse_ok=True,
+            num_threads=THREADS,
+        )
 
 
 @contextmanager

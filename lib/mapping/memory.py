@@ -4,8 +4,9 @@ from lib.errors import ParameterError
 from lib.mapping.options import MapOptions
 
 AHEAD = 2  # windows at least that are read, and that wait to be written, beside those in the network
+BLOCKS_WAITING = 1  # that are blended, and wait to be written
 BASE_GIB = 1.2  # the process with its libraries, a network, and what GDAL keeps of images
-HOST_BYTES = 36  # a window takes for each pixel while it is read or blended: probability, weights, masks
+HOST_BYTES = 36  # a window takes for each pixel while it is read, blended or written: probability, weights, masks
 CLASS_BYTES = 16  # and for each class beyond the first: probability, as it is kept and as it is blended
 BAND_BYTES = 8  # and for each of its bands: float32, twice
 VIEW_BYTES = 1000  # a view takes for each pixel: PP-LinkNet with ResNet-34 380 in bfloat16, twice that in float32
@@ -38,7 +39,7 @@ def views_at_once(options: MapOptions, bands: int = 3, device: str = "cpu", clas
     view_gib, on_gpu = pixels * VIEW_BYTES / 2**30, device.startswith("cuda")
 
     def needed_gib(views: int) -> float:
-        waiting = 2 * windows_waiting(options, views) + 1
+        waiting = 2 * windows_waiting(options, views) + 1 + BLOCKS_WAITING
         return BASE_GIB + pixels * waiting_bytes * waiting / 2**30 + (0 if on_gpu else view_gib * views)
 
     if needed_gib(1) > options.memory_gib:

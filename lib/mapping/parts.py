@@ -91,7 +91,7 @@ class Parts:
         with whole_file(self.window_path(index)) as part, part.open("wb") as file:
             np.save(file, probability)
 
-    def finish(self, index: Index, probability: np.ndarray | None) -> int:
+    def blend(self, result: tuple[Index, np.ndarray | None]) -> tuple[Index, np.ndarray | None]:
         """
         Keep a window, and blend its block.
 
@@ -99,27 +99,31 @@ class Parts:
 
         Parameters
         ----------
-        index
-            Of the window.
-        probability
-            (H, W) float32, NaN where there is no image; None where there is none at all, or the file is there.
+        result
+            Which window, and its probability, (H, W) float32, NaN where there is no image; None where there is none at
+            all, or the file is there.
 
         Returns
         -------
-        seen_px
-            How many pixels of the block show image.
+        block
+            Which one, and its probability; None where there is no image, or the file is there.
         """
+        index, probability = result
         if probability is not None:
             self.keep(index, probability)
-        count, over = 0, self.windows.over(index)
-        if index not in self.done:
-            paths = {one: self.window_path(one) for one in over}
-            there = {one: np.load(path, mmap_mode="r") for one, path in paths.items() if is_written(path)}
-            if there:
-                left, top, *_ = self.windows.block(index)
-                corner = left, self.windows.height - top
-                count = write_block(self.block_path(index), self.windows.blend(index, there), corner)
-        for one in over:
+        if index in self.done:
+            return index, None
+        paths = {one: self.window_path(one) for one in self.windows.over(index)}
+        there = {one: np.load(path, mmap_mode="r") for one, path in paths.items() if is_written(path)}
+        return index, self.windows.blend(index, there) if there else None
+
+    def write(self, index: Index, block: np.ndarray | None) -> int:
+        """Write what `blend` gave, and remove the windows that no other block needs; how many pixels show image."""
+        count = 0
+        if block is not None:
+            left, top, *_ = self.windows.block(index)
+            count = write_block(self.block_path(index), block, (left, self.windows.height - top))
+        for one in self.windows.over(index):
             if self.windows.under(one)[-1] == index:
                 self.window_path(one).unlink(missing_ok=True)
         return count

@@ -129,7 +129,7 @@ def test_a_map_that_stops_goes_on_with_what_is_missing(tmp_path, red, write_scen
 def test_a_map_in_the_folder_of_its_images_is_none_of_them(tmp_path, red, write_scene, smooth, monkeypatch, out):
     out, lines = tmp_path / out, []
     write_scene(tmp_path / "a.tif", smooth(100, 150))
-    monkeypatch.setattr("lib.mapping.area.write_probability_cog", lambda *_: (_ for _ in ()).throw(StoppedError))
+    monkeypatch.setattr("lib.mapping.area.write_cogs", lambda *_: (_ for _ in ()).throw(StoppedError))
     with pytest.raises(StoppedError):
         map_rasters(red(), [tmp_path], out, SMALL, lambda line: None)
     assert list((out / "parts").glob("*.tif"))
@@ -141,7 +141,7 @@ def test_a_map_in_the_folder_of_its_images_is_none_of_them(tmp_path, red, write_
 
 def test_another_checkpoint_takes_nothing_of_an_unfinished_map(tmp_path, red, write_scene, smooth, monkeypatch, levels):
     scene, out, model = write_scene(tmp_path / "a.tif", smooth(200, 300)), tmp_path / "out", red(reach=True, digest="b")
-    monkeypatch.setattr("lib.mapping.area.write_probability_cog", lambda *_: (_ for _ in ()).throw(StoppedError))
+    monkeypatch.setattr("lib.mapping.area.write_cogs", lambda *_: (_ for _ in ()).throw(StoppedError))
     with pytest.raises(StoppedError):
         map_rasters(model, [scene], out, SMALL, lambda line: None)
     monkeypatch.undo()

@@ -100,7 +100,7 @@ def test_a_threshold_is_of_all_classes_or_of_each(model, scene, mapped):
     assert lines[-1].endswith("is finished already")
     with pytest.raises(ParameterError, match="threshold is of roads: expected one for each of roads, buildings"):
         map_rasters(model, [scene], mapped, replace(OPTIONS, threshold={"roads": 0.5}), lambda line: None)
-    assert views_at_once(MapOptions(), device="mps", classes=20) < views_at_once(MapOptions(), device="mps")
+    assert views_at_once(MapOptions(), device="mps", classes=10) < views_at_once(MapOptions(), device="mps")
 
 
 def test_a_map_of_other_classes_leaves_no_raster_of_the_former(model, scene, mapped, red):

@@ -85,15 +85,15 @@ def test_a_map_by_workers_is_the_local_one_though_one_is_killed(
     with Client(cluster.scheduler_address, timeout=PATIENCE_S, set_as_default=False) as client:
         first, *others = client.run(os.getpid).values()
     assert others
-    finish, killed = Parts.finish, []
+    write, killed = Parts.write, []
 
-    def finishing(parts, index, probability):
+    def writing(parts, index, block):
         if not killed:
             killed.append(first)
             os.kill(first, signal.SIGKILL)
-        return finish(parts, index, probability)
+        return write(parts, index, block)
 
-    monkeypatch.setattr(Parts, "finish", finishing)
+    monkeypatch.setattr(Parts, "write", writing)
     spread = MapOptions(scheduler=cluster.scheduler_address, **options)
     made = map_rasters(model, [scene], tmp_path / "there", spread, lambda line: None)
     assert killed and made["windows"] == 165 and "tcp://127.0.0.1" in made["device"]

@@ -14,10 +14,12 @@ from lib.grid import Grid
 from lib.mapping.cogs import (
     _check_whole,
     _gdal_errors_raised,
+    mask_cog,
+    of_blocks,
+    probability_cog,
     read_seen_px,
     write_block,
-    write_mask_cog,
-    write_probability_cog,
+    write_cogs,
 )
 
 SIDE, GRID = 1200, Grid((0.5, 0, 500_000, 0, -0.5, 6_700_000), "EPSG:32635", 1200, 1200)
@@ -34,9 +36,9 @@ def cogs(tmp_path):
                 path = tmp_path / f"block-{row}-{col}.tif"
                 write_block(path, probability[row : row + half, col : col + half], (col, SIDE - row))
                 blocks.append((path, (col, row, half, half)))
-        write_probability_cog(tmp_path / "probability.tif", grid, blocks)
-        write_mask_cog(tmp_path / "mask.tif", grid, tmp_path / "probability.tif", threshold)
-        return tmp_path / "probability.tif", tmp_path / "mask.tif"
+        paths, pieces = (tmp_path / "probability.tif", tmp_path / "mask.tif"), of_blocks(blocks)
+        write_cogs(probability_cog(paths[0], grid, pieces), mask_cog(paths[1], grid, pieces, threshold))
+        return paths
 
     return write
 
