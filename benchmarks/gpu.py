@@ -1,14 +1,15 @@
 """
 What a GPU makes of this project, measured in one call that stops by itself.
 
-    python -m benchmarks.gpu OUT [--minutes 8] [--chips FOLDER] [--workers 8] [--tiny]
+    python -m benchmarks.gpu OUT [--minutes 8] [--chips FOLDER] [--workers 8] [--parts NAME ...] [--tiny]
 
 Part after part, each in a process of its own and within its share of the minutes; one that fails, or is stopped, leaves
 what it has, and the next one starts:
 
     tests       those that need a GPU
     step        PP-LinkNet's training step against the plain loop: images a second, memory, seconds of the first step
-    compiled    the step on a resident batch: as it is, recorded as CUDA graphs, by torch.compile; seconds of the first
+    recorded    the step on a resident batch: kernel by kernel, and recorded as CUDA graphs; seconds of the first one
+    compiled    the same by torch.compile
     end-to-end  a whole training, as a share of the speed of the same step on a resident batch
     prediction  km2 an hour of a map of a GeoTIFF at 0.5 m, with one view and with eight; bare forward passes beside it
     stages      stage 1, both stages, and clean chips alone on chips of notebook 1 (a folder with manifest.csv), scored
@@ -33,13 +34,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
 
 from lib.networks.devices import autocast, device_name, freed_memory_kept, precision_for
 from lib.paths import ROOT, write_whole
 
 Row = dict[str, Any]
-GPU_TESTS = "tests/training/test_trainer_devices.py"
+GPU_TESTS = "tests/training/test_trainer_devices.py", "tests/training/test_recording.py"
 GSD_M = 0.5
 EPOCHS = 90  # of a stage, as the paper has them, where the minutes allow
 FEWEST_EPOCHS = 2
@@ -64,7 +64,7 @@ def sizes(options: argparse.Namespace) -> SimpleNamespace:
 
 def gpu_tests(options: argparse.Namespace) -> Iterator[Row]:
     """The tests that are marked so; without a GPU they skip."""
-    command = [sys.executable, "-m", "pytest", GPU_TESTS, "-m", "gpu"]
+    command = [sys.executable, "-m", "pytest", *GPU_TESTS, "-m", "gpu"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     lines = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
     yield {"exit_status": run.returncode, "said": lines[-1], "failed": [x for x in lines if x.startswith("FAILED")]}
@@ -84,20 +84,19 @@ def step(options: argparse.Namespace) -> Iterator[Row]:
             yield row | {"crop_px": size.crop_px, "batch_size": size.batch_size, "encoder": size.encoder}
 
 
-def record_passes(network: nn.Module, image: torch.Tensor) -> None:
-    """Record forward and backward pass as CUDA graphs, in place: a GPU is told of its thousand kernels in two calls."""
-    statistics = [buffer.clone() for buffer in network.buffers()]
-    mixed, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    # weights change from step to step: a copy in another precision that is kept between calls would be old
-    with torch.autocast("cuda", dtype, enabled=mixed, cache_enabled=False):
-        torch.cuda.make_graphed_callables(network, (image.clone(),))
-    with torch.no_grad():  # batch norms have seen the passes that it takes
-        for buffer, before in zip(network.buffers(), statistics, strict=True):
-            buffer.copy_(before)
+def recorded(options: argparse.Namespace) -> Iterator[Row]:
+    """The step of a batch that stays on the device: kernel by kernel, and recorded as CUDA graphs, as trainings are."""
+    for way in ("kernel by kernel", *["recorded"] * (this_device().type == "cuda")):
+        yield {"way": way, **resident(options, way)}
 
 
 def compiled(options: argparse.Namespace) -> Iterator[Row]:
-    """The step of a batch that stays on the device: as it is, recorded as CUDA graphs, and by torch.compile."""
+    """The same by torch.compile, which has its time to the end of the part."""
+    yield {"way": "compiled", **resident(options, "compiled")}
+
+
+def resident(options: argparse.Namespace, way: str) -> Row:
+    """Speed, memory and loss of steps on a batch that stays on the device."""
     from benchmarks.training import Trainee, crop_batches, make_chips, seconds, steps_a_turn
     from lib.training.cache import build_cache
 
@@ -105,27 +104,24 @@ def compiled(options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         cache = build_cache(make_chips(Path(folder)), Path(folder) / "chips.u8")
         batch = next(crop_batches(cache, size.crop_px, size.batch_size, 0, False))
-    resident = {name: values.to(device) for name, values in batch.items()}
-    steps, ways = steps_a_turn(device), ["as it is", *["recorded"] * (device.type == "cuda"), "compiled"]
+    batch = {name: values.to(device) for name, values in batch.items()}
+    torch.manual_seed(0)
+    trainee = Trainee("pp_linknet", size.encoder, device, True, size.crop_px, way == "recorded")
+    if way == "compiled":
+        # C++ for a CPU takes minutes to compile: tiny sizes stop before it
+        trainee.network.compile(backend="aot_eager" if options.tiny else "inductor")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
-    def turn_s(trainee: Trainee, count: int) -> float:
-        return seconds(lambda: [trainee.step(resident) for _ in range(count)], device, size.clock) / count
+    def turn_s(count: int) -> float:
+        return seconds(lambda: [trainee.step(batch) for _ in range(count)], device, size.clock) / count
 
-    for way in ways:
-        torch.manual_seed(0)
-        trainee = Trainee("pp_linknet", size.encoder, device, True, size.crop_px)
-        if way == "recorded":
-            trainee.before_first = record_passes
-        if way == "compiled":
-            # C++ for a CPU takes minutes to compile: tiny sizes stop before it
-            trainee.network.compile(backend="aot_eager" if options.tiny else "inductor")
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        with freed_memory_kept():
-            first_s, _ = turn_s(trainee, 1), turn_s(trainee, 1)
-            rate = size.batch_size / min(turn_s(trainee, steps) for _ in range(size.rounds))
-        row = {"images_s": rate, "first_step_s": first_s, "memory_gib": peak_gib()}
-        yield {"way": way, **row, "loss": trainee.step(resident).item()}  # after as many steps: alike, or it is wrong
+    with freed_memory_kept():
+        first_s, _ = turn_s(1), turn_s(1)
+        rate = size.batch_size / min(turn_s(steps_a_turn(device)) for _ in range(size.rounds))
+    row = {"images_s": rate, "first_step_s": first_s, "memory_gib": peak_gib()}
+    return row | {"loss": trainee.step(batch).item()}  # after as many steps: alike, or it is wrong
 
 
 def end_to_end(options: argparse.Namespace) -> Iterator[Row]:
@@ -234,6 +230,7 @@ def stages(options: argparse.Namespace) -> Iterator[Row]:
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Row]], float]] = {
     "tests": (gpu_tests, 0.2),
     "step": (step, 0.3),
+    "recorded": (recorded, 0.2),
     "compiled": (compiled, 0.3),
     "end-to-end": (end_to_end, 0.2),
     "prediction": (prediction, 0.3),
@@ -306,10 +303,10 @@ def main() -> None:
     ends = time.monotonic() + 60 * options.minutes
     facts = {"device": device_name(), "precision": precision_for(), "torch": torch.__version__, "tiny": options.tiny}
     found: Row = {**facts, "parts": {}}
-    for name, (_, share) in PARTS.items():
+    for name in options.parts:
         (options.out / f"{name}.json").unlink(missing_ok=True)
         began = time.monotonic()
-        left = min(ends - began, share * 60 * options.minutes)
+        left = min(ends - began, PARTS[name][1] * 60 * options.minutes)
         error = run_in_own_process(name, options, left) if left > 1 else "no time was left"
         rows = options.out / f"{name}.json"
         kept = json.loads(rows.read_text()) if rows.is_file() else []
@@ -326,6 +323,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=8, help="after which it stops, whatever is left")
     parser.add_argument("--chips", type=lambda text: Path(text).resolve(), help="chips of notebook 1, for the stages")
     parser.add_argument("--workers", type=int, default=8, help="processes that read chips")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="those that run")
     parser.add_argument("--tiny", action="store_true", help="sizes for a CPU, to see that it runs")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0, help=argparse.SUPPRESS)

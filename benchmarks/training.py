@@ -8,9 +8,9 @@ The plain loop is what one writes first: float32, contiguous tensors, augmentati
 loader, the loss read after every step, memory as the system's allocator hands it out. Plain and ours take turns, so
 that a busy machine slows them alike; the fastest round counts, and ratios mean more than times. A whole training takes
 turns, too, with the same step on one batch that stays on the device. The first step, and the memory that it takes
-beyond what Python held before, are those of a fresh process. The floor is the network's bare convolutions with their
-gradients, in our precision and order: what no loop over them can go below. Results go to results/training_speed.csv,
-where those of other settings stay.
+beyond what Python held before, are those of a fresh process. The floor, of a CPU alone, is the network's bare
+convolutions with their gradients, in our precision and order: what no loop over them can go below. Results go to
+results/training_speed.csv, where those of other settings stay.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from lib.training.cache import BatchSampler, ChipCache, CropDataset, build_cache
 from lib.training.engine import SegmentationTask
 from lib.training.losses import focal_loss
 from lib.training.recipe import AUGMENTATIONS, TrainConfig
+from lib.training.recording import record_passes
 from lib.training.trainer import fit
 
 NETWORKS = ("pp_linknet", "d_linknet", "linknet", "unet", "deeplabv3plus")
@@ -91,15 +92,17 @@ class PlainCrops(IterableDataset):
 
 
 class Trainee:
-    """A network, its optimiser, and one step of either kind."""
+    """A network, its optimiser, and one step of either kind; on a GPU ours is recorded, as a training is."""
 
-    def __init__(self, architecture: str, encoder: str, device: torch.device, ours: bool, crop_px: int) -> None:
+    def __init__(
+        self, architecture: str, encoder: str, device: torch.device, ours: bool, crop_px: int, recorded: bool = True
+    ) -> None:
         network = create_model(architecture, encoder).to(device).train()
         self.layout = training_layout()
         self.network = network.to(memory_format=self.layout) if ours else network
         self.optimizer = torch.optim.Adam(self.network.parameters(), 2e-4, fused=ours)
         self.device, self.ours, self.crop_px = device, ours, crop_px
-        self.before_first: Callable[[nn.Module, torch.Tensor], None] | None = None  # takes the first batch that it gets
+        self.waiting = recorded and ours and device.type == "cuda"  # for the first batch, to be recorded
         precision = precision_for("auto", device.type) if ours else "32-true"
         self.dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
 
@@ -112,9 +115,9 @@ class Trainee:
         else:
             image, mask = batch["image"], batch["mask"]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            if self.before_first:
-                self.before_first(self.network, image)
-                self.before_first = None
+            if self.waiting:
+                self.waiting = False
+                record_passes(self.network, image)
             logits = self.network(image)
         loss = focal_loss(logits.float(), mask)
         self.optimizer.zero_grad()
@@ -225,21 +228,25 @@ def compare_steps(cache: ChipCache, options: argparse.Namespace, device: torch.d
     """Plain loop against ours, network by network."""
     first, rows, steps = first_steps(cache, options), [], steps_a_turn(device)
     for architecture in options.networks:
-        works, times = {}, {"plain": [], "ours": [], "floor": []}
+        works = {}
         for kind in ("plain", "ours"):
             trainee = Trainee(architecture, options.encoder, device, kind == "ours", options.crop_px)
             batches = batches_of(kind, cache, options, device)
             works[kind] = lambda trainee=trainee, batches=batches: trainee.step(next(batches))
             works[kind]()
-        noise = torch.rand(options.batch_size, 3, options.crop_px, options.crop_px, device=device)
-        works["floor"] = bare_convolutions(trainee, noise.contiguous(memory_format=trainee.layout))
+        if device.type == "cpu":  # one by one on a GPU they wait for the CPU: no floor
+            noise = torch.rand(options.batch_size, 3, options.crop_px, options.crop_px)
+            works["floor"] = bare_convolutions(trainee, noise.contiguous(memory_format=trainee.layout))
+        times = {kind: [] for kind in works}
         for _ in range(options.rounds):
             for kind, work in works.items():
                 with contextlib.nullcontext() if kind == "plain" else freed_memory_kept():
                     work()  # from here on, memory is as in the middle of a training
                     turn_s = seconds(lambda work=work: [work() for _ in range(steps)], device, options.clock)
                     times[kind].append(turn_s / steps)
-        plain, ours, floor = (options.batch_size / min(times[kind]) for kind in times)
+        plain, ours, floor = (
+            options.batch_size / min(times.get(kind, [np.nan])) for kind in ("plain", "ours", "floor")
+        )
         row = {"network": architecture, "plain_images_s": plain, "ours_images_s": ours, "ratio": ours / plain}
         row |= {"floor_images_s": floor, "floor_ratio": floor / plain}
         for kind in ("plain", "ours"):

@@ -30,6 +30,7 @@ from lib.training.cache import BatchSampler, ChipCache, ChipDataset, CropDataset
 from lib.training.losses import create_loss
 from lib.training.optimizer import create_optimizer
 from lib.training.recipe import TrainConfig
+from lib.training.recording import record_passes
 
 ADVICE = "Lower learning_rate, or set clip_norm=1.0."
 HISTORY = ("epoch", "train_loss", "val_loss", "val_iou", "threshold", "learning_rate", "seconds")
@@ -134,12 +135,27 @@ class SegmentationTask(lightning.LightningModule):
         optimizer, schedule = create_optimizer(self.network, self.config, self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_fit_start(self) -> None:
+        """On a GPU of its own the network is recorded, before any other thread uses it."""
+        side_px, config, on = self.config.crop_px, self.config, self.trainer.strategy.root_device
+        # more processes add up gradients by hooks, more batches in place: neither can be replayed
+        if on.type != "cuda" or self.trainer.world_size > 1 or config.accumulate > 1 or config.compile:
+            return
+        self._encoder_as_it_trains()
+        image = torch.rand(config.batch_size, self.bands, side_px, side_px, device=on)
+        with self.trainer.precision_plugin.train_step_context():
+            record_passes(self.network, image.contiguous(memory_format=self.memory_format))
+
     def on_train_epoch_start(self) -> None:
-        """Dropout, too, depends on seed and epoch alone; a frozen encoder keeps its statistics."""
+        """Dropout, too, depends on seed and epoch alone."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+        self._encoder_as_it_trains()
+        self.losses = []
+
+    def _encoder_as_it_trains(self) -> None:
+        """A frozen encoder keeps its statistics."""
         if not any(parameter.requires_grad for parameter in self.network.encoder.parameters()):
             self.network.encoder.eval()
-        self.losses = []
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         """Loss of a batch of crops, augmented here, on the device."""

@@ -296,6 +296,7 @@ def _quiet() -> Iterator[None]:
             undo.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.ERROR)
         undo.enter_context(warnings.catch_warnings())
-        for message in ("does not have many workers", "module.s. in eval mode", "ckpt_path", "isinstance.treespec"):
+        known = "does not have many workers", "module.s. in eval mode", "ckpt_path", "isinstance.treespec"
+        for message in (*known, "AccumulateGrad node's stream"):  # which differ where passes were recorded
             warnings.filterwarnings("ignore", f".*{message}.*")
         yield
