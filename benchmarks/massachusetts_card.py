@@ -36,7 +36,7 @@ model = from_pretrained("massachusetts-roads")
 | fed as | (x / 255 - mean) / std with mean {mean} and std {std} |
 | threshold | {threshold:.3f}, with eight views {threshold_d4:.3f}: the best IoU on the tiles that chose the epoch |
 | file | {size:.1f} MB: convolutions in float16, norms and biases in float32; float32 in memory |
-| against full precision | no probability of a tile is more than {half:.2f} off, computed in bfloat16 |
+| against full precision | no probability of a tile is more than {half:.3f} off, computed in float32 |
 | SHA-256 | `{digest}` |
 
 ## How good it is
@@ -48,8 +48,8 @@ On {tiles} tiles of 1.5 km that neither trained it nor chose anything, and that 
 {scores}
 
 Saito et al. (2016) reach a relaxed break-even of {published} on the data set's own test tiles, after its 1,108 tiles
-of training. Between that and this stand data and time: {train_tiles} tiles, {crops:,} crops ({passes:.0f} times the
-ground of these tiles), first weights that were random.
+of training. Between that and this stands data: {train_tiles} tiles, {crops:,} crops ({passes:.0f} times the ground of
+these tiles) until validation rose no more, first weights that were random.
 
 ## What it is good and bad at
 

@@ -76,7 +76,7 @@ def test_its_figures_are_those_of_the_results(name, card):
     (result,) = front["model-index"][0]["results"]
     for metric in result["metrics"]:
         assert metric["value"] == pytest.approx(table.loc["none", metric["type"]])
-    assert table["half_difference"].max() < 0.15
+    assert table["half_difference"].max() < 0.02
 
 
 def test_tiles_held_out_touch_none_that_trained(name):
