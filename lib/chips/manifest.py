@@ -66,6 +66,7 @@ PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
 MOST_WEIGHT = 255 / WEIGHT_ONE
 MOST_PAGES = 1000  # of a TIFF: more bands than any sensor's
+SAMPLES_PER_PIXEL = 277  # a TIFF's tag: bands in one page
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
@@ -244,10 +245,26 @@ def windows_of(chips: pd.DataFrame, scene_grid: Grid) -> list[tuple[int, int, in
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Image of a chip as it is shown: uint8, (height, width, 3), RGB. Raises InputError if it can't be read."""
-    if _pages(path) >= 3:
+    """
+    Image of a chip as it is shown: uint8, (height, width, 3), RGB.
+
+    Raises
+    ------
+    InputError
+        If it can't be read, or OpenCV would show it otherwise than it is: of more than 8 bits, or a TIFF of other than
+        one or three bands a page, which it multiplies by the fourth.
+    """
+    pages, samples = _pages(path)
+    if pages >= 3:
         return np.ascontiguousarray(read_bands(path)[..., :3])
-    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR, "an image", "a PNG, JPEG or 8-bit TIFF"), cv2.COLOR_BGR2RGB)
+    pixels = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, "an image", "a PNG, JPEG or 8-bit TIFF")
+    if pixels.dtype != np.uint8 or samples not in (1, 3):
+        what = f"{samples} bands" if samples not in (1, 3) else f"values of {8 * pixels.itemsize} bits"
+        raise InputError(
+            f"{path} has {what}: expected one or three bands of 8 bits. Notebook 1 cuts chips of such files, name them "
+            "in `sources`."
+        )
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def read_bands(path: str | Path) -> np.ndarray:
@@ -259,7 +276,8 @@ def read_bands(path: str | Path) -> np.ndarray:
     InputError
         If it can't be read, or its pages are no grey images of 8 bits and one size.
     """
-    if (count := _pages(path)) < 3:
+    count, _ = _pages(path)
+    if count < 3:
         return read_image(path)
     _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
     kinds = {(page.shape, page.dtype.name) for page in pages}
@@ -270,30 +288,33 @@ def read_bands(path: str | Path) -> np.ndarray:
     return np.dstack(pages)
 
 
-def _pages(path: str | Path) -> int:
+def _pages(path: str | Path) -> tuple[int, int]:
     """
-    Pages of a TIFF (1 of any other file), as its chain of directories states them.
+    Pages of a TIFF (1 of any other file), as its chain of directories states them, and bands of the first (1).
 
     OpenCV counts and reads those before the first that it can't find, so that a file that was cut has fewer bands.
     Raises InputError where the chain leads beyond the file, or in a circle.
     """
     if Path(path).suffix.lower() not in (".tif", ".tiff") or not Path(path).is_file():
-        return 1
+        return 1, 1
     data = Path(path).read_bytes()
     if data[:4] not in (b"II*\0", b"MM\0*") or len(data) < 8:
-        return 1
-    order, count = "<" if data[:1] == b"I" else ">", 0
+        return 1, 1
+    order, count, samples = "<" if data[:1] == b"I" else ">", 0, 1
     (place,) = struct.unpack_from(f"{order}I", data, 4)
     while place and count < MOST_PAGES:
         try:
             (entries,) = struct.unpack_from(f"{order}H", data, place)
+            for entry in range(entries) if count == 0 else ():
+                tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, place + 2 + 12 * entry)
+                samples = value if tag == SAMPLES_PER_PIXEL else samples
             (place,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * entries)
         except struct.error as error:
             raise InputError(
                 f"{path} is cut or damaged: page {count + 1} is not all there; copy or cut it again"
             ) from error
         count += 1
-    return count
+    return count, samples
 
 
 def read_mask(path: str | Path) -> np.ndarray:

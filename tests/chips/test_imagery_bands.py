@@ -1,5 +1,6 @@
 """More than three bands: from a file of 8 or 16 bits to the pages of a chip."""
 
+import cv2
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -95,6 +96,32 @@ def test_chips_of_three_bands_stay_png_and_pages_are_checked(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"b\.tif is cut or damaged: page \d"):
             read_bands(path)
+
+
+@pytest.mark.parametrize(
+    ("bands", "kind", "said"),
+    [
+        (4, np.uint8, "4 bands"),
+        (2, np.uint8, "2 bands"),
+        (3, np.uint16, "values of 16 bits"),
+        (4, np.uint16, "4 bands"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_image, read_bands])
+def test_files_that_opencv_shows_otherwise_are_no_chips(tmp_path, bands, kind, said, read):
+    """It multiplies red, green and blue by infrared, and makes one grey of three bands of 16 bits."""
+    path = write(tmp_path / "a.tif", noise(bands, kind, 255))
+    with pytest.raises(InputError, match=rf"a\.tif has {said}: expected one or three bands of 8 bits"):
+        read(path)
+
+
+def test_tiffs_of_one_and_three_bands_and_deep_pngs(tmp_path):
+    three, one = noise(3), noise(1)
+    np.testing.assert_array_equal(read_image(write(tmp_path / "a.tif", three)), three.transpose(1, 2, 0))
+    np.testing.assert_array_equal(read_image(write(tmp_path / "b.tif", one)), one.transpose(1, 2, 0).repeat(3, axis=2))
+    cv2.imwrite(str(tmp_path / "deep.png"), noise(3, np.uint16, 2000).transpose(1, 2, 0))
+    with pytest.raises(InputError, match=r"deep\.png has values of 16 bits"):
+        read_image(tmp_path / "deep.png")
 
 
 @pytest.mark.parametrize("bands", [[1, 2], [], "every", [0, 1, 2], [1.5, 2, 3], 3])
