@@ -10,7 +10,7 @@ from lib.chips.manifest import CLASS, check_name, read_bands, read_image, rows_b
 from lib.errors import InputError, ParameterError
 from lib.limits import VIEWS, Limits, check_value, classes_of
 from lib.mapping.forward import probabilities
-from lib.networks.checkpoint import TrainedModel
+from lib.networks.checkpoint import TrainedModel, file_digest
 from lib.networks.config import INPUT_MULTIPLE_PX
 from lib.networks.devices import freed_memory_kept
 from lib.paths import is_written, write_whole
@@ -119,7 +119,7 @@ def predict_chips(
     """
     Probabilities of chips, as 8-bit PNG files (0..255 for 0..1).
 
-    What the same checkpoint already predicted in the same way is not predicted again.
+    What the same checkpoint already predicted in the same way, of the same image, is not predicted again.
 
     Parameters
     ----------
@@ -155,22 +155,42 @@ def predict_chips(
     files = [folders[kind] / f"{name}.png" for name, kind in zip(names, kinds, strict=True)]
     paths = pd.Series(files, index=chips.index, dtype=object)
     stamp, made_by = out_dir / "predicted_by.txt", f"{model.digest} {tta} {window_px} {overlap_px}\n"
+    shown = out_dir / "predicted_of.txt"  # a line a file: its name, and the digest of the image that it is of
     if not stamp.is_file() and (strange := [path.name for path in paths if path.exists()]):
         raise InputError(f"{out_dir} holds {strange[:3]}, not written by a prediction: choose another folder.")
     if not model.digest or not stamp.is_file() or stamp.read_text() != made_by:
         for path in [path for folder in {out_dir, *folders.values()} for path in folder.glob("*.png")]:
             path.unlink()  # of an earlier prediction: the stamp says that the folder is ours
+        shown.unlink(missing_ok=True)
         write_whole(stamp, made_by)
+    known = dict(line.split("\t") for line in _whole_lines(shown))
+    digests = {image: file_digest(image) for image in dict.fromkeys(chips["image"])}
     due = [[row and (row.image, paths[row.Index]) for row in rows] for rows in of_chips]  # image and file, a class
-    waiting = [jobs for jobs in due if not all(is_written(job[1]) for job in jobs if job)]
-    with freed_memory_kept():
+    waiting = [
+        jobs
+        for jobs in due
+        if not all(is_written(job[1]) and known.get(_within(job[1], out_dir)) == digests[job[0]] for job in jobs if job)
+    ]
+    with freed_memory_kept(), shown.open("a") as done:
         for jobs in counted(waiting, "predicted", "chips", progress):
             image = next(job[0] for job in jobs if job)
             probability = predict_image(model, read_bands(image), tta, window_px, overlap_px)
             for job, plane in zip(jobs, probability.reshape(len(jobs), *probability.shape[-2:]), strict=True):
                 if job:
                     write_probability(job[1], plane)
+                    print(_within(job[1], out_dir), digests[job[0]], sep="\t", file=done, flush=True)
     return paths
+
+
+def _within(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines of a text file, of which one that a kill has cut is taken off; none where it isn't there."""
+    text = path.read_text() if path.is_file() else ""
+    write_whole(path, text[: text.rfind("\n") + 1])
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def write_probability(path: Path, probability: np.ndarray) -> Path:
