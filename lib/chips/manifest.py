@@ -91,14 +91,15 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, lacks a column, names an unknown label or split, or a file outside its folder; or if a
-        chip or scene has a name that leads elsewhere: files are written by it.
+        If the file is missing, lacks a column, names an unknown label or split, a file outside its folder or none, or
+        two chips alike; if a chip or scene has a name that leads elsewhere: files are written by it; or if a GSD is no
+        number.
     """
     path = Path(path)
     path = path / "manifest.csv" if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"expected a chip manifest at {path}; run the notebook 01_rasterize_osm for this area first")
-    text = dict.fromkeys(("chip", "scene", "weight", "crs", "transform", "footprint", "dropped", CLASS), str)
+    text = dict.fromkeys(("chip", "scene", *PATHS, "crs", "transform", "footprint", "dropped", CLASS), str)
     manifest = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"gsd_m": [""]})
     if missing := [c for c in COLUMNS if c not in manifest.columns]:
         raise InputError(f"{path} lacks the columns {missing}; expected {list(COLUMNS)}")
@@ -107,6 +108,14 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
             raise InputError(f"{path}: unknown {column} {unknown}; expected one of {list(known)}")
     for name in dict.fromkeys([*manifest["chip"], *manifest["scene"]]):
         check_name(name, path)
+    if (again := manifest.duplicated(["chip", "label", *({CLASS} & {*manifest.columns})])).any():
+        raise InputError(
+            f"{path}: {manifest['chip'][again].iloc[0]} is there twice; predictions are kept by these names"
+        )
+    if nameless := [column for column in ("image", "mask") if (manifest[column] == "").any()]:
+        raise InputError(f"{path}: {manifest['chip'][manifest[nameless[0]] == ''].iloc[0]} has no {nameless[0]}")
+    if manifest["gsd_m"].dtype.kind not in "fi":
+        raise InputError(f"{path}: gsd_m holds {manifest['gsd_m'].iloc[0]!r}; expected metres, such as 0.5, or nothing")
     folder = path.parent.resolve()
     for column in PATHS:
         manifest[column] = [str((folder / p).resolve()) if p else "" for p in manifest[column]]

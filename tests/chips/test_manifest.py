@@ -79,6 +79,27 @@ def with_cell(folder, column, value, row=0):
     return folder / "manifest.csv"
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("chip", "01", "01 is there twice"),
+        ("mask", "", "00 has no mask"),
+        ("image", "", "00 has no image"),
+        ("gsd_m", "0,5", "gsd_m holds '0,5'; expected metres"),
+    ],
+)
+def test_cells_that_a_hand_wrote_are_checked_before_anything_is_done(folder, column, value, said):
+    with pytest.raises(InputError, match=said):
+        load_manifest(with_cell(folder, column, value))
+
+
+def test_one_chip_has_a_row_for_each_label(folder):
+    table = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    both = pd.concat([table, table.assign(label="clean", gsd_m="")])
+    both.to_csv(folder / "manifest.csv", index=False)
+    assert load_manifest(folder)["gsd_m"].isna().sum() == 4
+
+
 @pytest.mark.parametrize("name", ["..", "../c", "/c", "a/b", "", ".", "c/"])
 @pytest.mark.parametrize("column", ["chip", "scene"])
 def test_names_lead_nowhere(folder, column, name):
