@@ -60,6 +60,8 @@ def describe_run(
         "init_sha256": init_from and file_digest(init_from),
         "init_file": init_from and Path(init_from).name,
     }
+    if (weights := Path(settings["model"]["encoder_weights"] or "")).is_file():
+        facts["encoder_weights_sha256"] = file_digest(weights)
     return json.loads(json.dumps({**settings, "facts": facts}))
 
 

@@ -23,6 +23,7 @@ from torch import nn
 
 from lib.chips.manifest import read_bands, rows_by_chip
 from lib.errors import InputError, ParameterError
+from lib.grid import MASK_FOREGROUND
 from lib.limits import TASKS, Limits, check_value, classes_of
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.config import ModelConfig
@@ -107,7 +108,7 @@ def fit(
     BusyError
         If another run uses `out_dir`.
     InputError
-        If there are no chips, or nothing to learn on them.
+        If there are no chips, nothing to learn on them, or nothing to validate with.
     TrainingDivergedError
         If the loss is not finite; names the chips of the batch.
     DiskFullError
@@ -166,6 +167,13 @@ def _train(
     cache, val_cache = (
         build_cache(chips, out_dir / "cache" / f"{n}.u8", known.task) for chips, n in ((train, "train"), (val, "val"))
     )
+    if config.keep_by == "val_iou" and not any(
+        (val_cache.chip(index)[..., val_cache.masks] == MASK_FOREGROUND).any() for index in range(len(val_cache))
+    ):
+        raise InputError(
+            f"No validation chip shows any {known.task}: by IoU no epoch is better than another. Take more or other "
+            "ground to validate with (val_share, split, seed of notebook 1), or keep_by train_loss and a threshold."
+        )
     mean, std = _normalisation(config, cache, init)
     seen = seen_by(train, init and init.provenance.get("seen"))
     if init is not None:
@@ -246,7 +254,7 @@ def _trainer(
 def _common_gsd_m(chips: pd.DataFrame) -> float | None:
     """Ground sampling distance where all chips have the same, else None."""
     distances = set(chips["gsd_m"]) if "gsd_m" in chips else set()
-    return float(distances.pop()) if len(distances) == 1 else None
+    return float(distances.pop()) if len(distances) == 1 and chips["gsd_m"].notna().all() else None
 
 
 def _normalisation(

@@ -3,12 +3,17 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lib.errors import BusyError
+from lib.chips.manifest import write_png
+from lib.errors import BusyError, InputError
+from lib.networks.checkpoint import read_info
 from lib.networks.models import ModelConfig
 from lib.training.recipe import TrainConfig
+from lib.training.runs import describe_run
 from lib.training.trainer import fit
 
 SMALL = ModelConfig(encoder_name="tu-mobilenetv3_small_050")
@@ -50,3 +55,31 @@ def test_run_is_described_in_plain_json(finished):
     run = json.loads((finished[0].checkpoint.parent / "run.json").read_text())
     assert run["facts"]["train_chips"] == 5
     assert run["config"]["crop_px"] == 32
+
+
+def test_other_first_weights_under_one_name_are_another_run(chips, tmp_path):
+    described = []
+    for content in (b"one", b"two"):
+        (tmp_path / "w.safetensors").write_bytes(content)
+        model = {"encoder_weights": str(tmp_path / "w.safetensors")}
+        described.append(describe_run({"task": "roads", "model": model}, *chips, None)["facts"])
+    assert described[0] != described[1]
+    named = describe_run({"task": "roads", "model": {"encoder_weights": "imagenet"}}, *chips, None)["facts"]
+    assert "encoder_weights_sha256" not in named  # runs of before stay done
+
+
+def test_chips_without_road_can_not_choose_an_epoch(chips, make_chips, tmp_path):
+    """Every epoch would have an IoU of 0, and the first one be kept."""
+    val = make_chips(tmp_path, 2, seed=3)
+    for mask in val["mask"]:
+        write_png(Path(mask), np.zeros((48, 48), np.uint8))
+    with pytest.raises(InputError, match="No validation chip shows any roads"):
+        fit(chips[0], val, tmp_path / "run", QUICK, SMALL, progress=silent)
+    by_loss = replace(QUICK, epochs=1, keep_by="train_loss", threshold=0.25)
+    assert fit(chips[0], val, tmp_path / "run", by_loss, SMALL, progress=silent).best_epoch == 1
+
+
+def test_chips_of_which_one_has_no_gsd(chips, tmp_path):
+    some = chips[0].assign(gsd_m=[0.5, 0.5, float("nan"), 0.5, 0.5])
+    run = fit(some, chips[1], tmp_path, replace(QUICK, epochs=1), SMALL, progress=silent)
+    assert read_info(run.checkpoint).gsd_m is None
