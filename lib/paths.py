@@ -104,11 +104,21 @@ def _held(part: Path) -> Iterator[None]:
 
 @functools.cache
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder: parts that nobody holds. Once a process, since folders are large."""
-    for part in folder.glob(PARTS):
-        with contextlib.suppress(OSError), part.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
+    """
+    Remove what killed writers left in a folder: parts that nobody holds. Once a process, since folders are large.
+
+    Files that a library writes beside a part, and names after it, go or stay with it: nobody holds those.
+    """
+    held: list[str] = []
+    for part in sorted(folder.glob(PARTS)):  # a part before what is named after it
+        if part.name.startswith(tuple(held)):
+            continue
+        try:
+            with part.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+        except OSError:
+            held.append(part.name)
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:

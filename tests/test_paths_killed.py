@@ -128,8 +128,13 @@ def test_parts_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path):
         path.write_text("somebody's own")
     with whole_file(tmp_path / "b.png") as part:
         part.write_text("whole")
+        beside = [tmp_path / f"{name}.msk.ovr.tmp" for name in (part.name, ".a.0123456789ab.tmp.png")]  # as GDAL does
+        for path in beside:
+            path.write_text("overviews")
         paths.sweep.cache_clear()  # as in another process
         write_whole(tmp_path / "c.png", "c")
+        assert [path.exists() for path in beside] == [True, False]
+        beside[0].unlink()
     assert {path.name for path in tmp_path.iterdir()} == {"b.png", "c.png", *(path.name for path in own)}
 
 
