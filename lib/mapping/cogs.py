@@ -10,6 +10,7 @@ and ceil(w / f) px wide in an overview of factor f, so that its area is off by l
 import errno
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ SEEN = 255  # value of a file's mask where there is image
 TILE_PX = 512
 LEVELS = 255  # probabilities are written as round(255 p)
 SEEN_TAG = "SEEN_PX"
+# what GDAL says, and libtiff, where a disk is full; a failing disk, too, which is rarer
+NO_SPACE = re.compile(f"{re.escape(os.strerror(errno.ENOSPC))}|[Ww]rite error")
 # on two cores threads take half as much CPU time again, and save a seventh of the wall clock
 THREADS = "ALL_CPUS" if (os.cpu_count() or 1) > 2 else "1"
 
@@ -177,7 +180,8 @@ def _gdal_errors_raised(path: Path) -> Iterator[None]:
     """
     Raise what GDAL merely logs: it closes a file that it could not write to the end as if nothing was wrong.
 
-    `whole_file` makes a DiskFullError of it where the disk is full.
+    `whole_file` makes a DiskFullError of it where the disk is full; by what GDAL has said, since it frees much of the
+    disk itself before it fails.
     """
     said: list[str] = []
     handler = logging.Handler(logging.ERROR)
@@ -187,6 +191,10 @@ def _gdal_errors_raised(path: Path) -> Iterator[None]:
     log.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        if full := [line for line in (*said, str(error)) if NO_SPACE.search(line)]:
+            raise OSError(errno.ENOSPC, f"GDAL could not write it: {full[0]}", str(path)) from error
+        raise
     finally:
         log.removeHandler(handler)
         log.propagate = propagates

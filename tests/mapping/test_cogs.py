@@ -1,5 +1,6 @@
 """Rasters of a map, as GDAL and rasterio read them."""
 
+import errno
 import logging
 
 import cv2
@@ -143,6 +144,20 @@ def test_a_raster_that_ends_too_early_is_a_full_disk(cogs, tmp_path):
     cut.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(DiskFullError, match="No space left on the disk"):
         _check_whole(cut, path)
+
+
+def test_a_full_disk_is_one_whatever_gdal_raises_and_frees(tmp_path):
+    log, path = logging.getLogger("rasterio._env"), tmp_path / "a.tif"
+    for logged, raised in (("a.tif: No space left on device", "failed"), ("failed", "TIFFAppendToStrip:Write error")):
+        with (
+            pytest.raises(OSError, match="No space left|Write error") as caught,
+            _gdal_errors_raised(tmp_path / "a.tif"),
+        ):
+            log.error(logged)
+            raise RuntimeError(raised)
+        assert caught.value.errno == errno.ENOSPC and isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(RuntimeError, match="another"), _gdal_errors_raised(path):
+        raise RuntimeError("another")
 
 
 def test_what_gdal_merely_logs_is_raised(tmp_path):
