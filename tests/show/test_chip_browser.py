@@ -10,7 +10,7 @@ from lib import parameters
 from lib.chips.manifest import load_manifest, select, write_manifest
 from lib.errors import InputError
 from lib.mapping.predict import write_probability
-from lib.networks.checkpoint import CheckpointInfo, TrainedModel
+from lib.networks.checkpoint import CheckpointInfo, TrainedModel, file_digest
 from lib.networks.models import ModelConfig
 from lib.scores.evaluate import Case, score_chips
 from lib.show import storyboard
@@ -125,6 +125,8 @@ def area(make_chips, tmp_path, monkeypatch):
     for chip, split in zip(table["chip"], table["split"], strict=True):
         (tmp_path / "run" / split).mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / split / "predicted_by.txt").write_text("x none 1024 128\n")
+        with (tmp_path / "run" / split / "predicted_of.txt").open("a") as shown:
+            print(f"{chip}.png", file_digest(table["image"][table["chip"] == chip].item()), sep="\t", file=shown)
         write_probability(tmp_path / "run" / split / f"{chip}.png", np.full((48, 48), 0.9, np.float32))
     monkeypatch.setattr(parameters, "ROOT", tmp_path)
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
