@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lib.rasters import read_grid
 
         grid = read_grid(options.grid)
-    gsd_m = options.gsd or (grid.gsd_m if grid is not None else CHALLENGE_GSD_M)
+    gsd_m = options.gsd
+    if gsd_m is None:
+        gsd_m = CHALLENGE_GSD_M if grid is None else grid.gsd_m
     truths = [path for name in options.truth for path in name.split(";")]
     summary = score_files(truths, options.proposal, options.mode, gsd_m, grid)
     summary.images.reset_index()[SCORE_COLUMNS].to_csv(sys.stdout, index=False, float_format="%.12f")

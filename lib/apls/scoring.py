@@ -84,8 +84,8 @@ def directions(
     """Routes of truth and of proposal, each with their places on the other; None where a side has no roads."""
     if mode not in MODES:
         raise ParameterError(f"Expected mode 'challenge' or 'strict', got {mode!r}.")
-    if not gsd_m > 0:
-        raise ParameterError(f"Expected gsd_m, the metres of a pixel, above 0, got {gsd_m!r}.")
+    if not 0 < gsd_m < np.inf:
+        raise ParameterError(f"Expected gsd_m, the metres of a pixel, above 0 and finite, got {gsd_m!r}.")
     sides = []
     for roads, name in ((truth, "truth"), (proposal, "proposal")):
         lines = polylines(roads, name)

@@ -46,6 +46,14 @@ def test_command_line_on_vector_files(tmp_path, capsys, road):
     assert capsys.readouterr().out.splitlines()[1] == "p,0.900000000000,1.000000000000,0.947368421053"
 
 
+@pytest.mark.parametrize("gsd", ["0", "-1", "nan", "inf"])
+def test_a_pixel_has_a_size(tmp_path, capsys, road, gsd):
+    roadio.write_challenge_csv(tmp_path / "t.csv", {"a": [road(0, 0, 100, 0)]})
+    for mode in ("strict", "challenge"):
+        assert main([str(tmp_path / "t.csv"), str(tmp_path / "t.csv"), "--mode", mode, "--gsd", gsd]) == 1
+        assert "Expected gsd_m, the metres of a pixel, above 0" in capsys.readouterr().err
+
+
 def test_command_line_on_a_map_and_a_csv(tmp_path, capsys, road):
     """The truth in the world, the proposal in pixels: the grid of the image brings them together."""
     transform = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 6_700_000)
