@@ -11,7 +11,7 @@ import pandas as pd
 from lib.apls.scoring import CHALLENGE_GSD_M, Mode, score
 from lib.errors import InputError
 from lib.vectors import roadio
-from lib.vectors.roadframes import Roads, check_pixels
+from lib.vectors.roadframes import Roads, check_pixels, in_square_pixels
 
 SCORE_COLUMNS = ["ImageId", "truth_to_proposal", "proposal_to_truth", "apls"]
 IMAGES_NAMED = 5  # images left out that a description names
@@ -104,7 +104,8 @@ def score_files(
 
     Challenge CSVs hold many images (several truth files are put together), in pixels. GeoJSON, GeoPackage and other
     vector files hold one image, in pixels or, with a `lib.grid.Grid`, in the world: it is the CSV's only image beside
-    it, or the one called like the vector file; two vector files are one image, called like the proposal's.
+    it, or the one called like the vector file; two vector files are one image, called like the proposal's. Strict mode
+    measures in metres on the ground, also where the grid's pixels are oblong, as those in degrees are.
 
     Raises
     ------
@@ -133,7 +134,10 @@ def score_files(
             if mode == "challenge":
                 for roads, places in zip((left, right), where, strict=True):
                     roadio.check_roads(roads[image], places.get(image))
-            result = score(left[image], right[image], mode, gsd_m, check=False)
+            pair = left[image], right[image]
+            if mode == "strict" and grid is not None:  # the challenge is defined in the image's own pixels
+                pair = [in_square_pixels(roads, grid) for roads in pair]
+            result = score(*pair, mode, gsd_m, check=False)
         except InputError as error:
             refused[image] = str(error)
             continue

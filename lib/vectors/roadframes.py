@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.errors import InputError
-from lib.grid import parse_crs, project
+from lib.grid import SQUARE_TOLERANCE, oblongness, parse_crs, project, utm_code
 
 if TYPE_CHECKING:
     from lib.grid import Grid
@@ -93,3 +93,21 @@ def in_pixels(lines: Iterable[np.ndarray], crs: str | None, grid: "Grid | None",
     roads = np.split(xy, np.cumsum([len(line) for line in lines])[:-1]) if lines else []
     check_pixels(roads, what)
     return roads
+
+
+def in_square_pixels(roads: Roads, grid: "Grid") -> Roads:
+    """
+    Roads in pixels of an image, in pixels that are `grid.gsd_m` on both sides: distances times it are metres.
+
+    Pixels in degrees are squares of degrees, on the ground 0.20 x 0.30 m in Paris: their roads are laid on the UTM
+    zone, whatever way the image is turned. Roads of an image whose pixels are square on the ground, or whose place is
+    not known, are given back as they are.
+    """
+    if grid.crs is None or oblongness(grid) - 1 < SQUARE_TOLERANCE:
+        return roads
+    zone = utm_code(grid)
+    # from the corner of the image on: a map's northings would be too large for pixels
+    xy = np.concatenate([np.zeros((1, 2)), *roads])
+    east_north_m = project(grid.pixel_to_world(xy), grid.crs, zone)
+    xy = (east_north_m - east_north_m[0])[1:] * (1, -1) / grid.gsd_m
+    return np.split(xy, np.cumsum([len(road) for road in roads])[:-1]) if roads else []

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 
 from lib.apls import __main__
 from lib.apls.scoring import score
 from lib.errors import InputError, status
+from lib.grid import LONLAT, project
 from lib.rasters import read_grid
 from lib.vectors import roadio
 
@@ -82,6 +84,33 @@ def test_command_line_on_a_map_and_a_csv(tmp_path, capsys, road):
     assert code == 1 and "files of one kind" in out.err
     assert main([str(tmp_path / "img7.gpkg"), str(tmp_path / "img7.geojson"), "--mode", "strict"]) == 1
     assert "give the grid" in capsys.readouterr().err
+
+
+def test_strict_is_in_metres_where_pixels_are_oblong(tmp_path, capsys):
+    """A street 3.6 m off keeps its places and one 4.6 m off loses them, on squares of metres and of degrees."""
+    east, north, utm = 450_000.0, 5_411_000.0, "EPSG:32631"  # Paris
+    lon, lat = project(np.array([(east, north)]), utm, LONLAT)[0]
+    size = {"width": 1300, "height": 1300, "count": 1, "dtype": "uint8"}
+    for name, crs, side, left, top in (("m", utm, 0.3, east, north), ("deg", LONLAT, 2.7e-6, lon, lat)):
+        transform = rasterio.Affine(side, 0, left, 0, -side, top)
+        with rasterio.open(tmp_path / f"{name}.tif", "w", "GTiff", crs=crs, transform=transform, **size) as file:
+            file.write(np.zeros((1, 1300, 1300), np.uint8))
+
+    def score_of(move, grid, mode="strict"):
+        for name, (right_m, up_m) in (("t", (0, 0)), ("p", move)):
+            ends = np.array([(50.0, -50.0), (150.0, -50.0)]) if move[1] else np.array([(50.0, -50.0), (50.0, -150.0)])
+            street = shapely.LineString(ends + (east + right_m, north + up_m))
+            gpd.GeoDataFrame(geometry=[street], crs=utm).to_file(tmp_path / f"{name}.gpkg")
+        files = [str(tmp_path / name) for name in ("t.gpkg", "p.gpkg")]
+        assert main([*files, "--mode", mode, "--grid", str(tmp_path / f"{grid}.tif")]) == 0
+        return float(capsys.readouterr().out.splitlines()[1].split(",")[-1])
+
+    for grid in ("m", "deg"):
+        found = [score_of(move, grid) for move in ((3.6, 0), (0, 3.6), (4.6, 0), (0, 4.6))]
+        assert found == pytest.approx([1, 1, 0, 0], abs=1e-6), grid
+    # the challenge is defined in the image's own pixels: 4 m are 16 of them, 3.2 m eastward and 4.9 m northward
+    found = [score_of(move, "deg", "challenge") for move in ((3.6, 0), (0, 4.6))]
+    assert found == pytest.approx([0, 1], abs=1e-3)
 
 
 def test_degrees_metres_and_strangers_are_no_pixels(tmp_path, capsys):
