@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sides = [Path(options.truth), Path(options.proposal)]
     tables = [path.name.lower().endswith((".csv", ".csv.gz")) for path in sides]
     (truth, _), (proposed, sure) = (
-        read_building_csv(path) if table else (read_building_vectors(path, grid), None)
-        for path, table in zip(sides, tables, strict=True)
+        read_building_csv(path) if table else read_building_vectors(path, grid, rated)
+        for path, table, rated in zip(sides, tables, (False, True), strict=True)
     )
     image = _image(truth, proposed, *sides)  # of a side that is a vector file
     truth, proposed = (side if isinstance(side, dict) else {image: side} for side in (truth, proposed))
+    sure = {image: sure} if isinstance(sure, list) else sure
     images, cities, total = score_buildings(truth, proposed, _city_of, options.iou, sure)
     images.drop(columns="city").to_csv(sys.stdout, index=False, float_format="%.12f")
     if len(cities) > 1:

@@ -15,6 +15,8 @@ from lib.masks.pixel_shapes import in_pixels
 from lib.paths import write_whole
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+
     from lib.grid import Grid
 
 Buildings = dict[str, list[shapely.Polygon]]  # polygons by image, in pixels, x right, y down
@@ -85,15 +87,33 @@ def write_building_csv(path: str | Path, buildings: Buildings) -> None:
     write_whole(Path(path), table.to_csv(index=False))
 
 
-def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[shapely.Polygon]:
+def read_building_vectors(
+    path: str | Path, grid: Grid | None = None, rated: bool = True
+) -> tuple[list[shapely.Polygon], list[float] | None]:
     """
     Buildings of a vector file of one layer, in the pixels of a grid; without one its coordinates are pixels already.
+
+    Parameters
+    ----------
+    path
+        GeoPackage, GeoJSON, GeoParquet, ...
+    grid
+        Of the image.
+    rated
+        Whether its column Confidence counts: a truth's may have gaps.
+
+    Returns
+    -------
+    buildings
+        Heights left out; multi-polygons taken apart.
+    confidence
+        One a polygon; None where the file has no such column, or it does not count.
 
     Raises
     ------
     InputError
         If it can't be read, holds other geometries than polygons or coordinates that are no place, or has a CRS and
-        there is no grid to bring it to.
+        there is no grid to bring it to; if a Confidence that counts is no number.
     """
     import geopandas as gpd
 
@@ -103,7 +123,8 @@ def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[sh
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     if other := sorted(set(frame.geom_type) - set(POLYGONS)):
         raise InputError(f"{path}: expected polygons, found {', '.join(other)}; keep only the buildings")
-    parts = frame.explode(index_parts=False).geometry
+    frame = frame.explode(index_parts=False)
+    parts, confidence = frame.geometry, _confidence_column(frame, path) if rated else None
     shapes = shapely.force_2d(parts.to_numpy())
     if (far := _reach_beyond(shapes)).any():
         raise InputError(f"{path}, row {parts.index[far.argmax()]}: expected finite coordinates up to {LARGEST:g}")
@@ -114,5 +135,17 @@ def read_building_vectors(path: str | Path, grid: Grid | None = None) -> list[sh
             raise InputError(f"{path}: expected pixels, found coordinates of {parse_crs(crs).name}; give --grid IMAGE")
         if claims and len(shapes) and np.ptp(shapely.total_bounds(shapes).reshape(2, 2), axis=0).max() < 1:
             raise InputError(f"{path}: expected pixels, found what looks like degrees; give --grid IMAGE")
-        return list(shapes)
-    return list(in_pixels(shapes, crs or grid.crs, grid))  # what states no CRS is in that of the grid
+        return list(shapes), confidence
+    return list(in_pixels(shapes, crs or grid.crs, grid)), confidence  # what states no CRS is in that of the grid
+
+
+def _confidence_column(frame: gpd.GeoDataFrame, path: Path) -> list[float] | None:
+    """The numbers of a vector file's column Confidence, however it is spelled; None where there is none."""
+    name = next((name for name in frame.columns if str(name).strip().lower() == CONFIDENCE), None)
+    if name is None:
+        return None
+    numbers = pd.to_numeric(frame[name], errors="coerce")
+    if (bad := numbers.isna().to_numpy()).any():
+        row, said = frame.index[bad.argmax()], frame[name].iloc[bad.argmax()]
+        raise InputError(f"{path}, row {row}: expected a number as {name}, got {said}; fill it in, or drop the column")
+    return numbers.astype(float).tolist()

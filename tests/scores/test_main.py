@@ -61,6 +61,26 @@ def test_the_confident_proposal_takes_the_house_though_it_stands_last(tmp_path, 
     assert "AOI_2_Vegas_img1,0,2,2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet"])
+def test_a_vector_file_has_confidence_as_a_table_has(tmp_path, capsys, suffix):
+    """The sure one takes the whole house, so that the other is left its twin of three quarters: both are right."""
+    gpd.GeoDataFrame(geometry=[HOUSE, shapely.box(10, 10, 20, 17)]).to_file(tmp_path / "truth.gpkg")
+    path, said = tmp_path / f"p.{suffix}", [shapely.box(10, 10, 20, 19), shapely.box(10, 14, 20, 20)]
+
+    def found(column, *values):
+        frame = gpd.GeoDataFrame({column: values}, geometry=[shapely.MultiPolygon([said[0]]), said[1]])
+        frame.to_parquet(path) if suffix == "parquet" else frame.to_file(path)
+        code = main([str(tmp_path / "truth.gpkg"), str(path)])
+        out, words = capsys.readouterr()
+        return out.splitlines()[1].split(",")[1:4] if code == 0 else words
+
+    assert found("note", 0.1, 0.9) == found("Confidence", 0.9, 0.1) == ["1", "1", "1"]
+    assert found("Confidence", 0.1, 0.9) == found("confidence", "0.1", "0.9") == ["2", "0", "0"]
+    assert "row 1: expected a number as Confidence, got nan; fill it in" in found("Confidence", 0.1, float("nan"))
+    assert "row 0: expected a number as Confidence, got high" in found("Confidence", "high", "0.9")
+    assert main([str(path), str(tmp_path / "truth.gpkg")]) == 0  # of a truth it says nothing
+
+
 def test_vector_files_in_pixels_and_a_table_of_one_image(tmp_path, capsys):
     gpd.GeoDataFrame(geometry=[HOUSE, BARN]).to_file(tmp_path / "truth.gpkg")
     rows = [("img1", HOUSE.wkt, "")]
