@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lib.apls.report import image_beside
 from lib.errors import run
-from lib.vectors.buildingio import Buildings, read_building_csv, read_building_vectors
+from lib.vectors.buildingio import Buildings, check_buildings, read_building_csv, read_building_vectors
 from lib.vectors.buildings import IOU_THRESHOLD, score_buildings
 
 CITY = re.compile(r"AOI_\d+_[A-Za-z]+")
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read_building_csv(path) if table else read_building_vectors(path, grid, rated)
         for path, table, rated in zip(sides, tables, (False, True), strict=True)
     )
+    for side, path in zip((truth, proposed), sides, strict=True):
+        if isinstance(side, dict):  # all images at once: a single one may hold no more than a speck
+            check_buildings([polygon for polygons in side.values() for polygon in polygons], path)
     image = _image(truth, proposed, *sides)  # of a side that is a vector file
     truth, proposed = (side if isinstance(side, dict) else {image: side} for side in (truth, proposed))
     sure = {image: sure} if isinstance(sure, list) else sure

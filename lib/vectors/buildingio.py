@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from lib.errors import InputError, reading
 from lib.grid import crs_text, parse_crs
 from lib.masks.pixel_shapes import in_pixels
 from lib.paths import write_whole
+from lib.vectors.layers import one_layer
+from lib.vectors.roadframes import FARTHEST_PX, LEAST_PX, check_pixels
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -112,14 +115,18 @@ def read_building_vectors(
     Raises
     ------
     InputError
-        If it can't be read, holds other geometries than polygons or coordinates that are no place, or has a CRS and
-        there is no grid to bring it to; if a Confidence that counts is no number.
+        If it can't be read, holds other geometries than polygons, several layers of them, or coordinates that are no
+        place or no pixels; if it has a CRS and there is no grid to bring it to, or a Confidence that counts is no
+        number.
     """
     import geopandas as gpd
 
     path = Path(path)
     with reading(path, "a readable vector file of buildings"):
-        frame = gpd.read_parquet(path) if path.suffix.lower() == ".parquet" else gpd.read_file(path)
+        if path.suffix.lower() == ".parquet":
+            frame = gpd.read_parquet(path)
+        else:
+            frame = gpd.read_file(path, layer=one_layer(path, "Polygon"))
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
     if other := sorted(set(frame.geom_type) - set(POLYGONS)):
         raise InputError(f"{path}: expected polygons, found {', '.join(other)}; keep only the buildings")
@@ -133,10 +140,22 @@ def read_building_vectors(
     if grid is None:
         if crs is not None and not claims and len(shapes):  # GeoJSON always claims degrees, of pixels too
             raise InputError(f"{path}: expected pixels, found coordinates of {parse_crs(crs).name}; give --grid IMAGE")
-        if claims and len(shapes) and np.ptp(shapely.total_bounds(shapes).reshape(2, 2), axis=0).max() < 1:
-            raise InputError(f"{path}: expected pixels, found what looks like degrees; give --grid IMAGE")
-        return list(shapes), confidence
-    return list(in_pixels(shapes, crs or grid.crs, grid)), confidence  # what states no CRS is in that of the grid
+    else:
+        shapes = in_pixels(shapes, crs or grid.crs, grid)  # what states no CRS is in that of the grid
+    check_buildings(shapes, path, least_px=LEAST_PX if grid is None else 0)
+    return list(shapes), confidence
+
+
+def check_buildings(shapes: Sequence[shapely.Polygon], path: str | Path, least_px: float = LEAST_PX) -> None:
+    """Refuse a file's buildings if together, or one by its size, they can't be in pixels: see `check_pixels`."""
+    check_pixels([shapely.get_coordinates(shapes)], str(path), [str(path)], least_px)
+    left, top, right, bottom = shapely.bounds(np.asarray(shapes, object)).reshape(-1, 4).T
+    widest_px = np.maximum(right - left, bottom - top).max(initial=0)
+    if widest_px > FARTHEST_PX:  # pixels of a GeoJSON, which claims that they are degrees
+        raise InputError(
+            f"{path}: expected buildings, found one of {widest_px:g} pixels across; if the file's coordinates are "
+            "pixels already, bring them as CSV, or give no grid"
+        )
 
 
 def _confidence_column(frame: gpd.GeoDataFrame, path: Path) -> list[float] | None:

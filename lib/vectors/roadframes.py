@@ -1,4 +1,4 @@
-"""The frame that roads are compared in: pixels of one image, x right and y down. Others are projected or refused."""
+"""The frame that vectors are compared in: pixels of one image, x right and y down. Others are projected or refused."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -13,28 +13,30 @@ if TYPE_CHECKING:
 
 Roads = list[np.ndarray]  # polylines, each (n, 2) x, y in pixels; (0, 2) stands for LINESTRING EMPTY
 
-LEAST_PX = 1.0  # a smaller network is one in degrees
+LEAST_PX = 1.0  # a smaller network, or all buildings of a file, are in degrees
 FARTHEST_PX = 1e5  # no image is so large that its roads begin so far from its corner: a map's metres do
 LARGEST_PX = 1e7  # nor is any road so long: it would have more control points than memory holds
 
 
-def check_pixels(roads: Roads, what: str, where: Sequence[str] | None = None) -> None:
+def check_pixels(roads: Roads, what: str, where: Sequence[str] | None = None, least_px: float = LEAST_PX) -> None:
     """
     Refuse coordinates that can't be pixels.
 
     Parameters
     ----------
     roads
-        Of one image.
+        Of one image; or the outlines of its buildings.
     what
         Whose they are, for an error.
     where
         What to call each road in an error, such as "truth.csv, line 7".
+    least_px
+        0 where a grid has brought the coordinates to pixels: then nothing is so small that was not so on the ground.
 
     Raises
     ------
     InputError
-        If the roads together are smaller than LEAST_PX, as degrees are, or begin beyond FARTHEST_PX, as metres of a
+        If the roads together are smaller than `least_px`, as degrees are, or begin beyond FARTHEST_PX, as metres of a
         map do; if one reaches beyond LARGEST_PX.
     """
     xy = np.concatenate([np.empty((0, 2)), *roads])
@@ -42,15 +44,15 @@ def check_pixels(roads: Roads, what: str, where: Sequence[str] | None = None) ->
         return
     low, high = xy.min(axis=0), xy.max(axis=0)
     place = f"{low[0]:g} {low[1]:g} to {high[0]:g} {high[1]:g}"
-    cure = "bring the roads to the pixels of their image, or give its grid"
-    if (high - low).max() < LEAST_PX:
+    cure = "bring the coordinates to the pixels of their image, or give its grid (--grid IMAGE)"
+    if (high - low).max() < least_px:
         raise InputError(f"{what}: expected pixels, found what looks like degrees ({place}); {cure}.")
     if np.maximum(low, -high).max() > FARTHEST_PX:
         raise InputError(f"{what}: expected pixels, found what looks like metres of a map ({place}); {cure}.")
     if not (np.abs(xy) <= LARGEST_PX).all():
         far = next(k for k, road in enumerate(roads) if not (np.abs(road) <= LARGEST_PX).all())
         name = where[far] if where else f"{what}, road {far}"
-        raise InputError(f"{name}: expected pixels, found a coordinate beyond {LARGEST_PX:g}; remove the road.")
+        raise InputError(f"{name}: expected pixels, found a coordinate beyond {LARGEST_PX:g}; remove it.")
 
 
 def in_pixels(lines: Iterable[np.ndarray], crs: str | None, grid: "Grid | None", what: str) -> Roads:

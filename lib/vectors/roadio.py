@@ -15,6 +15,7 @@ import numpy as np
 from lib.errors import InputError, reading
 from lib.grid import crs_text
 from lib.paths import write_whole
+from lib.vectors.layers import one_layer
 from lib.vectors.roadframes import Roads, in_pixels
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
         if path.suffix.lower() in PARQUET_SUFFIXES:
             frame = gpd.read_parquet(path)
         else:
-            frame = gpd.read_file(path, layer=_line_layer(path))
+            frame = gpd.read_file(path, layer=one_layer(path, "Line"))
     if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
         raise InputError(f"{path}: expected a readable vector file of roads, found a table without geometry.")
     frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].explode(index_parts=False)
@@ -278,21 +279,6 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
     ):
         crs = None  # GeoJSON always claims degrees, of pixels too
     return in_pixels((np.array(line.coords) for line in frame.geometry), crs, grid, str(path))
-
-
-def _line_layer(path: Path) -> str | int:
-    """Name of the one layer that may hold lines; the first where none does. InputError if there are several."""
-    import pyogrio
-
-    layers = pyogrio.list_layers(path)  # rows (name, geometry type or None)
-    lines = [name for name, kind in layers if kind and ("Line" in kind or kind in ("Unknown", "GeometryCollection"))]
-    lines = [name for name in lines if pyogrio.read_info(path, layer=name)["features"]]
-    if len(lines) > 1:
-        raise InputError(
-            f"{path}: expected one layer of lines, found {', '.join(map(repr, lines))}; merge those that are meant "
-            "into one, and remove the others."
-        )
-    return lines[0] if lines else 0
 
 
 def write_vector(path: str | Path, roads: Roads, grid: "Grid | None" = None) -> None:

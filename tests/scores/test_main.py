@@ -4,7 +4,9 @@ import gzip
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from lib.errors import status
@@ -137,4 +139,71 @@ def test_degrees_without_a_grid_are_refused(tmp_path, capsys):
     for name in ("b.geojson", "b.gpkg"):
         frame.to_file(tmp_path / name)
         assert main([str(tmp_path / name), str(tmp_path / name)]) == 1
-        assert "give --grid IMAGE" in capsys.readouterr().err
+        assert "--grid IMAGE" in capsys.readouterr().err
+
+
+def refusal(capsys, *arguments):
+    """What the command says instead of a score."""
+    assert main([str(argument) for argument in arguments]) == 1
+    out, said = capsys.readouterr()
+    assert not out
+    return said
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Path of an image of 300 x 300 pixels of half a metre."""
+    transform = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 6_700_000)
+    size = {"width": 300, "height": 300, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "image.tif", "w", "GTiff", crs="EPSG:32635", transform=transform, **size) as file:
+        file.write(np.zeros((1, 300, 300), np.uint8))
+    return tmp_path / "image.tif"
+
+
+def test_a_map_against_pixels_that_pass_for_a_map_is_refused(tmp_path, image, capsys):
+    """Without a CRS, coordinates are taken for the grid's: pixels lie far from the image then."""
+    world = shapely.transform(HOUSE, lambda xy: (xy * (0.5, -0.5)) + (500_000, 6_700_000))
+    gpd.GeoDataFrame(geometry=[world], crs="EPSG:32635").to_file(tmp_path / "truth.gpkg")
+    gpd.GeoDataFrame(geometry=[HOUSE]).to_file(tmp_path / "pixels.gpkg")
+    files = [tmp_path / "truth.gpkg", tmp_path / "pixels.gpkg"]
+    assert "pixels.gpkg: expected pixels, found what looks like metres of" in refusal(capsys, *files, "--grid", image)
+    gpd.GeoDataFrame(geometry=[shapely.box(20, 20, 60, 60)]).to_file(tmp_path / "p.geojson")  # read as degrees
+    assert "if the file's coordinates are pixels already" in refusal(
+        capsys, files[0], tmp_path / "p.geojson", "--grid", image
+    )
+    assert main([str(files[0]), csv(tmp_path / "p.csv", [("truth", HOUSE.wkt, "")]), "--grid", str(image)]) == 0
+    assert "truth,1,0,0" in capsys.readouterr().out
+    speck = world.centroid.buffer(0.2)  # less than a pixel: with a grid it is no degrees
+    gpd.GeoDataFrame(geometry=[speck], crs="EPSG:32635").to_file(tmp_path / "speck.gpkg")
+    assert main([str(files[0]), str(tmp_path / "speck.gpkg"), "--grid", str(image)]) == 0
+    assert "speck,0,1,1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wkt", "message"),
+    [
+        (shapely.box(24, 60, 24.001, 60.001).wkt, "what looks like degrees"),
+        (shapely.box(500_000, 6_700_000, 500_010, 6_700_010).wkt, "what looks like metres of a map"),
+    ],
+)
+def test_tables_of_degrees_or_metres_are_refused(wkt, message, tmp_path, truth, capsys):
+    world = csv(tmp_path / "world.csv", [("AOI_2_Vegas_img1", wkt, "")])
+    assert f"world.csv: expected pixels, found {message}" in refusal(capsys, truth, world)
+    assert f"world.csv: expected pixels, found {message}" in refusal(capsys, world, truth)
+
+
+def test_a_speck_alone_on_its_image_is_no_degrees(tmp_path, truth, capsys):
+    speck = shapely.box(5, 5, 5.5, 5.5).wkt
+    rows = [("AOI_2_Vegas_img1", HOUSE.wkt, ""), ("AOI_3_Paris_img2", speck, "")]
+    assert main([truth, csv(tmp_path / "p.csv", rows)]) == 0
+    assert "AOI_3_Paris_img2,0,1,0" in capsys.readouterr().out
+
+
+def test_a_second_layer_of_buildings_is_refused_and_other_layers_are_not(tmp_path, truth, capsys):
+    path = tmp_path / "AOI_2_Vegas_img1.gpkg"
+    gpd.GeoDataFrame(geometry=[shapely.Point(1, 1)]).to_file(path, layer="places")
+    gpd.GeoDataFrame(geometry=[HOUSE]).to_file(path, layer="houses", mode="a")
+    assert main([truth, str(path)]) == 0
+    assert "AOI_2_Vegas_img1,1,0,1" in capsys.readouterr().out
+    gpd.GeoDataFrame(geometry=[BARN]).to_file(path, layer="barns", mode="a")
+    assert "expected one layer of polygons, found 'houses', 'barns'; merge" in refusal(capsys, truth, path)
