@@ -128,7 +128,8 @@ def score(
         "challenge" for parity with published numbers, "strict" for truth.
     gsd_m
         Metres of a pixel. Midpoints every 50 m and snapping within 4 m are metres: 0.31 is the challenge's
-        constant, right for its images only; give the image's own for others.
+        constant, right for its images only; give the image's own for others, and where its pixels are oblong on the
+        ground, pass the roads through `lib.vectors.roadframes.in_square_pixels` first.
     sample, seed
         Number of control points to start routes from, drawn at random without replacement with this seed, for
         networks too large to score exactly; None scores all. A sampled score carries its 95 % interval.

@@ -81,7 +81,7 @@ def topo(
     truth, proposal
         Polylines (n, 2) x, y in pixels, ends that coincide being one node; or anything with such `.lines`.
     gsd_m
-        Metres of a pixel.
+        Metres of a pixel on both sides, see `lib.vectors.roadframes.in_square_pixels`.
     spacing_m, reach_m, hole_m
         Distance between holes, how far to walk, and how near a marble must be; metres.
     seeds, seed
