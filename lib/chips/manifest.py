@@ -66,7 +66,9 @@ PATHS = ("image", "mask", "weight")
 WEIGHT_ONE = 64  # grey level of a pixel that counts once in the loss; 0 not at all, 255 almost four times
 MOST_WEIGHT = 255 / WEIGHT_ONE
 MOST_PAGES = 1000  # of a TIFF: more bands than any sensor's
-SAMPLES_PER_PIXEL = 277  # a TIFF's tag: bands in one page
+ORIENTATION, SAMPLES_PER_PIXEL = 274, 277  # tags of a TIFF: how it is to be turned; bands in one page
+# chips and masks lie as they are stored, as GDAL reads them: else a tag of a camera would turn one and not the other
+AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 LABELS = ("osm", "clean")
 SPLITS = ("train", "val", "test")
 
@@ -266,7 +268,7 @@ def read_image(path: str | Path) -> np.ndarray:
     pages, samples = _pages(path)
     if pages >= 3:
         return np.ascontiguousarray(read_bands(path)[..., :3])
-    pixels = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, "an image", "a PNG, JPEG or 8-bit TIFF")
+    pixels = _read(path, cv2.IMREAD_COLOR | AS_STORED, "an image", "a PNG, JPEG or 8-bit TIFF")
     if pixels.dtype != np.uint8 or samples not in (1, 3):
         what = f"{samples} bands" if samples not in (1, 3) else f"values of {8 * pixels.itemsize} bits"
         raise InputError(
@@ -302,14 +304,15 @@ def _pages(path: str | Path) -> tuple[int, int]:
     Pages of a TIFF (1 of any other file), as its chain of directories states them, and bands of the first (1).
 
     OpenCV counts and reads those before the first that it can't find, so that a file that was cut has fewer bands.
-    Raises InputError where the chain leads beyond the file, or in a circle.
+    Raises InputError where the chain leads beyond the file, or in a circle; or where OpenCV would turn the first page,
+    which it does to a TIFF whatever its flags, and GDAL does not.
     """
     if Path(path).suffix.lower() not in (".tif", ".tiff") or not Path(path).is_file():
         return 1, 1
     data = Path(path).read_bytes()
     if data[:4] not in (b"II*\0", b"MM\0*") or len(data) < 8:
         return 1, 1
-    order, count, samples = "<" if data[:1] == b"I" else ">", 0, 1
+    order, count, samples, turned = "<" if data[:1] == b"I" else ">", 0, 1, 1
     (place,) = struct.unpack_from(f"{order}I", data, 4)
     while place and count < MOST_PAGES:
         try:
@@ -317,12 +320,18 @@ def _pages(path: str | Path) -> tuple[int, int]:
             for entry in range(entries) if count == 0 else ():
                 tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, place + 2 + 12 * entry)
                 samples = value if tag == SAMPLES_PER_PIXEL else samples
+                turned = value if tag == ORIENTATION else turned
             (place,) = struct.unpack_from(f"{order}I", data, place + 2 + 12 * entries)
         except struct.error as error:
             raise InputError(
                 f"{path} is cut or damaged: page {count + 1} is not all there; copy or cut it again"
             ) from error
         count += 1
+    if turned != 1:
+        raise InputError(
+            f"{path} has the TIFF orientation {turned}: expected 1 or none. Write its pixels as they "
+            f"are stored: rio convert {Path(path).name} out.tif"
+        )
     return count, samples
 
 
@@ -337,7 +346,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     InputError
         If it can't be read or holds other values than a mask.
     """
-    mask = _read(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH, "a mask", "an 8-bit PNG or TIFF")
+    _pages(path)
+    mask = _read(path, cv2.IMREAD_GRAYSCALE | AS_STORED, "a mask", "an 8-bit PNG or TIFF")
     return as_mask(mask, f"mask {path}")
 
 
@@ -350,7 +360,9 @@ def read_weight_levels(path: str | Path) -> np.ndarray:
     InputError
         If it can't be read.
     """
-    return _read(path, cv2.IMREAD_GRAYSCALE, "an image of weights", "an 8-bit PNG")
+    _pages(path)
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    return _read(path, flags, "an image of weights", "an 8-bit PNG")
 
 
 def _read(path: str | Path, flags: int, what: str, kinds: str) -> np.ndarray:

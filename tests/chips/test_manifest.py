@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lib.chips.manifest import (
     COLUMNS,
@@ -132,6 +133,31 @@ def test_colours_are_rgb_on_disk_and_back(tmp_path):
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 0] = 200
     assert (read_image(write_png(tmp_path / "a.png", image)) == image).all()
+
+
+@pytest.mark.parametrize("turned", [3, 6])
+def test_chips_and_masks_lie_as_they_are_stored_whatever_a_camera_says(tmp_path, turned):
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:2] = 200
+    image[:, :2, 0] = 255
+    mask = np.where(image[..., 0] == 255, 255, 0).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    Image.fromarray(image).save(tmp_path / "image.png", exif=exif)
+    Image.fromarray(np.kron(image, np.ones((8, 8, 1), np.uint8))).save(tmp_path / "image.jpg", quality=100, exif=exif)
+    Image.fromarray(mask).save(tmp_path / "mask.png", exif=exif)
+    assert (read_image(tmp_path / "image.png") == image).all()
+    assert np.abs(read_image(tmp_path / "image.jpg")[4::8, 4::8].astype(int) - image).max() < 60
+    assert (read_mask(tmp_path / "mask.png") == mask).all()
+    assert (read_weight_levels(tmp_path / "mask.png") == mask).all()
+
+
+def test_a_tiff_that_opencv_would_turn_is_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "image.tif", tiffinfo={274: 3})
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "mask.tif", tiffinfo={274: 3})
+    for read, name in ((read_image, "image"), (read_mask, "mask"), (read_weight_levels, "mask")):
+        with pytest.raises(InputError, match=rf"{name}\.tif has the TIFF orientation 3: .* rio convert"):
+            read(tmp_path / f"{name}.tif")
 
 
 def test_bad_files_are_named(tmp_path):
