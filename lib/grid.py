@@ -304,8 +304,8 @@ def transformer(source_crs: str, target_crs: str) -> pyproj.Transformer:
 
 
 @lru_cache(maxsize=64)
-def parse_crs(crs: str) -> pyproj.CRS:
-    """CRS from its text; InputError where PROJ does not know it."""
+def parse_crs(crs: str | int) -> pyproj.CRS:
+    """CRS from its text or EPSG's code; InputError where PROJ does not know it."""
     import pyproj
 
     try:
@@ -333,7 +333,7 @@ def tile_grid(x: int, y: int, zoom: int, size_px: int = 256) -> Grid:
 
 
 def crs_text(crs: Any) -> str:
-    """Text of a CRS: "EPSG:n" where PROJ recognises the definition, else its WKT."""
-    parsed = parse_crs(crs if isinstance(crs, str) else crs.to_wkt())
+    """Text of a CRS: "EPSG:n" where PROJ recognises the definition, else its WKT; a whole number is EPSG's code."""
+    parsed = parse_crs(crs if isinstance(crs, str | int) else crs.to_wkt())
     authority = parsed.to_authority(min_confidence=70)
     return ":".join(authority) if authority else parsed.to_wkt()

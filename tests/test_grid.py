@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rasterio.transform import Affine
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, WEB_MERCATOR, Grid, local_gsd_m, oblongness, project, tile_grid
+from lib.grid import LONLAT, WEB_MERCATOR, Grid, crs_text, local_gsd_m, oblongness, project, tile_grid
 from lib.paths import ROOT
 
 UTM = "EPSG:32635"
@@ -117,6 +117,10 @@ def test_impossible_grids_are_refused():
         Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), UTM, 0, 5)
     with pytest.raises(InputError, match="EPSG:32635"):
         _ = Grid((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "EPSG:none", 5, 5).gsd_m
+
+
+def test_a_crs_may_be_the_number_of_its_code():
+    assert crs_text(32635) == crs_text("EPSG:32635") == "EPSG:32635"
 
 
 def test_importing_the_grid_imports_no_gis_package():

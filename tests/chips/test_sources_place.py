@@ -87,7 +87,9 @@ def test_a_source_states_the_crs_of_world_files(build, tmp_path):
         build(tmp_path, source | {"gsd_m": 1.0}, gsd_m=1.0)
     with pytest.raises(ParameterError, match="crs is 'EPSG:none'"):
         build(tmp_path, source | {"crs": "EPSG:none"}, gsd_m=1.0)
-    mask = read_mask(build(tmp_path, source | {"crs": UTM}, gsd_m=1.0, **ALL)["mask"][0])
+    as_text, as_number = (build(tmp_path, source | {"crs": crs}, gsd_m=1.0, **ALL) for crs in (UTM, 32635))
+    assert list(as_text["crs"]) == list(as_number["crs"]) == [UTM]
+    mask = read_mask(as_number["mask"][0])
     assert (mask[:, 200] == 255).sum() == 50
 
 
