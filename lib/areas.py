@@ -6,6 +6,7 @@ and checks it; `python -m lib.areas check my-town` checks again. Nothing is cut,
 """
 
 import argparse
+import glob
 import math
 import re
 import warnings
@@ -91,7 +92,7 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         source = {"images": pattern, "osm": "overpass"} | labels
     if len(source) == 1:
         raise ParameterError("without OSM there is nothing but CLEAN to learn from: say where it lies")
-    paths = scene_paths(pattern, resolve(data_dir))
+    paths, masks = scene_paths(source, resolve(data_dir))
     grids = [read_grid(path, require_crs=False) for path in paths[:SHOWN]]
     gsd_m, chip_px = _fitting(grids, len(paths))
     own = {"task": task}
@@ -104,8 +105,9 @@ def new_area(area: str, images: str = "", osm: str = "", clean: str = "", task: 
         }
     if "clean" not in source:
         settings["04_evaluate"] = own | {"test_label": "osm"}
-    # a map of several images needs their places; masks hold no roads to compare it with
-    mapped = [as_glob(pattern)] if not grids or grids[0].crs else []
+    # a map of several images needs their places; masks hold no roads to compare it with, nor are they to be mapped
+    named = [glob.escape(path.relative_to(resolve(data_dir)).as_posix()) for path in paths]
+    mapped = (named if masks else [as_glob(pattern)]) if not grids or grids[0].crs else []
     vectors = "" if "{" in source.get("osm", "") else source.get("osm", "")
     settings["05_map_area"] = own | {"data_dir": data_dir, "images": mapped, "osm": vectors}
     texts = {name: _params_text(area, name, settings.get(name, own)) for name in NOTEBOOKS}

@@ -1,5 +1,6 @@
 """An area of one's own: its params files, and what a dry run says of it before anything is cut."""
 
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -56,6 +57,13 @@ def test_chips_of_an_earlier_area_say_nothing_of_the_images(town):
     make(town, images=f"{town}/**/*.tif")
     mapped, first = load("my-town", NOTEBOOKS[-1])["images"], load("my-town", NOTEBOOKS[0])
     assert mapped == ["**/*.tif"] and (first["gsd_m"], first["chip_px"]) == (0.5, 256)
+
+
+def test_masks_beside_the_images_are_not_mapped(town):
+    for name in "ab":
+        shutil.copy(town / "images" / f"{name}.tif", town / "images" / f"{name}_mask.tif")
+    make(town, clean=f"{town}/images/{{stem}}_mask.tif")
+    assert load("my-town", NOTEBOOKS[-1])["images"] == ["images/a.tif", "images/b.tif"]
 
 
 def test_params_that_the_notebooks_take(town):

@@ -29,6 +29,8 @@ def find_all_scenes(
     for source in sources:
         for scene in find_scenes(source, data_dir, chip_gsd_m, skipped):
             shows.setdefault(scene.path, []).append(scene)
+    labels = {file.resolve() for scenes in shows.values() for scene in scenes for file in scene.label_files}
+    shows = {path: scenes for path, scenes in shows.items() if path.resolve() not in labels}  # of another source
     merged: dict[tuple[int, ...], Mapping[str, Any]] = {}  # splits are drawn within a source: one mapping for all alike
     for scenes in shows.values():
         key = tuple(id(scene.source) for scene in scenes)

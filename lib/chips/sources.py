@@ -6,7 +6,7 @@ A source is a mapping with the keys
 images
     Glob of the scenes, relative to the data folder: GeoTIFF, or PNG/JPEG with a world file, a map tile's name, or
     no georeference at all. Parts of it may have names, such as `{id}` in "train/{id}_sat.jpg" (`lib.chips.naming`).
-    Chips that it matches are no scenes.
+    Chips that it matches are no scenes, nor are files that `osm` or `clean` name.
 osm, clean
     Where the masks of that label source come from (either or both): "overpass"; a vector file (.osm.pbf, .osm, .gpkg,
     .geojson, .parquet, .shp); or mask images. `{stem}` stands for the scene's file name without suffix, `{id}` for
@@ -211,9 +211,12 @@ def find_scenes(
         If the source has unknown keys, values that can't be meant, or no label source.
     """
     check_source(source)
-    paths = scene_paths(source["images"], data_dir)
+    paths, labels = scene_paths(source, data_dir)
+    if labels:
+        print(f"left out of {source['images']!r}: {len(labels)} named as labels, such as {labels[0].name}", flush=True)
     if not paths:
-        raise InputError(f"no image matches {source['images']!r} in {data_dir}; is data_dir right?")
+        others = f" but its own labels, such as {labels[0].name}" if labels else ""
+        raise InputError(f"no image matches {source['images']!r} in {data_dir}{others}; is data_dir right?")
     alike = len({path.stem for path in paths}) < len(paths)  # such as slippy tiles, <zoom>/<x>/<y>.png
     scenes = []
     for path in paths:
@@ -226,11 +229,15 @@ def find_scenes(
     return scenes
 
 
-def scene_paths(pattern: str, data_dir: Path) -> list[Path]:
-    """Files that a pattern of images means, sorted."""
-    found = (p for p in data_dir.glob(as_glob(pattern)) if not p.name.startswith("."))  # parts, macOS's "._"
-    found = (p for p in found if match(pattern, p.relative_to(data_dir).as_posix()) is not None)
-    return sorted(p for p in found if not is_of_chips(p))
+def scene_paths(source: Mapping[str, Any], data_dir: Path) -> tuple[list[Path], list[Path]]:
+    """Files that the `images` of a source means, and those that it matches and names as its labels; both sorted."""
+    found = (p for p in data_dir.glob(as_glob(source["images"])) if not p.name.startswith("."))  # parts, macOS's "._"
+    parts = {p: match(source["images"], p.relative_to(data_dir).as_posix()) for p in sorted(found)}
+    known = {p: own for p, own in parts.items() if own is not None and not is_of_chips(p)}
+    names = {name for label in LABELS for name in named(source.get(label)) if is_raster(name)}
+    labels = {(data_dir / fill(name, own)).resolve() for own in known.values() for name in names}
+    is_label = {p: bool(labels) and p.resolve() in labels for p in known}
+    return [p for p in known if not is_label[p]], [p for p in known if is_label[p]]
 
 
 def _at_gsd(file_grid: Grid, chip_gsd_m: float, stated_gsd_m: float | None, path: Path) -> Grid:

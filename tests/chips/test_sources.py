@@ -16,6 +16,7 @@ import shapely
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest, read_mask
+from lib.chips.merging import find_all_scenes
 from lib.chips.sources import find_scenes, read_vectors
 from lib.errors import DownloadError, InputError, ParameterError
 from lib.osm.lanes import lane_profile
@@ -246,3 +247,21 @@ def test_own_images_in_a_folder_called_chips_are_scenes(area):
     (area / "chips" / "images").mkdir(parents=True)
     (area / "scene.tif").rename(area / "chips" / "images" / "scene.tif")
     assert len(find_scenes({"images": "chips/*/*.tif", "clean": "truth.gpkg"}, area, 0.5)) == 1
+
+
+def test_labels_that_a_pattern_of_images_matches_are_no_scenes(folder, capsys):
+    for name in ("a_mask", "b_mask", "town"):
+        write_scene(folder / f"{name}.tif")
+    (folder / "town.tif").rename(folder / "mask.tif")
+    (folder / "linked.tif").symlink_to(folder / "mask.tif")
+    for clean, left_out in (
+        ("{stem}_mask.tif", ["a_mask", "b_mask"]),
+        ({"roads": "{stem}_mask.tif", "buildings": "./linked.tif"}, ["a_mask", "b_mask", "linked", "mask"]),
+    ):
+        found = {scene.name for scene in find_scenes({"images": "*.tif", "clean": clean}, folder, 1.0)}
+        assert found == {"a", "a_mask", "b", "b_mask", "linked", "mask"} - set(left_out)
+        assert f"left out of '*.tif': {len(left_out)} named as labels, such as a_mask.tif" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no image matches 'a\.tif' .* but its own labels, such as a\.tif"):
+        find_scenes({"images": "a.tif", "clean": "{stem}.tif"}, folder, 1.0)
+    sources = [{"images": "*.tif", "osm": "overpass"}, {"images": "a.tif", "clean": "a_mask.tif"}]
+    assert "a_mask" not in {scene.name for scene in find_all_scenes(sources, folder, 1.0)}

@@ -97,7 +97,7 @@ def test_a_given_gsd_wins_over_a_guess_from_a_name_and_not_over_a_place(tmp_path
     for name in ("1238424-1046544-21.png", "town-2021-11-14.png"):
         Image.new("RGB", (256, 256)).save(tmp_path / name)
     write(tmp_path / "placed.tif", (0.5, 0, 385_000.0, 0, -0.5, 6_671_000.0), UTM, 256)
-    scenes = find_scenes({"images": "*.*", "clean": "{stem}.png", "gsd_m": 1.0}, tmp_path, 1.0)
+    scenes = find_scenes({"images": "*.*", "clean": "masks/{stem}.png", "gsd_m": 1.0}, tmp_path, 1.0)
     assert [(scene.grid.width, scene.grid.crs) for scene in scenes] == [(256, None), (128, UTM), (256, None)]
 
 
