@@ -5,12 +5,15 @@ What the values of a mask mean: one rule for mask images, chips' masks and array
 - Of the other values two are left: the higher is foreground, the other background. A value that stands alone is what it
   is in masks of 0 and 1 or of 0 and 255.
 - Grey edges count by half of 255 (`has_grey_edges`): masks that were drawn smoothly, made smaller, or kept as JPEG.
+- A file of one colour that is more transparent in places is refused: nobody knows whether that is its label
+  (`label_in_alpha`). Else transparency says nothing.
 - All else is refused, unless the caller says which values are foreground.
 """
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -192,6 +195,14 @@ def as_mask(mask: np.ndarray, what: str) -> np.ndarray:
     if known is not None:
         mask[known == 0] = MASK_IGNORE
     return mask
+
+
+def label_in_alpha(path: str | Path, band: int) -> InputError:
+    """The error of a mask that has one colour, and a band of transparency that is not the same everywhere."""
+    return InputError(
+        f"{path} has one colour everywhere, and its label, if any, in band {band}, alpha: expected background and one "
+        f"class in its colours. Run gdal_translate -b {band} {Path(path).name} out.png, and use that."
+    )
 
 
 def _is_in(pixels: np.ndarray, values: Collection[float]) -> np.ndarray:

@@ -40,9 +40,9 @@ import pandas as pd
 
 from lib.chips.png import encode_png
 from lib.errors import InputError
-from lib.grid import Grid
+from lib.grid import MASK_BACKGROUND, MASK_IGNORE, Grid
 from lib.limits import CLASSES, classes_of
-from lib.mask_values import as_mask
+from lib.mask_values import as_mask, label_in_alpha
 from lib.paths import holder, write_whole
 
 COLUMNS = (
@@ -348,6 +348,10 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     _pages(path)
     mask = _read(path, cv2.IMREAD_GRAYSCALE | AS_STORED, "a mask", "an 8-bit PNG or TIFF")
+    if mask.size and mask.flat[0] not in (MASK_BACKGROUND, MASK_IGNORE) and (mask == mask.flat[0]).all():
+        whole = _read(path, cv2.IMREAD_UNCHANGED, "a mask", "an 8-bit PNG or TIFF")
+        if whole.shape[2:] == (4,) and whole[..., 3].min() != whole[..., 3].max():
+            raise label_in_alpha(path, 4)
     return as_mask(mask, f"mask {path}")
 
 

@@ -21,7 +21,7 @@ from lib.chips.options import foreground_values
 from lib.chips.sources import Scene, source_name
 from lib.errors import InputError, reading
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, project
-from lib.mask_values import HALF, MaskValues, decide, has_grey_edges, values_of
+from lib.mask_values import HALF, MaskValues, decide, has_grey_edges, label_in_alpha, values_of
 from lib.masks.rasterize import Window, ignore_edges
 from lib.rasters import opened, read_grid
 
@@ -171,6 +171,11 @@ def _found(path: Path, _changed_ns: int) -> Found:
             values.update(values_of(_pixels(file, strip, has_colours)))
             if len(values) > MOST_VALUES:
                 break
+        # background under an image's blank corner is no label, one class all over is none that anybody would draw
+        if len(values) == 1 and not values <= {MASK_BACKGROUND, MASK_IGNORE, nodata}:
+            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in file.colorinterp else 0
+            if alpha and len(set().union(*(values_of(file.read(alpha, window=strip)) for strip in strips))) > 1:
+                raise label_in_alpha(path, alpha)
         greys = _greys(file, values)
         if greys:
             values, nodata = {greys[value] for value in values}, greys.get(nodata, nodata)

@@ -6,6 +6,7 @@ import pytest
 import rasterio
 from PIL import Image
 
+from lib.chips.manifest import read_mask
 from lib.chips.mask_images import mask_reader
 from lib.chips.sources import find_scenes
 from lib.errors import InputError, ParameterError
@@ -132,6 +133,24 @@ def test_colours_are_classes_and_not_their_red(read, tmp_path):
     with pytest.raises(InputError, match=r"values #000000, #0000ff, #00c800, #00c8ff; .*foreground: \"#ff0000\""):
         read()
     assert np.array_equal(read(foreground=["#00c800", "#00c8ff"]), ROAD * np.uint8(255))
+
+
+@pytest.mark.parametrize("colour", [(255,), (255, 255, 255), (255, 0, 0)])
+def test_a_label_in_the_alpha_band_is_refused_and_not_all_road(read, tmp_path, colour):
+    colours = [np.full_like(ROAD, value) for value in colour]
+    Image.fromarray(np.dstack([*colours, ROAD * 255])).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=rf"mask\.png has one colour .* -b {len(colour) + 1} mask\.png"):
+        read(clean="mask.png")
+    with pytest.raises(InputError, match=r"mask\.png has one colour everywhere"):
+        read_mask(tmp_path / "mask.png")
+
+
+def test_alpha_says_nothing_where_colours_are_the_label_or_there_is_none(read, tmp_path):
+    hidden = np.where(NO_IMAGE, 0, 255).astype(np.uint8)
+    for label, alpha in ((ROAD * 255, hidden), (ROAD * 0, hidden), (ROAD * 0 + 255, hidden * 0 + 255)):
+        Image.fromarray(np.dstack([label, label, label, alpha])).save(tmp_path / "mask.png")
+        assert np.array_equal(read(clean="mask.png"), label)
+        assert np.array_equal(read_mask(tmp_path / "mask.png"), label)
 
 
 @pytest.mark.parametrize("gsd_m", [0.5, 0.8])
