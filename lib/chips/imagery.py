@@ -42,6 +42,8 @@ class _Look:
         Whether values are codes that can't be averaged: numbers of colours, or fewer than eight bits.
     alpha
         Number of the band that is 0 where there is no data, where GDAL overlooks it: it is not the last one; 0: none.
+    is_masked
+        Whether GDAL's mask counts: not where it is a band that the source names as a colour, such as infrared.
     """
 
     bands: tuple[int, ...]
@@ -51,6 +53,7 @@ class _Look:
     missing: float = 0.0
     is_coded: bool = False
     alpha: int = 0
+    is_masked: bool = True
 
 
 def read_scene(scene: Scene, window: Window, every_band: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +89,7 @@ def read_pixels(
     bands
         Numbers of the bands that are red, green and blue, and of more that follow, or of the one that is grey; () for
         those that the file calls so, else its first three, or its first; "all" for these and then every other one.
-        Alpha is none of them.
+        Alpha is none of them; a band whose number is given is a colour, whatever the file calls it.
 
     Returns
     -------
@@ -112,15 +115,17 @@ def read_pixels(
         resampling = Resampling.average if shrinks else Resampling.bilinear
     look = _look(path, path.stat().st_mtime_ns, bands if bands == "all" else tuple(bands))
     with opened(path) as file, reading(path, IMAGE):
-        blank = _blank(file, look.alpha, shape, window)
+        blank = _blank(file, look.alpha, look.is_masked, shape, window)
         if look.palette is None:
             values = file.read(look.bands, window=window, out_shape=(len(look.bands), *shape), resampling=resampling)
         else:
             numbers = file.read(look.bands[0], window=window, out_shape=shape)
             blank |= look.palette[np.minimum(numbers, len(look.palette) - 1), 3] == 0
             values = look.palette[np.minimum(numbers, len(look.palette) - 1), :3].transpose(2, 0, 1)
-        # numbers of colours can't be averaged, bits neither; and one NaN would spread to all that is averaged with it
-        if resampling != Resampling.nearest and (look.is_coded or not np.isfinite(values).all()):
+        # numbers of colours can't be averaged, bits neither; and one NaN would spread to all that is averaged with it.
+        # GDAL averages by its mask: where that is infrared, colours of water would be black
+        is_plain = look.is_masked and not look.is_coded and np.isfinite(values).all()
+        if resampling != Resampling.nearest and not is_plain:
             values = _resampled(file, look, window, shape, resampling)
     valid = ~large_areas(blank)
     if values.dtype.kind == "f":
@@ -158,7 +163,8 @@ def _resampled(
     bottom = min(file.height, math.ceil(window.row_off + window.height) + reach_y)
     own = FileWindow(left, top, right - left, bottom - top)  # the window in whole pixels, and what its edge draws from
     if look.palette is None:
-        values = file.read(look.bands, window=own, masked=True).astype(np.float32).filled(np.nan)
+        values = file.read(look.bands, window=own, masked=look.is_masked).astype(np.float32)
+        values = np.ma.filled(values, np.nan)
         values[~np.isfinite(values)] = np.nan
     else:
         numbers = np.minimum(file.read(look.bands[0], window=own), len(look.palette) - 1)
@@ -176,6 +182,7 @@ def _resampled(
 def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
     """How a scene is shown; found once for all of its chips, as long as its file is the same."""
     with opened(path) as file:
+        named = () if bands == "all" else bands
         bands = every_band(file) if bands == "all" else bands or _bands_of(file)
         bands = bands * 3 if len(bands) == 1 else bands
         if max(bands) > file.count:
@@ -184,25 +191,28 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
             kind = np.dtype(file.dtypes[bands[0] - 1])
             palette = _palette(file, bands[0]) if len(bands) == 3 else None
             bits = file.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
-            hides = ColorInterp.alpha in file.colorinterp and MaskFlags.alpha not in file.mask_flag_enums[0]
-            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if hides else 0
+            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in file.colorinterp else 0
+            is_masked = alpha not in named or all(MaskFlags.alpha not in flags for flags in file.mask_flag_enums)
+            if alpha in named or MaskFlags.alpha in file.mask_flag_enums[0]:
+                alpha = 0
             is_negative = file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
         if kind.kind == "c":
             raise InputError(f"{path}: expected an image, got complex numbers; write their magnitude: gdal_calc.py")
         if palette is not None:
-            return _Look(bands, palette, is_coded=True, alpha=alpha)
+            return _Look(bands, palette, is_coded=True, alpha=alpha, is_masked=is_masked)
         if kind == np.uint8:
-            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8, alpha=alpha)
+            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8, alpha=alpha, is_masked=is_masked)
         with reading(path, IMAGE):
             shape = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
             small = file.read(bands, out_shape=(len(bands), *shape))  # (bands, height, width)
-            known = ~_blank(file, alpha, shape)
+            known = ~_blank(file, alpha, is_masked, shape)
     numbers = np.isfinite(small).all(axis=0)
     values = small[:, known & numbers]
     if not values.size:
-        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha)
+        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
     ends = np.array([_ends(band) for band in values]).T[..., None, None] if len(bands) > 3 else _ends(values)
-    return _Look(bands, None, *(reversed(ends) if is_negative else ends), 1 - float(numbers.mean()), alpha=alpha)
+    black, white = reversed(ends) if is_negative else ends
+    return _Look(bands, None, black, white, 1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
@@ -213,9 +223,11 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return float(black), float(max(white, black + 1e-6))
 
 
-def _blank(file: DatasetReader, alpha: int, shape: tuple[int, int], window: FileWindow | None = None) -> np.ndarray:
-    """Where the file says that there is no data, bool (height, width); `alpha` as in `_Look`."""
-    blank = file.dataset_mask(window=window, out_shape=shape) == 0
+def _blank(
+    file: DatasetReader, alpha: int, is_masked: bool, shape: tuple[int, int], window: FileWindow | None = None
+) -> np.ndarray:
+    """Where the file says that there is no data, bool (height, width); `alpha` and `is_masked` as in `_Look`."""
+    blank = file.dataset_mask(window=window, out_shape=shape) == 0 if is_masked else np.zeros(shape, bool)
     return blank | (file.read(alpha, window=window, out_shape=shape) == 0) if alpha else blank
 
 

@@ -25,7 +25,8 @@ gsd_m
     Metres a pixel, for scenes without georeference; beside it a tile's name says nothing.
 bands
     Numbers of the bands that are red, green and blue, or of the one that is grey, from 1. Missing: those that the file
-    calls so, else the first ones. More may follow, such as infrared: chips hold them all, figures show the first three.
+    calls so, else the first ones. More may follow, such as infrared: chips hold them all, figures show the first three;
+    what is named here is no alpha, whatever the file calls it.
     "all": red, green and blue, then every other one that is no alpha.
 overpass
     Options of `lib.osm.overpass.OverpassOptions`, such as {url: ..., date: "2019-10-28T00:00:00Z"}, where a label

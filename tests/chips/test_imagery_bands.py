@@ -20,8 +20,15 @@ WHOLE = (0, 0, SIDE, SIDE), (SIDE, SIDE)
 UTM = "EPSG:32635"
 
 
-def write(path, bands, kinds=None):
-    profile = {"driver": "GTiff", "count": len(bands), "height": SIDE, "width": SIDE, "dtype": bands.dtype}
+def write(path, bands, kinds=None, nodata=None):
+    profile = {
+        "driver": "GTiff",
+        "count": len(bands),
+        "height": SIDE,
+        "width": SIDE,
+        "dtype": bands.dtype,
+        "nodata": nodata,
+    }
     place = {"transform": Affine(1.0, 0, 385_000.0, 0, -1.0, 6_671_000.0), "crs": UTM}
     with rasterio.open(path, "w", **profile, **place) as file:
         file.write(bands)
@@ -52,6 +59,23 @@ def test_all_is_what_the_file_calls_red_green_and_blue_and_then_the_rest_but_alp
     five[4] = 255
     path = write(tmp_path / "five.tif", five, kinds)
     np.testing.assert_array_equal(read_pixels(path, *WHOLE, "all")[0], five[[2, 1, 0, 3]].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("nodata", [None, 255])
+@pytest.mark.parametrize("side", [SIDE, SIDE // 2, SIDE * 2])
+def test_a_band_that_is_named_is_no_mask_though_the_file_calls_it_alpha(tmp_path, side, nodata):
+    """So are all files of four bands of 8 bits that rasterio writes; water is 0 in infrared."""
+    four = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (60, 80, 100, 150)])
+    four[3, :32, :32] = 0
+    path = write(tmp_path / "rgbn.tif", four, nodata=nodata)
+    with rasterio.open(path) as file:
+        assert file.colorinterp[3] == ColorInterp.alpha
+    image, valid = read_pixels(path, WHOLE[0], (side, side), (1, 2, 3, 4))
+    assert valid.all() and image.shape == (side, side, 4)
+    assert np.abs(image[..., :3].astype(int) - (60, 80, 100)).max() <= 1
+    assert image[side // 4, side // 4, 3] == 0 and abs(int(image[-1, -1, 3]) - 150) <= 1
+    for bands in ((), "all", (1, 2, 3)):
+        assert np.array_equal(read_pixels(path, *WHOLE, bands)[1], four[3] > 0)
 
 
 def test_sixteen_bits_are_stretched_by_the_band(tmp_path):
