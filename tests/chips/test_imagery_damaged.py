@@ -1,5 +1,6 @@
 """Whatever happens to the bytes of an image or of what lies beside it: a result, or an error that names the file."""
 
+import shutil
 import time
 
 import numpy as np
@@ -55,7 +56,10 @@ FORMATS = {
 def read_all(folder, name, own_gsd=True):
     """Everything that cutting reads of an image and its mask; None where it was skipped, each file named."""
     skipped = {}
-    source = {"images": name, "clean": name} | ({"gsd_m": 1.0} if own_gsd else {})
+    mask = folder / "mask" / name
+    mask.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / name, mask)  # no file is a scene and its own label
+    source = {"images": name, "clean": f"mask/{name}"} | ({"gsd_m": 1.0} if own_gsd else {})
     for scene in find_scenes(source, folder, 0.8, skipped):
         window = (0, 0, min(scene.grid.width, 256), min(scene.grid.height, 256))
         try:
