@@ -157,6 +157,8 @@ def _recipe(
     surfaces = [name for name in names if has_roads and drawn_by_hand(layers[name].roads).any()]
     more = {"clean_area": shapely.to_wkt(area)} if area is not None else {}
     more |= {"surfaces": surfaces} if surfaces else {}  # these were not drawn once
+    # once a named band could be a mask, and a colour that is no image stretched it
+    more |= {"look": 2} if {"bands", "nodata"} & scene.source.keys() else {}
     return more | {
         "source": {k: v for k, v in scene.source.items() if k not in CHOOSING},
         "options": {k: v for k, v in asdict(options).items() if k not in SPLITTING},

@@ -67,7 +67,7 @@ def read_scene(scene: Scene, window: Window, every_band: bool = False) -> tuple[
     valid
         bool (height, width), True where there is image.
     """
-    image, valid = read_pixels(scene.path, *scene.in_file(window), scene.bands)
+    image, valid = read_pixels(scene.path, *scene.in_file(window), scene.bands, scene.source.get("nodata"))
     return (image if every_band else np.ascontiguousarray(image[..., :3])), valid
 
 
@@ -76,6 +76,7 @@ def read_pixels(
     file_window: tuple[float, float, float, float],
     shape: tuple[int, int],
     bands: tuple[int, ...] | str = (),
+    nodata: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Part of an image file at a given size.
@@ -90,6 +91,8 @@ def read_pixels(
         Numbers of the bands that are red, green and blue, and of more that follow, or of the one that is grey; () for
         those that the file calls so, else its first three, or its first; "all" for these and then every other one.
         Alpha is none of them; a band whose number is given is a colour, whatever the file calls it.
+    nodata
+        "white" or "black": large areas of that colour stretch nothing, though they are valid (`nodata_area`).
 
     Returns
     -------
@@ -113,7 +116,7 @@ def read_pixels(
     else:  # of oblong pixels one side may grow while the other shrinks: bilinear does both
         shrinks = window.width > shape[1] and window.height > shape[0]
         resampling = Resampling.average if shrinks else Resampling.bilinear
-    look = _look(path, path.stat().st_mtime_ns, bands if bands == "all" else tuple(bands))
+    look = _look(path, path.stat().st_mtime_ns, bands if bands == "all" else tuple(bands), nodata)
     with opened(path) as file, reading(path, IMAGE):
         blank = _blank(file, look.alpha, look.is_masked, shape, window)
         if look.palette is None:
@@ -146,7 +149,7 @@ def missing_share(scene: Scene) -> float:
     with opened(scene.path) as file:
         if np.dtype(file.dtypes[0]).kind != "f":
             return 0.0
-    return _look(scene.path, scene.path.stat().st_mtime_ns, scene.bands).missing
+    return _look(scene.path, scene.path.stat().st_mtime_ns, scene.bands, scene.source.get("nodata")).missing
 
 
 def _resampled(
@@ -179,7 +182,7 @@ def _resampled(
 
 
 @lru_cache(maxsize=64)
-def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
+def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str, nodata: str | None = None) -> _Look:
     """How a scene is shown; found once for all of its chips, as long as its file is the same."""
     with opened(path) as file:
         named = () if bands == "all" else bands
@@ -207,12 +210,22 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str) -> _Look:
             small = file.read(bands, out_shape=(len(bands), *shape))  # (bands, height, width)
             known = ~_blank(file, alpha, is_masked, shape)
     numbers = np.isfinite(small).all(axis=0)
+    if nodata:
+        known &= ~_extreme_area(small, known & numbers, greatest=(nodata == "white") != is_negative)
     values = small[:, known & numbers]
     if not values.size:
         return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
     ends = np.array([_ends(band) for band in values]).T[..., None, None] if len(bands) > 3 else _ends(values)
     black, white = reversed(ends) if is_negative else ends
     return _Look(bands, None, black, white, 1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
+
+
+def _extreme_area(small: np.ndarray, known: np.ndarray, greatest: bool) -> np.ndarray:
+    """Large areas, bool (H, W), where all bands of `small`, (bands, H, W), have the greatest or least known value."""
+    values = small[:, known]
+    if not values.size:
+        return np.zeros(known.shape, bool)
+    return large_areas(known & (small == (values.max() if greatest else values.min())).all(axis=0))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -96,6 +96,28 @@ def test_no_data_of_any_value_stretches_nothing(tmp_path, dtype, nodata):
     assert np.array_equal(image[16:], expected) and valid[16:].all() and not valid[:16].any()
 
 
+@pytest.mark.parametrize("bands", [(), (1, 2, 3, 1)])
+@pytest.mark.parametrize(
+    ("dtype", "colour", "value", "more"),
+    [
+        ("uint16", "white", 65535, {}),
+        ("uint16", "white", 4095, {}),
+        ("int16", "black", -9999, {}),
+        ("float32", "black", 0, {}),
+        ("uint16", "white", 0, {"photometric": "MINISWHITE", "interleave": "band"}),
+    ],
+)
+def test_a_colour_that_is_no_image_stretches_nothing(tmp_path, dtype, colour, value, more, bands):
+    ramp = np.linspace(10, 3000, SIDE * SIDE).reshape(SIDE, SIDE)
+    whole = np.tile(ramp.astype(dtype), (1 if more else 3, 1, 1))
+    bands = (1,) if more else bands
+    expected, _ = read_pixels(write(tmp_path / "whole.tif", whole[:, 16:], **more), (0, 0, SIDE, 48), (48, SIDE), bands)
+    whole[:, :16] = value
+    image, valid = read_pixels(write(tmp_path / "part.tif", whole, **more), *WHOLE, bands, colour)
+    assert np.array_equal(image[16:], expected) and valid.all()
+    assert np.array_equal(nodata_area(image[..., :3], colour)[:16], np.ones((16, SIDE), bool))
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("size", [WHOLE, HALF])
 def test_what_is_no_number_is_no_image_and_the_rest_is_as_without_it(tmp_path, bad, size):
