@@ -173,9 +173,12 @@ def guessed_layers(names: Sequence[str], makers: Sequence[str]) -> dict[int, tup
 def _usual_names(columns: pd.Index) -> dict[str, str]:
     """Column -> tag, for tags in capitals, cut to what a shapefile holds, or under a maker's own name."""
     free = [tag for tag in ("osm_id", "type", "fclass", *TAGS) if tag not in columns]
-    names = {column: column.lower() for column in columns if column.lower() in free}
-    cut = {tag[:SHAPEFILE_NAME]: tag for tag in free if len(tag) > SHAPEFILE_NAME}
-    names |= {column: cut[column] for column in columns if column in cut}
+    spelt = {tag: tag for tag in free} | {tag.replace(":", "_"): tag for tag in free}  # GDAL's shapefiles: width_carr
+    spelt |= {name[:SHAPEFILE_NAME]: tag for name, tag in spelt.items()}
+    names: dict[str, str] = {}
+    for column in columns:
+        if (tag := spelt.get(column.lower())) and tag not in names.values():  # two of one name would be no column
+            names[column] = tag
     names |= {column: tag for column, tag in SPACENET_NAMES.items() if column in columns and tag in free}
     if "osm_id" in free:
         names |= {column: "osm_id" for column in [key for key in ID_COLUMNS if key in columns][:1]}
