@@ -89,6 +89,16 @@ def test_sixteen_bits_are_stretched_by_the_band(tmp_path):
     assert half.shape == (32, 32, 4)
 
 
+def test_the_nodata_of_a_source_stretches_none_of_its_scenes(tmp_path):
+    deep = noise(3, np.uint16, 900)
+    deep[:, :30] = 65535
+    path = write(tmp_path / "a.tif", deep)
+    scene = find_scenes({"images": "*.tif", "osm": "s.gpkg", "nodata": "white"}, tmp_path, 1.0)[0]
+    image, _ = read_scene(scene, (0, 0, SIDE, SIDE))
+    np.testing.assert_array_equal(image, read_pixels(path, *WHOLE, nodata="white")[0])
+    assert image[30:].mean() > 100 > 10 > read_pixels(path, *WHOLE)[0][30:].mean()
+
+
 def test_numbers_that_are_none_are_black_in_every_band(tmp_path):
     values = noise(5).astype(np.float32)
     values[3, :30, :30] = np.nan
