@@ -201,7 +201,7 @@ def label_in_alpha(path: str | Path, band: int) -> InputError:
     """The error of a mask that has one colour, and a band of transparency that is not the same everywhere."""
     return InputError(
         f"{path} has one colour everywhere, and its label, if any, in band {band}, alpha: expected background and one "
-        f"class in its colours. Run gdal_translate -b {band} {Path(path).name} out.png, and use that."
+        "class in its colours. Write that band as a mask of its own."
     )
 
 
