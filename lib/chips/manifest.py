@@ -110,7 +110,7 @@ def load_manifest(path: Path, *, files_elsewhere: bool = False) -> pd.DataFrame:
             raise InputError(f"{path}: unknown {column} {unknown}; expected one of {list(known)}")
     for name in dict.fromkeys([*manifest["chip"], *manifest["scene"]]):
         check_name(name, path)
-    if (again := manifest.duplicated(["chip", "label", *({CLASS} & {*manifest.columns})])).any():
+    if (again := manifest.duplicated(["chip", "label", "split", *({CLASS} & {*manifest.columns})])).any():
         raise InputError(
             f"{path}: {manifest['chip'][again].iloc[0]} is there twice; predictions are kept by these names"
         )

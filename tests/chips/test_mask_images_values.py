@@ -139,7 +139,7 @@ def test_colours_are_classes_and_not_their_red(read, tmp_path):
 def test_a_label_in_the_alpha_band_is_refused_and_not_all_road(read, tmp_path, colour):
     colours = [np.full_like(ROAD, value) for value in colour]
     Image.fromarray(np.dstack([*colours, ROAD * 255])).save(tmp_path / "mask.png")
-    with pytest.raises(InputError, match=rf"mask\.png has one colour .* -b {len(colour) + 1} mask\.png"):
+    with pytest.raises(InputError, match=rf"mask\.png has one colour .* in band {len(colour) + 1}, alpha"):
         read(clean="mask.png")
     with pytest.raises(InputError, match=r"mask\.png has one colour everywhere"):
         read_mask(tmp_path / "mask.png")
