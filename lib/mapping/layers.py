@@ -153,6 +153,8 @@ def write_layers(
                 "degrees. Leave that format out, or give the image its place."
             )
         traced_of, all_of = _made_of(out_dir, kinds, options, curve)
+        if grid.crs is None:  # rasters don't hold it
+            traced_of["tracing"]["gsd_m"] = maps[0].gsd_m
         former = read_mapping(out_dir / SUMMARY)
         others = [name for suffix in options.formats for name in _named(suffix, kinds).values()]
         files = [GEOPACKAGE, *[OSM] * (grid.crs is not None), *others]
@@ -329,10 +331,11 @@ def _opened_class(
 
 
 def _unplaced_gsd_m(grid: Grid, facts: dict[str, Any], options: LayerOptions) -> float | None:
-    """Metres a pixel of a grid without CRS, whose unit is a pixel of the image; None where nobody has said."""
+    """Metres a pixel of a map without CRS; None where nobody has said how many a pixel of its image has."""
     stated = facts.get("options")
     image_m = options.gsd_m or (stated.get("gsd_m") if isinstance(stated, dict) else None)
-    a, b, _, d, e, _ = grid.transform
+    # in pixels of the image; rasters without CRS don't hold to what they were resampled, map.json does
+    a, b, _, d, e, _ = facts["grid"]["transform"] if "grid" in facts else grid.transform
     return None if image_m is None else image_m * abs(a * e - b * d) ** 0.5
 
 

@@ -17,8 +17,9 @@ import shapely
 from lib.errors import InputError, ParameterError
 from lib.grid import Grid, project
 from lib.mapping import geopackage, layers
+from lib.mapping.area import map_rasters
 from lib.mapping.layers import LayerOptions, write_layers
-from lib.mapping.options import MASK, PROBABILITY
+from lib.mapping.options import MASK, PROBABILITY, MapOptions
 from lib.osm import read_osm
 from lib.vectors.buildings import BuildingOptions
 from lib.vectors.roadgraph import GraphOptions, graph_to_mask
@@ -96,6 +97,32 @@ def test_roads_have_their_place_length_width_and_confidence_in_any_crs(name, tmp
         assert other["length_m"].sum() == pytest.approx(roads["length_m"].sum())
     assert summary["length_km"] == pytest.approx(roads["length_m"].sum() / 1000, abs=1e-3)
     assert summary["classes"] == {"sure": 0, "likely": 4, "doubtful": 0}
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("image_m", [1.0, 0.5, 0.3])
+def test_an_image_without_place_that_is_resampled_keeps_its_metres(tmp_path, red, write_scene, image_m):
+    """Of a network that learned from 0.5 m a pixel."""
+    image = np.full((3, 200, 300), 10, np.uint8)
+    image[:, 92:108, 50:250] = 250
+    scene = write_scene(tmp_path / "a.tif", image, crs=None, transform=rasterio.Affine.identity())
+    options = MapOptions(window_px=256, overlap_px=32, views="none", gsd_m=image_m)
+    map_rasters(red(), [scene], tmp_path / "map", options, lambda line: None)
+    write_layers(tmp_path / "map")
+    roads = gpd.read_file(tmp_path / "map/map.gpkg", layer="roads")
+    # ends of a centre line lie half a width inside
+    assert roads["length_m"].sum() == pytest.approx(200 * image_m, abs=18 * image_m)
+    assert roads["width_m"].to_numpy() == pytest.approx(16 * image_m, rel=0.1)
+    assert roads.total_bounds[[0, 2]] * 0.5 == pytest.approx(np.array([50, 250]) * image_m, abs=9 * image_m)
+
+    # where somebody says another size, the same rasters are traced anew
+    write_layers(tmp_path / "map", LayerOptions(gsd_m=2 * image_m))
+    again = gpd.read_file(tmp_path / "map/map.gpkg", layer="roads")
+    assert again["length_m"].sum() == pytest.approx(2 * roads["length_m"].sum(), rel=0.05)
+    facts = json.loads((tmp_path / "map/map.json").read_text())
+    facts["options"]["gsd_m"] = 2 * image_m
+    (tmp_path / "map/map.json").write_text(json.dumps(facts))
+    assert write_layers(tmp_path / "map")["length_km"] == pytest.approx(again["length_m"].sum() / 1000, abs=1e-3)
 
 
 def test_the_osm_file_is_the_same_network_for_pyosmium_osmnx_and_this_project(tmp_path):
