@@ -31,7 +31,7 @@ from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
 from lib.mapping.memory import BLOCKS_WAITING, views_at_once, windows_together, windows_waiting
 from lib.mapping.options import LOCK, MAP, RASTERS, MapOptions, rasters_of
-from lib.mapping.parts import Parts, open_parts
+from lib.mapping.parts import CHECKPOINT, Parts, open_parts, remove_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
@@ -42,7 +42,6 @@ from lib.paths import is_written, locked, made_folder, read_mapping, write_whole
 
 PARTS = "parts"  # folder of what is finished
 JOB_WINDOWS = 8  # that a worker of a cluster takes at once
-CHECKPOINT = "checkpoint.safetensors"  # in the parts, for workers
 FOR_ADDRESSES = {"GDAL_HTTP_MAX_RETRY": 3, "GDAL_HTTP_RETRY_DELAY": 1, "GDAL_HTTP_CONNECTTIMEOUT": 20}
 FOR_ADDRESSES |= {"GDAL_HTTP_TIMEOUT": 120, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -116,6 +115,7 @@ def map_rasters(
         before = _finished(out_dir, made_by)
         if before.get("threshold") == threshold:
             progress(f"{out_dir} is finished already")
+            remove_parts(out_dir / PARTS, made_by)  # of a call that was killed at its very end
             return before
         if before:  # no map.json may state a threshold that the mask is not of
             write_whole(out_dir / MAP, json.dumps(before | {"threshold": None}))
@@ -138,8 +138,7 @@ def map_rasters(
                     )
         made = {**before, **made_by, "threshold": threshold, "skipped": skipped or {}, "options": asdict(options)}
         write_whole(out_dir / MAP, json.dumps(made, indent=1))
-        if (out_dir / PARTS).exists():
-            Parts(out_dir / PARTS, windows, ground).remove()
+        remove_parts(out_dir / PARTS, made_by)
         return made
 
 
@@ -193,7 +192,7 @@ def _open(out_dir: Path, made_by: dict[str, Any], windows: Windows, ground: Grou
     own = {name for pair in rasters_of(made_by["task"]).values() for name in pair}
     for name in set(strange) - own:  # of a former map of other classes
         (out_dir / name).unlink()
-    open_parts(parts, {name: value for name, value in made_by.items() if name != "inputs"})
+    open_parts(parts, made_by)
     return Parts(parts, windows, ground)
 
 

@@ -1,8 +1,8 @@
 """Finished windows and blocks of a map, as files: what is there is not made again."""
 
 import json
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,26 +15,66 @@ from lib.mapping.cogs import read_seen_px, write_block
 from lib.mapping.ground import Ground
 from lib.mapping.options import MADE_BY
 from lib.mapping.windows import Box, Index, Windows
+from lib.paths import PARTS as TEMPORARY
 from lib.paths import is_written, read_mapping, whole_file, write_whole
+
+CHECKPOINT = "checkpoint.safetensors"  # for workers
+OWN = ("block-*-*-*.tif", "window-*-*-*.npy", CHECKPOINT, TEMPORARY)  # all files in a folder of parts but its stamp
 
 
 def open_parts(folder: Path, made_by: Mapping[str, Any]) -> None:
     """
     Make a folder for parts, and empty it where they were made by something else.
 
+    Parameters
+    ----------
+    folder
+        Of the parts of one map.
+    made_by
+        What map.json will hold.
+
     Raises
     ------
     InputError
-        If it holds files that no map wrote.
+        If it holds files that no map wrote, or is a file.
     """
     stamp = folder / MADE_BY
-    if folder.exists() and not stamp.is_file() and any(folder.iterdir()):
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"{folder}: expected the folder of an unfinished map, or nothing, but that is a file: rename it, or choose "
+            "another OUT_DIR."
+        )
+    if folder.exists() and not stamp.is_file() and set(folder.iterdir()) - set(folder.glob(TEMPORARY)):
         raise InputError(f"{folder} holds files that no map wrote: choose another folder.")
-    if not made_by["checkpoint"] or read_mapping(stamp) != made_by:
-        for path in folder.glob("*.*"):
-            if path != stamp:  # last: it says that the folder is ours
-                path.unlink()
-        write_whole(stamp, json.dumps(made_by))
+    if not made_by["checkpoint"] or not _are_of(folder, made_by):
+        _empty(folder)
+        write_whole(stamp, json.dumps(_stamped(made_by)))
+
+
+def remove_parts(folder: Path, made_by: Mapping[str, Any]) -> None:
+    """Remove the parts of a finished map, if those in the folder are its own: another map may be unfinished there."""
+    if _are_of(folder, made_by):
+        _empty(folder)
+        (folder / MADE_BY).unlink()
+        with suppress(OSError):  # somebody's own files stay
+            folder.rmdir()
+
+
+def _are_of(folder: Path, made_by: Mapping[str, Any]) -> bool:
+    """Whether the parts in a folder are those of a map."""
+    return (folder / MADE_BY).is_file() and read_mapping(folder / MADE_BY) == _stamped(made_by)
+
+
+def _stamped(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides all parts; their names say of which scenes each one is."""
+    return {name: value for name, value in made_by.items() if name != "inputs"}
+
+
+def _empty(folder: Path) -> None:
+    """Remove all parts but the stamp: where this is killed, the folder is still known for a map's."""
+    for pattern in OWN:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 @dataclass(frozen=True)
@@ -132,7 +172,3 @@ class Parts:
         """Files of the blocks with image, and where they lie on the map."""
         paths = {index: self.block_path(index) for index in self.windows}
         return [(path, self.windows.block(index)) for index, path in paths.items() if is_written(path)]
-
-    def remove(self) -> None:
-        """Remove all parts."""
-        shutil.rmtree(self.folder)
