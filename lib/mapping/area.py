@@ -30,7 +30,7 @@ from lib.mapping.forward import probabilities
 from lib.mapping.ground import Ground, open_ground
 from lib.mapping.images import ADDRESS
 from lib.mapping.memory import BLOCKS_WAITING, views_at_once, windows_together, windows_waiting
-from lib.mapping.options import LOCK, MAP, RASTERS, MapOptions, rasters_of
+from lib.mapping.options import LOCK, MADE_BY, MAP, RASTERS, MapOptions, rasters_of
 from lib.mapping.parts import CHECKPOINT, Parts, open_parts, remove_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
@@ -86,8 +86,8 @@ def map_rasters(
     Raises
     ------
     InputError
-        If `out_dir` is a file, a scene doesn't fit the checkpoint, or can't be read; before the first window, but for
-        what only reading shows. Notes of the error say what is kept.
+        If `out_dir` is a file or holds foreign ones of a map's names, a scene doesn't fit the checkpoint, or can't be
+        read; before the first window, but for what only reading shows. Notes of the error say what is kept.
     ParameterError
         If a window doesn't go into the memory.
     BusyError
@@ -108,6 +108,7 @@ def map_rasters(
         rasterio.Env(GDAL_NUM_THREADS=THREADS),  # here, and not on workers, which share their machine's cores
         opened_ground(images, model.info, options, skipped, progress) as ground,
     ):
+        _require_own(out_dir)
         windows = Windows(ground.grid.width, ground.grid.height, *_sides(options))
         made_by = _made_by(model, options, ground)
         thresholds = options.thresholds(model.info.thresholds)
@@ -184,16 +185,28 @@ def _finished(out_dir: Path, made_by: dict[str, Any]) -> dict[str, Any]:
 
 
 def _open(out_dir: Path, made_by: dict[str, Any], windows: Windows, ground: Ground) -> Parts:
-    """The parts of an unfinished map; InputError where the folder holds rasters that no map wrote."""
+    """The parts of an unfinished map."""
     parts = out_dir / PARTS
-    strange = [name for name in RASTERS if (out_dir / name).exists()]
-    if strange and not (out_dir / MAP).exists() and not parts.exists():
-        raise InputError(f"{out_dir} holds {strange}, written by no map: choose another folder.")
-    own = {name for pair in rasters_of(made_by["task"]).values() for name in pair}
-    for name in set(strange) - own:  # of a former map of other classes
-        (out_dir / name).unlink()
     open_parts(parts, made_by)
+    own = {name for pair in rasters_of(made_by["task"]).values() for name in pair}
+    for name in set(RASTERS) - own:  # of a former map of other classes
+        (out_dir / name).unlink(missing_ok=True)
     return Parts(parts, windows, ground)
+
+
+def _require_own(out_dir: Path) -> None:
+    """InputError where the folder of a map holds files of its names that no map wrote: they would be written over."""
+    facts = out_dir / MAP
+    for path in (facts, *(out_dir / name for name in RASTERS)):
+        if path.is_dir():
+            raise InputError(
+                f"{path}: expected a map's file, or nothing, but that is a folder: choose another OUT_DIR."
+            )
+    if is_written(facts) and "checkpoint" not in read_mapping(facts):  # an empty one is what a power cut leaves
+        raise InputError(f"{facts}: expected what a map was made by; no map wrote that file: choose another OUT_DIR.")
+    strange = [name for name in RASTERS if (out_dir / name).exists()]
+    if strange and not facts.exists() and not (out_dir / PARTS / MADE_BY).is_file():
+        raise InputError(f"{out_dir} holds {strange}, written by no map: choose another folder.")
 
 
 @contextmanager

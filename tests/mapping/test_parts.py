@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.errors import InputError
 from lib.mapping.area import map_rasters
 from lib.mapping.options import MapOptions
 
@@ -72,3 +73,44 @@ def test_killed_while_parts_are_removed_any_call_goes_on(scene, tmp_path, red, m
     mapped(model, scene, out)
     assert bool(model.network.count) == (digest == "b"), "the map was finished"
     assert not (out / "parts").exists(), "what was left is removed"
+
+
+def test_what_is_in_the_way_is_named_and_stays(scene, tmp_path, red):
+    for name in ("parts", "map.json", "mask.tif"):
+        out = tmp_path / f"file {name}"
+        out.mkdir()
+        (out / name).write_text("[1]")
+        with pytest.raises(InputError, match=f"{name}.*(another|no map)"):
+            mapped(red(), scene, out)
+        assert (out / name).read_text() == "[1]" and len(list(out.iterdir())) == 2
+    for name in ("map.json", "probability.tif"):
+        out = tmp_path / f"folder {name}"
+        (out / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=f"{name}.*(another|no map)"):
+            mapped(red(), scene, out)
+        assert (out / name).is_dir() and len(list(out.iterdir())) == 2
+    # a foreign map.json doesn't make foreign rasters a map's
+    out = tmp_path / "both"
+    out.mkdir()
+    (out / "map.json").write_text('{"center": [0, 0]}')
+    (out / "mask.tif").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"map\.json"):
+        mapped(red(), scene, out)
+    assert (out / "mask.tif").read_bytes() == b"mine"
+    # nor do foreign parts, and a map of other classes removes nothing then
+    out = tmp_path / "parts of others"
+    (out / "parts").mkdir(parents=True)
+    (out / "parts/survey.gpkg").write_text("mine")
+    (out / "mask_roads.tif").write_bytes(b"mine")
+    with pytest.raises(InputError, match="no map"):
+        mapped(red(), scene, out)
+    assert (out / "mask_roads.tif").read_bytes() == b"mine"
+    # what a power cut left of map.json is a map's, and a finished map needs no parts
+    out = tmp_path / "own"
+    mapped(red(), scene, out)
+    (out / "map.json").write_bytes(b"")
+    mapped(red(), scene, out)
+    (out / "parts").write_text("mine")
+    lines = []
+    mapped(red(), scene, out, lines)
+    assert "finished already" in lines[-1] and (out / "parts").read_text() == "mine"
