@@ -29,7 +29,7 @@ def write_parquet(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
 def write_geojson(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
     """RFC 7946: longitude and latitude to 7 digits, about a centimetre, exterior rings counterclockwise."""
     with whole_file(path) as part:
-        _write(part, layer.to_crs(LONLAT), "GeoJSON", {"RFC7946": "YES", "COORDINATE_PRECISION": "7"})
+        _write(part, path.stem, layer.to_crs(LONLAT), "GeoJSON", {"RFC7946": "YES", "COORDINATE_PRECISION": "7"})
         size = part.stat().st_size
     if size > LARGE_GEOJSON_BYTES:
         warnings.warn(
@@ -43,7 +43,7 @@ def write_geojson(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
 def write_flatgeobuf(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
     """FlatGeobuf with its spatial index; rows stand in the order of the index."""
     with whole_file(path) as part:
-        _write(part, layer, "FlatGeobuf", {"SPATIAL_INDEX": "YES"})
+        _write(part, path.stem, layer, "FlatGeobuf", {"SPATIAL_INDEX": "YES"})
 
 
 def write_csv(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
@@ -61,13 +61,14 @@ def write_csv(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
     write_whole(path, "\n".join(rows) + "\n")
 
 
-def _write(path: Path, layer: "gpd.GeoDataFrame", driver: str, options: dict[str, str]) -> None:
+def _write(path: Path, name: str, layer: "gpd.GeoDataFrame", driver: str, options: dict[str, str]) -> None:
+    """Write a layer under a name: GDAL would take that of the temporary file."""
     import pyogrio
 
     path.unlink()  # the empty place holder: GDAL would try to read it
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # pixels have none
-        pyogrio.write_dataframe(layer, path, driver=driver, layer_options=options)
+        pyogrio.write_dataframe(layer, path, layer=name, driver=driver, layer_options=options)
 
 
 WRITERS: dict[str, Callable[[Path, "gpd.GeoDataFrame", "Grid"], None]] = {

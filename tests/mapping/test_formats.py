@@ -70,6 +70,14 @@ def test_flatgeobuf_has_its_index(tmp_path):
     assert sorted(gpd.read_file(path).geometry.to_wkt()) == sorted(ROADS.geometry.to_wkt())
 
 
+@pytest.mark.parametrize("name", ["map.geojson", "map_roads.fgb"])
+def test_a_layer_is_called_as_its_file(tmp_path, name):
+    path = tmp_path / name
+    WRITERS[path.suffix[1:]](path, ROADS, GRID)
+    assert pyogrio.list_layers(path)[:, 0].tolist() == [path.stem]
+    assert b".tmp" not in path.read_bytes()
+
+
 def test_the_challenges_csv_is_in_pixels_and_named_as_the_folder(tmp_path):
     path = tmp_path / "kampala" / "map.csv"
     WRITERS["csv"](path, ROADS, GRID)
