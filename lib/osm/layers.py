@@ -142,11 +142,11 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
         If it is empty, lies outside the world, or an image in it has no georeference.
     """
     if isinstance(area, shapely.Geometry):
-        polygon = area
+        polygon = _mended(area)
     elif isinstance(area, Grid):
         polygon = shapely.from_wkt(area.footprint_wkt() or "POLYGON EMPTY")
     elif isinstance(area, gpd.GeoDataFrame):
-        polygon = area.to_crs(LONLAT).union_all()
+        polygon = shapely.union_all(_mended(area.to_crs(LONLAT).geometry.to_numpy()))
     elif isinstance(area, str | Path):
         path = Path(area)
         if path.suffix.lower() in POLYGON_SUFFIXES:
@@ -165,6 +165,13 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
             f"got {area!r:.200} with bounds {polygon.bounds}."
         )
     return _grown(polygon, margin_m) if margin_m else polygon
+
+
+def _mended(area: Any) -> Any:
+    """Geometries, the invalid ones made valid, such as rings drawn by hand that cross: nothing can be cut by those."""
+    return np.where(shapely.is_valid(area), area, shapely.make_valid(area, method="structure", keep_collapsed=False))[
+        ()
+    ]
 
 
 def stated_area(area: Path | tuple[float, ...]) -> shapely.Geometry:

@@ -154,6 +154,16 @@ def test_an_area_far_larger_than_the_images_holds_them(tmp_path, ground, write_s
     assert (found.grid.width, found.grid.height) == (64, 64) and whole(found)[1].all()
 
 
+def test_an_area_drawn_with_crossing_sides_is_mapped(tmp_path, ground, write_scene, smooth):
+    scene = write_scene(tmp_path / "a.tif", smooth(100, 100))  # 50 m
+    east, north = 500_000, 6_700_000
+    bow = [(east + 5, north - 5), (east + 45, north - 45), (east + 45, north - 5), (east + 5, north - 45)]
+    gpd.GeoDataFrame(geometry=[shapely.Polygon(bow)], crs="EPSG:32635").to_file(tmp_path / "area.gpkg")
+    found = ground(scene, area=str(tmp_path / "area.gpkg"))
+    assert found.grid.bounds == pytest.approx((east + 5, north - 45, east + 45, north - 5), abs=0.51)
+    assert whole(found)[1].sum() == pytest.approx(80 * 80 / 2, rel=0.03)
+
+
 def test_no_data_alpha_palette_and_16_bits_are_read_as_the_chips_are(tmp_path, ground, write_scene, smooth):
     image = smooth(100, 100)
     holed = image.copy()

@@ -57,6 +57,18 @@ def test_areas_of_interest(tmp_path):
         area_of_interest(tmp_path)
 
 
+def test_crossing_rings_of_an_area_are_mended(tmp_path):
+    bow = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    outside = shapely.Polygon(shapely.box(4, 0, 6, 2).exterior, [shapely.box(5, 1, 7, 1.5).exterior])
+    gpd.GeoDataFrame(geometry=[bow, outside], crs=LONLAT).to_file(tmp_path / "area.gpkg")
+    for area in (tmp_path / "area.gpkg", shapely.MultiPolygon([bow, outside])):
+        found = area_of_interest(area)
+        assert found.is_valid and set(shapely.get_type_id(shapely.get_parts(found))) == {3}
+        # where a ring crosses itself, both sides are inside
+        assert shapely.intersection(found, shapely.box(-1, -1, 3, 3)).area == pytest.approx(2)
+        assert found.covers(shapely.box(4, 0, 4.9, 2)) and not found.contains(shapely.Point(5.5, 1.2))
+
+
 def test_a_file_without_polygons_is_no_area(tmp_path):
     path = tmp_path / "lines.geojson"
     gpd.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (1, 1)])], crs=LONLAT).to_file(path)
