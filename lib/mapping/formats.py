@@ -56,7 +56,7 @@ def write_csv(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
         write_challenge_csv(path, {image: [np.asarray(line.coords) for line in shapes]})
         return
     rows = ["ImageId,BuildingId,PolygonWKT_Pix,Confidence"]
-    for number, (shape, confidence) in enumerate(zip(shapes, layer["confidence"], strict=True), 1):
+    for number, (shape, confidence) in enumerate(zip(shapes, layer["confidence"].fillna(0), strict=True), 1):
         rows.append(f'{image},{number},"{shapely.to_wkt(shape, rounding_precision=3)}",{confidence:.4f}')
     write_whole(path, "\n".join(rows) + "\n")
 

@@ -92,7 +92,7 @@ class _Map(NamedTuple):
     grid: Grid
     gsd_m: float
     mask: Read  # bool
-    confidence: Read  # 0..1
+    confidence: Read  # 0..1, NaN where nothing was seen
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -325,7 +325,9 @@ def _opened_class(
             return (mask.read(1, window=window(place)) > HALF) & (mask.read_masks(1, window=window(place)) > 0)
 
         def sure(place: Window) -> np.ndarray:
-            return levels[probability.read(1, window=window(place))]
+            values = levels[probability.read(1, window=window(place))]
+            values[probability.read_masks(1, window=window(place)) == 0] = np.nan
+            return values
 
         yield _Map(kind, out_dir / second, grids[0], float(gsd_m), said, sure)
 

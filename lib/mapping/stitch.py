@@ -224,7 +224,11 @@ def trace_footprints(
 
 
 def mean_along(read: Read, shape: tuple[int, int], lines: Sequence[np.ndarray], block_px: int) -> np.ndarray:
-    """Mean of a raster's pixels along each line (N, 2) x, y, px, by length; (m,) float64, NaN without a length."""
+    """
+    Mean of a raster's pixels along each line (N, 2) x, y, px, by length; (m,) float64.
+
+    Pixels that are NaN are left out; it is NaN where that leaves no length.
+    """
     if len(lines) > LINES_AT_ONCE:
         parts = range(0, len(lines), LINES_AT_ONCE)
         return np.concatenate([mean_along(read, shape, lines[k : k + LINES_AT_ONCE], block_px) for k in parts])
@@ -233,8 +237,10 @@ def mean_along(read: Read, shape: tuple[int, int], lines: Sequence[np.ndarray], 
     for window, some in _by_block(places.xy, shape, block_px):
         column, row = _pixels(places.xy[some], shape).T
         values = read(window)[row - window[1], column - window[0]].astype(float)
-        total += np.bincount(places.line[some], places.weight_px[some] * values, len(lines))
-        lengths += np.bincount(places.line[some], places.weight_px[some], len(lines))
+        known = ~np.isnan(values)
+        line, weight_px = places.line[some][known], places.weight_px[some][known]
+        total += np.bincount(line, weight_px * values[known], len(lines))
+        lengths += np.bincount(line, weight_px, len(lines))
     return np.divide(total, lengths, out=np.full(len(lines), np.nan), where=lengths > 0)
 
 
@@ -322,7 +328,11 @@ def _by_block(xy: np.ndarray, shape: tuple[int, int], block_px: int) -> Iterator
 
 
 def mean_within(read: Read, shape: tuple[int, int], polygons: Sequence["shapely.Polygon"], block_px: int) -> np.ndarray:
-    """Mean of a raster's pixels whose centres lie in each polygon (px); of the pixel at its middle where none does."""
+    """
+    Mean of a raster's pixels whose centres lie in each polygon (px); of the pixel at its middle where none does.
+
+    Pixels that are NaN are left out; it is NaN where that leaves none.
+    """
     import shapely
     from rasterio.features import rasterize
 
@@ -337,10 +347,11 @@ def mean_within(read: Read, shape: tuple[int, int], polygons: Sequence["shapely.
                 transform=(1, 0, left, 0, 1, top),
                 dtype="int32",
             )
-            is_inside = labels > 0
-            owner, values = labels[is_inside], read((left, top, right, bottom))[is_inside]
+            values = np.asarray(read((left, top, right, bottom)), float)
+            is_inside = (labels > 0) & ~np.isnan(values)
+            owner = labels[is_inside]
             count += np.bincount(owner, minlength=len(count))
-            total += np.bincount(owner, values.astype(float), len(total))
+            total += np.bincount(owner, values[is_inside], len(total))
     for k in np.flatnonzero(count[1:] == 0):
         middle = np.array(polygons[k].representative_point().coords[0])
         x, y = np.clip(middle, 0, np.array(shape[::-1]) - 1).astype(int).tolist()

@@ -91,6 +91,8 @@ def test_the_challenges_csv_is_in_pixels_and_named_as_the_folder(tmp_path):
     assert header == "ImageId,BuildingId,PolygonWKT_Pix,Confidence"
     assert first.startswith('kampala,1,"POLYGON ((10') and second.endswith('",0.7500')
     assert shapely.from_wkt(second.split('"')[1]).equals(shapely.box(100, 100, 130, 120))
+    WRITERS["csv"](path, HOUSES.assign(confidence=[np.nan, 0.75]), GRID)  # nothing was seen in the first one
+    assert [row.rsplit(",", 1)[1] for row in path.read_text().splitlines()[1:]] == ["0.0000", "0.7500"]
 
 
 def test_a_large_geojson_says_what_to_take_instead(tmp_path, monkeypatch):

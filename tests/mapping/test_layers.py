@@ -201,6 +201,21 @@ def test_what_was_not_seen_is_no_road(tmp_path):
     assert len(gpd.read_file(folder / "map.gpkg", layer="roads")) == 1
 
 
+def test_a_road_over_a_gap_in_the_image_is_as_sure_as_what_was_seen_of_it(tmp_path):
+    folder, gap = write_map(tmp_path, GRIDS["utm"]), np.s_[:, 90:110]
+    for name in (PROBABILITY, MASK):  # as maps have it: 0 where nothing was seen
+        with rasterio.open(folder / name, "r+") as file:
+            pixels, seen = file.read(1), np.full((SIDE, SIDE), 255, np.uint8)
+            pixels[gap] = seen[gap] = 0
+            file.write(pixels, 1)
+            file.write_mask(seen)
+    write_layers(folder)
+    roads = gpd.read_file(folder / "map.gpkg", layer="roads")
+    over = roads[roads.intersects(shapely.Point(GRIDS["utm"].pixel_to_world(np.array([100.0, 160.0]))).buffer(1))]
+    assert len(over) == 1 and over["length_m"].item() > 80
+    assert roads["confidence"].to_numpy() == pytest.approx(0.8)
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_folder_that_is_no_map_is_named(tmp_path):
     with pytest.raises(InputError, match=r"map\.json: expected a map's JSON"):

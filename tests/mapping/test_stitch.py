@@ -151,6 +151,18 @@ def test_means_along_lines_and_within_polygons_are_exact_for_any_block(monkeypat
     assert stitch.mean_within(reader(pixels), pixels.shape, [], 16).shape == (0,)
 
 
+def test_what_is_not_known_is_left_out_of_means():
+    pixels = np.full((60, 80), 0.75)
+    pixels[:, 30:50] = np.nan
+    lines = [np.array([[10.0, 5.5], [70.0, 5.5]]), np.array([[40.5, 10.0], [40.5, 50.0]])]
+    polygons = [shapely.box(20, 4, 40, 50), shapely.box(32, 10, 48, 30), shapely.box(40.6, 10.6, 40.9, 10.9)]
+    for block_px in (16, WHOLE):
+        along = stitch.mean_along(reader(pixels), pixels.shape, lines, block_px)
+        assert along == pytest.approx([0.75, np.nan], nan_ok=True)
+        within = stitch.mean_within(reader(pixels), pixels.shape, polygons, block_px)
+        assert within == pytest.approx([0.75, np.nan, np.nan], nan_ok=True)
+
+
 @pytest.mark.parametrize("angle_deg", [0, 17, 45, 90])
 @pytest.mark.parametrize("width_px", [5.0, 8.0, 13.3])
 def test_the_width_of_a_road_is_that_of_its_mask_at_any_angle_and_place(angle_deg, width_px):
