@@ -362,11 +362,13 @@ def read_weight_levels(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If it can't be read.
+        If it can't be read, or is of more than 8 bits.
     """
     _pages(path)
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    return _read(path, flags, "an image of weights", "an 8-bit PNG")
+    levels = _read(path, cv2.IMREAD_GRAYSCALE | AS_STORED, "an image of weights", "an 8-bit PNG")
+    if levels.dtype != np.uint8:  # 64 of 65,535 would be 0 of 255
+        raise InputError(f"{path} has weights of {8 * levels.itemsize} bits: expected an 8-bit PNG, {WEIGHT_ONE} for 1")
+    return levels
 
 
 def _read(path: str | Path, flags: int, what: str, kinds: str) -> np.ndarray:

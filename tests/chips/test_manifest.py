@@ -58,6 +58,9 @@ def test_weights_are_optional_and_64_counts_once(folder):
     assert (read_weight_levels(again["weight"][0]) == 32).all()
     with pytest.raises(InputError, match="weights"):
         read_weight_levels(folder / "nowhere.png")
+    cv2.imwrite(str(folder / "deep.png"), np.full((4, 4), 64, np.uint16))
+    with pytest.raises(InputError, match=r"deep\.png has weights of 16 bits: expected an 8-bit PNG, 64 for 1"):
+        read_weight_levels(folder / "deep.png")
 
 
 def test_manifest_errors_say_what_to_do(tmp_path, folder):
