@@ -12,7 +12,7 @@ import pandas as pd
 import shapely
 
 from lib.chips.cut import Block, Chip, cut_block, read_record
-from lib.chips.emptiness import check_drawn
+from lib.chips.emptiness import check_drawn, warn_of_splits
 from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import CLASS, PATHS, write_manifest
@@ -128,15 +128,17 @@ def _build(
         if 10 * done // total > 10 * before // total:
             print(f"{done} of {total} chips cut", flush=True)
     for kind, views in by_class([scene for scene, _ in plan], options.task).items():
-        masks = [
-            (view, row["label"], chip.window, row["foreground"])
+        cut = [
+            (view, row["label"], chip, row["foreground"])
             for view, (_, chips) in zip(views, plan, strict=True)
             for chip in chips
             for row in rows.get(chip.name, ())
             if "foreground" in row  # chips of an earlier version do not say
             and row.get(CLASS, kind) == kind
         ]
+        masks = [(view, label, chip.window, foreground) for view, label, chip, foreground in cut]
         check_drawn(masks, layers, kind, shifts_m, skipped, of_several=kind != options.task)
+        warn_of_splits([(label, chip.split, foreground) for _, label, chip, foreground in cut], kind)
     good = {scene.name for scene in usable(scenes, bad)}
     return _list_all([c for scene, chips in plan if scene.name in good for c in chips], rows, manifest, bad)
 

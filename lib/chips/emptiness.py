@@ -6,6 +6,7 @@ nothing of them is drawn, all of its mask images are background, or all masks of
 an error, unless the source says `empty: true`: nothing can be learned from nothing.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import geopandas as gpd
@@ -14,7 +15,7 @@ import pandas as pd
 import shapely
 
 from lib.chips.sources import Scene, source_name, usable
-from lib.errors import InputError, or_skip
+from lib.errors import InputError, PPLinkNetWarning, or_skip
 from lib.grid import LONLAT
 from lib.masks.offset import shift
 from lib.masks.rasterize import Window
@@ -90,6 +91,31 @@ def check_drawn(
         if own and not any(found or scene.source.get("empty") for scene, found in own):
             files = sorted({source_name(scene, label) for scene, _ in own})
             raise InputError(nothing_labelled(label, task, files, of_several))
+
+
+def warn_of_splits(masks: Iterable[tuple[str, str, int]], task: str) -> None:
+    """
+    Warn (PPLinkNetWarning) of labels that show something, but nothing where they validate or test.
+
+    Parameters
+    ----------
+    masks
+        Label source, split, and pixels of foreground of each mask that was cut.
+    task
+        What they show, for the message.
+    """
+    found = (
+        pd.DataFrame(masks, columns=["label", "split", "foreground"]).groupby(["label", "split"])["foreground"].sum()
+    )
+    for (label, split), foreground in found.items():
+        if not foreground and split != "train" and found[label].sum():
+            use = "by it no epoch can be chosen" if split == "val" else "its scores say little"
+            warnings.warn(
+                f"no {split} chip of `{label}` shows any {task}: {use}. Take another `split` or seed, a larger "
+                f"{split}_share, or more ground.",
+                PPLinkNetWarning,
+                stacklevel=2,
+            )
 
 
 def nothing_labelled(label: str, task: str, files: Sequence[str], of_several: bool = False) -> str:

@@ -8,11 +8,11 @@ import shapely
 
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
-from lib.chips.emptiness import vectors_table
+from lib.chips.emptiness import vectors_table, warn_of_splits
 from lib.chips.manifest import load_manifest, read_mask
 from lib.chips.merging import find_all_scenes
 from lib.chips.sources import find_scenes, read_vectors
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError, ParameterError, PPLinkNetWarning
 from lib.osm.lanes import lane_profile
 
 UTM = "EPSG:32635"
@@ -131,3 +131,21 @@ def test_the_table_lists_every_layer_that_was_read(folder):
     table = vectors_table(build(folder, None)[1]).set_index("layer")
     assert table["roads"].to_dict() == {"old roads": 1, "empty": 0, "new roads": 1}
     assert set(table["read as"]) == {"tags of OSM"} and set(table["source"]) == {"town.gpkg"}
+
+
+def test_a_split_without_roads_is_warned_of_where_others_have_some():
+    masks = [("osm", "train", 50), ("osm", "val", 0), ("osm", "val", 0), ("osm", "test", 7), ("clean", "val", 0)]
+    with pytest.warns(PPLinkNetWarning) as caught:
+        warn_of_splits(masks, "roads")
+    (said,) = [str(warning.message) for warning in caught]
+    assert said.startswith("no val chip of `osm` shows any roads: by it no epoch can be chosen. Take another")
+
+
+def test_one_road_leaves_splits_without(folder, monkeypatch):
+    (folder / "b.tif").unlink()
+    for name, value in {"chip_px": 32, "val_share": 0.25, "test_share": 0.25}.items():
+        monkeypatch.setitem(OPTIONS, name, value)
+    line = shapely.LineString([(LEFT + 5, TOP - 10), (LEFT + 25, TOP - 10)])
+    road = gpd.GeoDataFrame({"highway": ["residential"]}, geometry=[line], crs=UTM)
+    with pytest.warns(PPLinkNetWarning, match="no (val|test) chip of `osm` shows any roads"):
+        build(folder, road)
