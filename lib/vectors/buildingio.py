@@ -11,10 +11,10 @@ import pandas as pd
 import shapely
 
 from lib.errors import InputError, reading
-from lib.grid import crs_text, parse_crs
+from lib.grid import parse_crs
 from lib.masks.pixel_shapes import in_pixels
 from lib.paths import write_whole
-from lib.vectors.layers import one_layer
+from lib.vectors.layers import crs_of, read_layer
 from lib.vectors.roadframes import FARTHEST_PX, LEAST_PX, check_pixels
 
 if TYPE_CHECKING:
@@ -119,15 +119,8 @@ def read_building_vectors(
         place or no pixels; if it has a CRS and there is no grid to bring it to, or a Confidence that counts is no
         number.
     """
-    import geopandas as gpd
-
     path = Path(path)
-    with reading(path, "a readable vector file of buildings"):
-        if path.suffix.lower() == ".parquet":
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path, layer=one_layer(path, "Polygon"))
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
+    frame = read_layer(path, "Polygon", "buildings")
     if other := sorted(set(frame.geom_type) - set(POLYGONS)):
         raise InputError(f"{path}: expected polygons, found {', '.join(other)}; keep only the buildings")
     frame = frame.explode(index_parts=False)
@@ -135,10 +128,9 @@ def read_building_vectors(
     shapes = shapely.force_2d(parts.to_numpy())
     if (far := _reach_beyond(shapes)).any():
         raise InputError(f"{path}, row {parts.index[far.argmax()]}: expected finite coordinates up to {LARGEST:g}")
-    crs = None if frame.crs is None else crs_text(frame.crs)
-    claims = path.suffix.lower() in (".geojson", ".json") and crs is not None and parse_crs(crs).is_geographic
+    crs = crs_of(frame, path, grid)
     if grid is None:
-        if crs is not None and not claims and len(shapes):  # GeoJSON always claims degrees, of pixels too
+        if crs is not None and len(shapes):
             raise InputError(f"{path}: expected pixels, found coordinates of {parse_crs(crs).name}; give --grid IMAGE")
     else:
         shapes = in_pixels(shapes, crs or grid.crs, grid)  # what states no CRS is in that of the grid

@@ -15,7 +15,7 @@ import numpy as np
 from lib.errors import InputError, reading
 from lib.grid import crs_text
 from lib.paths import write_whole
-from lib.vectors.layers import one_layer
+from lib.vectors.layers import PARQUET_SUFFIXES, crs_of, read_layer
 from lib.vectors.roadframes import Roads, in_pixels
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SHORTEST_STEP_PX = 0.01  # the challenge refuses consecutive points closer than this
 REPEATS_SHOWN = 5  # repeated sections named in an error
 DRIVERS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".shp": "ESRI Shapefile"}
-PARQUET_SUFFIXES = (".parquet", ".geoparquet")
 VECTOR_SUFFIXES = (*DRIVERS, *PARQUET_SUFFIXES)  # of what is read and written
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")  # of which others write some
 NOTHING = {"", "NONE", "NULL", "NAN"}  # what tables hold where there is no geometry, beside POLYGON EMPTY
@@ -256,28 +255,12 @@ def read_vector(path: str | Path, grid: "Grid | None" = None) -> Roads:
         If the file cannot be read, holds other geometries than lines, several layers of them, or coordinates that are
         no pixels and there is no grid to bring them to; see `lib.vectors.roadframes.in_pixels`.
     """
-    import geopandas as gpd
-
     path = Path(path)
-    with reading(path, "a readable vector file of roads"):
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path, layer=one_layer(path, "Line"))
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.active_geometry_name is None:
-        raise InputError(f"{path}: expected a readable vector file of roads, found a table without geometry.")
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].explode(index_parts=False)
+    frame = read_layer(path, "Line", "roads").explode(index_parts=False)
     other = set(frame.geom_type) - {"LineString", "LinearRing"}
     if other:
         raise InputError(f"{path}: expected lines, found {', '.join(sorted(other))}; keep only the road lines.")
-    crs = None if frame.crs is None else crs_text(frame.crs)
-    if (
-        grid is None
-        and path.suffix.lower() in (".geojson", ".json")
-        and frame.crs is not None
-        and frame.crs.is_geographic
-    ):
-        crs = None  # GeoJSON always claims degrees, of pixels too
+    crs = crs_of(frame, path, grid)
     return in_pixels((np.array(line.coords) for line in frame.geometry), crs, grid, str(path))
 
 
