@@ -28,6 +28,7 @@ from rasterio.io import MemoryFile
 
 from lib.errors import DiskFullError, reading
 from lib.grid import MASK_FOREGROUND, Grid
+from lib.mapping.vrt import add_source
 from lib.mapping.windows import Box
 from lib.paths import whole_file, write_whole
 from lib.rasters import CACHE_BYTES, IMAGE
@@ -105,19 +106,19 @@ def of_blocks(blocks: Sequence[tuple[Path, Box]], place: int = 0, classes: int =
 
 def probability_cog(path: Path, grid: Grid, pieces: Pieces) -> Cog:
     """What probability.tif holds."""
-    return Cog(path, _vrt(grid, pieces, "SimpleSource"), "AVERAGE")
+    return Cog(path, _vrt(grid, pieces), "AVERAGE")
 
 
 def mask_cog(path: Path, grid: Grid, pieces: Pieces, threshold: float) -> Cog:
     """What mask.tif holds: 255 where the probability is at least the threshold, else 0."""
     least = int(np.ceil(round(threshold * LEVELS, 6)))  # of the levels, the first that is foreground
     # a slope so steep that levels below `least` fall to 0 and the others rise past 255; a table of values takes longer
-    scale = {"ScaleOffset": str(MASK_FOREGROUND * (1 - least)), "ScaleRatio": str(MASK_FOREGROUND)}
-    return Cog(path, _vrt(grid, pieces, "ComplexSource", scale), "NEAREST")
+    scale = {"ScaleOffset": MASK_FOREGROUND * (1 - least), "ScaleRatio": MASK_FOREGROUND}
+    return Cog(path, _vrt(grid, pieces, scale), "NEAREST")
 
 
-def _vrt(grid: Grid, pieces: Pieces, kind: str, scale: Mapping[str, str] | None = None) -> ElementTree.Element:
-    """A VRT of one band on a grid, and of its mask; the band's values come by sources of a kind, and are scaled so."""
+def _vrt(grid: Grid, pieces: Pieces, scale: Mapping[str, int] | None = None) -> ElementTree.Element:
+    """A VRT of one band on a grid, and of its mask; the band's values may be scaled."""
     root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if grid.crs is not None:
         ElementTree.SubElement(root, "SRS").text = grid.crs
@@ -126,21 +127,14 @@ def _vrt(grid: Grid, pieces: Pieces, kind: str, scale: Mapping[str, str] | None 
     band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
     ElementTree.SubElement(band, "ColorInterp").text = ColorInterp.gray.name.capitalize()
     mask = ElementTree.SubElement(ElementTree.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
-    for path, (col, row, width, height) in pieces.files:
-        size = {"xSize": str(width), "ySize": str(height)}
-        for into, of, number, added in (
-            (band, kind, pieces.levels, scale or {}),
-            (mask, "SimpleSource", pieces.seen, {}),
+    kind = "ComplexSource" if scale else "SimpleSource"
+    for path, box in pieces.files:
+        for source in (
+            add_source(band, kind, path, box, {"SourceBand": pieces.levels, **(scale or {})}),
+            add_source(mask, "SimpleSource", path, box, {"SourceBand": pieces.seen}),
         ):
-            source = ElementTree.SubElement(into, of)
-            ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(path.resolve())
-            ElementTree.SubElement(source, "SourceBand").text = number
-            sizes = {"RasterXSize": str(width), "RasterYSize": str(height), "DataType": "Byte"}  # else each is opened
+            sizes = {"RasterXSize": str(box[2]), "RasterYSize": str(box[3]), "DataType": "Byte"}  # else each is opened
             ElementTree.SubElement(source, "SourceProperties", BlockXSize="256", BlockYSize="256", **sizes)
-            ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
-            ElementTree.SubElement(source, "DstRect", xOff=str(col), yOff=str(row), **size)
-            for name, value in added.items():
-                ElementTree.SubElement(source, name).text = value
     return root
 
 
@@ -150,8 +144,7 @@ def write_cogs(*cogs: Cog) -> None:
         parts = [stack.enter_context(whole_file(cog.path)) for cog in cogs]
         with _gdal_errors_raised(cogs[0].path), warnings.catch_warnings(), ThreadPoolExecutor(len(cogs)) as threads:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # without CRS it is in pixels, as was asked for
-            for _ in threads.map(_write_cog, cogs, parts):
-                pass
+            list(threads.map(_write_cog, cogs, parts))
         for cog, part in zip(cogs, parts, strict=True):
             _check_whole(part, cog.path)
 

@@ -7,7 +7,6 @@ A VRT is a text that says which other files a raster is made of, so that one cod
 import glob
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from lib.chips.manifest import is_of_chips
 from lib.errors import InputError, or_skip, reading
 from lib.grid import MERCATOR_HALF_SIDE_M, WEB_MERCATOR, Grid
 from lib.mapping.options import LOCK, MADE_BY, RASTERS
+from lib.mapping.vrt import add_source
 from lib.osm.layers import IMAGE_SUFFIXES
 from lib.rasters import IMAGE, opened, read_grid
 
@@ -168,13 +168,7 @@ def _mosaic(tiles: list[tuple[Path, Grid]], vrt: Path) -> None:
         if types != {"uint8"}:
             raise InputError(f"{path}: expected a tile of 8 bits, got {sorted(types)}.")
         for number, band in enumerate(bands):
-            source = ElementTree.SubElement(band, "ComplexSource")
-            ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = os.fspath(path.resolve())
-            for tag, value in _from_band(kinds, number).items():
-                ElementTree.SubElement(source, tag).text = str(value)
-            box = {"xSize": str(side), "ySize": str(side)}
-            ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", **box)
-            ElementTree.SubElement(source, "DstRect", xOff=str(col), yOff=str(row), **box)
+            add_source(band, "ComplexSource", path, (col, row, side, side), _from_band(kinds, number))
     ElementTree.ElementTree(root).write(vrt, encoding="utf-8")
 
 
