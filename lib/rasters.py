@@ -3,13 +3,14 @@
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from lib.errors import InputError, reading
@@ -67,6 +68,11 @@ def _check_file(path: Path, file: rasterio.DatasetReader) -> None:
             f"{path} is stored in pieces of {block_bytes / 2**30:.1f} GiB; pieces of {MOST_BLOCK_BYTES / 2**30:g} GiB "
             "are read at most. Write it in tiles: gdal_translate -co TILED=YES."
         )
+
+
+def alpha_band(kinds: Sequence[ColorInterp]) -> int:
+    """Number of the first band that a file calls alpha, from 1; 0: none."""
+    return kinds.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in kinds else 0
 
 
 def image_files(path: Path) -> list[Path]:

@@ -115,7 +115,7 @@ def cut_chip(block: Block, chip: Chip, draw: Drawers) -> list[dict[str, Any]]:
     scene, grid = block.scene, block.scene.grid.window(*chip.window)
     image, valid = read_scene(scene, chip.window, every_band=True)
     if "nodata" in scene.source:
-        valid &= ~nodata_area(image[..., :3], scene.source["nodata"])
+        valid &= ~nodata_area(image[..., :3], scene.nodata)
     if not valid.any():
         return []
     file = f"{chip.name}.png"

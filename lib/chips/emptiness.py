@@ -104,9 +104,8 @@ def warn_of_splits(masks: Iterable[tuple[str, str, int]], task: str) -> None:
     task
         What they show, for the message.
     """
-    found = (
-        pd.DataFrame(masks, columns=["label", "split", "foreground"]).groupby(["label", "split"])["foreground"].sum()
-    )
+    table = pd.DataFrame(masks, columns=["label", "split", "foreground"])
+    found = table.groupby(["label", "split"])["foreground"].sum()
     for (label, split), foreground in found.items():
         if not foreground and split != "train" and found[label].sum():
             use = "by it no epoch can be chosen" if split == "val" else "its scores say little"

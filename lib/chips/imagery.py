@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ from rasterio.windows import Window as FileWindow
 from lib.chips.sources import Scene
 from lib.errors import InputError, ParameterError, reading
 from lib.masks.rasterize import Window
-from lib.rasters import IMAGE, opened
+from lib.rasters import IMAGE, alpha_band, opened
 
 NODATA_AREA_PX = 400  # a white roof is not a hole in the image; a blank corner is larger than this
 STRETCH_PERCENT = (1, 99)  # percentiles of a scene that become black and white, where its type is not uint8
@@ -67,7 +67,7 @@ def read_scene(scene: Scene, window: Window, every_band: bool = False) -> tuple[
     valid
         bool (height, width), True where there is image.
     """
-    image, valid = read_pixels(scene.path, *scene.in_file(window), scene.bands, scene.source.get("nodata"))
+    image, valid = read_pixels(scene.path, *scene.in_file(window), scene.bands, scene.nodata)
     return (image if every_band else np.ascontiguousarray(image[..., :3])), valid
 
 
@@ -149,7 +149,7 @@ def missing_share(scene: Scene) -> float:
     with opened(scene.path) as file:
         if np.dtype(file.dtypes[0]).kind != "f":
             return 0.0
-    return _look(scene.path, scene.path.stat().st_mtime_ns, scene.bands, scene.source.get("nodata")).missing
+    return _look(scene.path, scene.path.stat().st_mtime_ns, scene.bands, scene.nodata).missing
 
 
 def _resampled(
@@ -194,17 +194,18 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str, nodata: st
             kind = np.dtype(file.dtypes[bands[0] - 1])
             palette = _palette(file, bands[0]) if len(bands) == 3 else None
             bits = file.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", "8")
-            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in file.colorinterp else 0
+            alpha = alpha_band(file.colorinterp)
             is_masked = alpha not in named or all(MaskFlags.alpha not in flags for flags in file.mask_flag_enums)
             if alpha in named or MaskFlags.alpha in file.mask_flag_enums[0]:
                 alpha = 0
             is_negative = file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
         if kind.kind == "c":
             raise InputError(f"{path}: expected an image, got complex numbers; write their magnitude: gdal_calc.py")
+        look = partial(_Look, bands, alpha=alpha, is_masked=is_masked)
         if palette is not None:
-            return _Look(bands, palette, is_coded=True, alpha=alpha, is_masked=is_masked)
+            return look(palette=palette, is_coded=True)
         if kind == np.uint8:
-            return _Look(bands, white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8, alpha=alpha, is_masked=is_masked)
+            return look(white=2.0 ** int(bits) - 1, is_coded=int(bits) < 8)
         with reading(path, IMAGE):
             shape = min(file.height, STRETCH_SIDE_PX), min(file.width, STRETCH_SIDE_PX)
             small = file.read(bands, out_shape=(len(bands), *shape))  # (bands, height, width)
@@ -212,12 +213,12 @@ def _look(path: Path, _changed_ns: int, bands: tuple[int, ...] | str, nodata: st
     numbers = np.isfinite(small).all(axis=0)
     if nodata:
         known &= ~_extreme_area(small, known & numbers, greatest=(nodata == "white") != is_negative)
-    values = small[:, known & numbers]
+    values, missing = small[:, known & numbers], 1 - float(numbers.mean())
     if not values.size:
-        return _Look(bands, white=1.0, missing=1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
+        return look(white=1.0, missing=missing)
     ends = np.array([_ends(band) for band in values]).T[..., None, None] if len(bands) > 3 else _ends(values)
     black, white = reversed(ends) if is_negative else ends
-    return _Look(bands, None, black, white, 1 - float(numbers.mean()), alpha=alpha, is_masked=is_masked)
+    return look(black=black, white=white, missing=missing)
 
 
 def _extreme_area(small: np.ndarray, known: np.ndarray, greatest: bool) -> np.ndarray:

@@ -256,26 +256,8 @@ def windows_of(chips: pd.DataFrame, scene_grid: Grid) -> list[tuple[int, int, in
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """
-    Image of a chip as it is shown: uint8, (height, width, 3), RGB.
-
-    Raises
-    ------
-    InputError
-        If it can't be read, or OpenCV would show it otherwise than it is: of more than 8 bits, or a TIFF of other than
-        one or three bands a page, which it multiplies by the fourth.
-    """
-    pages, samples = _pages(path)
-    if pages >= 3:
-        return np.ascontiguousarray(read_bands(path)[..., :3])
-    pixels = _read(path, cv2.IMREAD_COLOR | AS_STORED, "an image", "a PNG, JPEG or 8-bit TIFF")
-    if pixels.dtype != np.uint8 or samples not in (1, 3):
-        what = f"{samples} bands" if samples not in (1, 3) else f"values of {8 * pixels.itemsize} bits"
-        raise InputError(
-            f"{path} has {what}: expected one or three bands of 8 bits. Notebook 1 cuts chips of such files, name them "
-            "in `sources`."
-        )
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    """Image of a chip as it is shown: uint8, (height, width, 3), RGB; errors as of `read_bands`."""
+    return np.ascontiguousarray(read_bands(path)[..., :3])
 
 
 def read_bands(path: str | Path) -> np.ndarray:
@@ -285,11 +267,20 @@ def read_bands(path: str | Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If it can't be read, or its pages are no grey images of 8 bits and one size.
+        If it can't be read, its pages are no grey images of 8 bits and one size, or OpenCV would show it otherwise than
+        it is: of more than 8 bits, or a TIFF of other than one or three bands a page, which it multiplies by the
+        fourth.
     """
-    count, _ = _pages(path)
+    count, samples = _pages(path)
     if count < 3:
-        return read_image(path)
+        pixels = _read(path, cv2.IMREAD_COLOR | AS_STORED, "an image", "a PNG, JPEG or 8-bit TIFF")
+        if pixels.dtype != np.uint8 or samples not in (1, 3):
+            what = f"{samples} bands" if samples not in (1, 3) else f"values of {8 * pixels.itemsize} bits"
+            raise InputError(
+                f"{path} has {what}: expected one or three bands of 8 bits. Notebook 1 cuts chips of such files, name "
+                "them in `sources`."
+            )
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     _, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
     kinds = {(page.shape, page.dtype.name) for page in pages}
     if len(pages) != count or len(kinds) != 1 or pages[0].ndim != 2 or pages[0].dtype != np.uint8:

@@ -23,7 +23,7 @@ from lib.errors import InputError, reading
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, project
 from lib.mask_values import HALF, MaskValues, decide, has_grey_edges, label_in_alpha, values_of
 from lib.masks.rasterize import Window, ignore_edges
-from lib.rasters import opened, read_grid
+from lib.rasters import alpha_band, opened, read_grid
 
 MASKS_COMPARED = 32  # masks of a source that are looked at where the values of one don't tell what they mean
 STRIP_PX = 2**22  # a file is looked through in strips of so many pixels
@@ -173,7 +173,7 @@ def _found(path: Path, _changed_ns: int) -> Found:
                 break
         # background under an image's blank corner is no label, one class all over is none that anybody would draw
         if len(values) == 1 and not values <= {MASK_BACKGROUND, MASK_IGNORE, nodata}:
-            alpha = file.colorinterp.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in file.colorinterp else 0
+            alpha = alpha_band(file.colorinterp)
             if alpha and len(set().union(*(values_of(file.read(alpha, window=strip)) for strip in strips))) > 1:
                 raise label_in_alpha(path, alpha)
         greys = _greys(file, values)

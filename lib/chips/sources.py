@@ -141,6 +141,11 @@ class Scene:
         return bands if isinstance(bands, str) else tuple(bands)
 
     @property
+    def nodata(self) -> str | None:
+        """Colour of ground that is no image, "white" or "black", as its source says; None: it says none."""
+        return self.source.get("nodata")
+
+    @property
     def label_sources(self) -> dict[str, str]:
         """Label -> name of this scene's vectors or mask image, for the labels that its source has of one class."""
         return {label: source_name(self, label) for label in LABELS if label in self.source}

@@ -22,7 +22,7 @@ from lib.grid import MERCATOR_HALF_SIDE_M, WEB_MERCATOR, Grid
 from lib.mapping.options import LOCK, MADE_BY, RASTERS
 from lib.mapping.vrt import add_source
 from lib.osm.layers import IMAGE_SUFFIXES
-from lib.rasters import IMAGE, opened, read_grid
+from lib.rasters import IMAGE, alpha_band, opened, read_grid
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+]*://|/vsi")
 TILES = (".png", ".jpg", ".jpeg", ".webp")
@@ -178,6 +178,6 @@ def _from_band(kinds: tuple[ColorInterp, ...], number: int) -> dict[str, int]:
         return {"SourceBand": 1, "ColorTableComponent": number + 1}
     if number < 3:
         return {"SourceBand": number + 1 if len(kinds) >= 3 else 1}
-    if ColorInterp.alpha in kinds:
-        return {"SourceBand": kinds.index(ColorInterp.alpha) + 1}
+    if alpha := alpha_band(kinds):
+        return {"SourceBand": alpha}
     return {"SourceBand": 1, "ScaleOffset": 255, "ScaleRatio": 0}  # all of it is image

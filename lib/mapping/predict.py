@@ -187,10 +187,12 @@ def _within(path: Path, folder: Path) -> str:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Lines of a text file, of which one that a kill has cut is taken off; none where it isn't there."""
+    """Lines of a text file; one that a kill has cut is taken off, from the file, too. None where it isn't there."""
     text = path.read_text() if path.is_file() else ""
-    write_whole(path, text[: text.rfind("\n") + 1])
-    return text[: text.rfind("\n") + 1].splitlines()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_whole(path, whole)
+    return whole.splitlines()
 
 
 def write_probability(path: Path, probability: np.ndarray) -> Path:

@@ -169,9 +169,11 @@ def area_of_interest(area: Any, margin_m: float = 0.0) -> shapely.Geometry:
 
 def _mended(area: Any) -> Any:
     """Geometries, the invalid ones made valid, such as rings drawn by hand that cross: nothing can be cut by those."""
-    return np.where(shapely.is_valid(area), area, shapely.make_valid(area, method="structure", keep_collapsed=False))[
-        ()
-    ]
+    is_valid = shapely.is_valid(area)
+    if np.all(is_valid):
+        return area
+    mended = np.where(is_valid, area, shapely.make_valid(area, method="structure", keep_collapsed=False))
+    return mended[()]  # of one geometry, one
 
 
 def stated_area(area: Path | tuple[float, ...]) -> shapely.Geometry:

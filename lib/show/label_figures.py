@@ -170,9 +170,7 @@ def _opened(
 def _read(scene: Scene, window: Window, longest_px: int) -> np.ndarray:
     """Window of a scene on so many pixels along its longer side, uint8 (H, W, 3)."""
     file_window, _ = scene.in_file(window)
-    image, _ = read_pixels(
-        scene.path, file_window, _shape(*window[2:], longest_px), scene.bands, scene.source.get("nodata")
-    )
+    image, _ = read_pixels(scene.path, file_window, _shape(*window[2:], longest_px), scene.bands, scene.nodata)
     return np.ascontiguousarray(image[..., :3])
 
 

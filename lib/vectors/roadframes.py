@@ -92,7 +92,7 @@ def in_pixels(lines: Iterable[np.ndarray], crs: str | None, grid: "Grid | None",
             raise InputError(f"{what}: some of its coordinates, in {name}, have no place in the image's {grid.crs}.")
     if grid is not None:
         xy = np.asarray(grid.world_to_pixel(xy))
-    roads = np.split(xy, np.cumsum([len(line) for line in lines])[:-1]) if lines else []
+    roads = _apart(xy, lines)
     check_pixels(roads, what)
     return roads
 
@@ -112,4 +112,9 @@ def in_square_pixels(roads: Roads, grid: "Grid") -> Roads:
     xy = np.concatenate([np.zeros((1, 2)), *roads])
     east_north_m = project(grid.pixel_to_world(xy), grid.crs, zone)
     xy = (east_north_m - east_north_m[0])[1:] * (1, -1) / grid.gsd_m
-    return np.split(xy, np.cumsum([len(road) for road in roads])[:-1]) if roads else []
+    return _apart(xy, roads)
+
+
+def _apart(xy: np.ndarray, lines: Sequence[np.ndarray]) -> Roads:
+    """Coordinates (n, 2) as lines of as many as these have."""
+    return np.split(xy, np.cumsum([len(line) for line in lines])[:-1]) if lines else []
