@@ -38,7 +38,6 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lib.chips.png import encode_png
 from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_IGNORE, Grid
 from lib.limits import CLASSES, classes_of
@@ -382,4 +381,8 @@ def write_png(path: Path, image: np.ndarray) -> Path:
     """Write uint8 (H, W) or RGB (H, W, 3) as a lossless PNG, whole or not at all."""
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or 0 in image.shape:
         raise InputError(f"could not encode an array of shape {image.shape} and type {image.dtype} as PNG for {path}")
+    from lib.chips.png import (
+        encode_png,  # here: who only reads chips, as a training does, needs neither Numba nor ISA-L
+    )
+
     return write_whole(path, encode_png(image))
