@@ -35,7 +35,8 @@ from typing import Any
 
 import torch
 
-from lib.networks.devices import autocast, device_name, freed_memory_kept, precision_for
+from lib.memory import freed_memory_kept
+from lib.networks.devices import autocast, device_name, precision_for
 from lib.paths import ROOT, write_whole
 
 Row = dict[str, Any]

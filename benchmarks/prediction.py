@@ -28,10 +28,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib.memory import freed_memory_kept
 from lib.networks import devices
 from lib.networks.backends import with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, load_model, save_checkpoint
-from lib.networks.devices import autocast, device_name, freed_memory_kept
+from lib.networks.devices import autocast, device_name
 from lib.networks.models import ModelConfig, build_model
 from lib.paths import ROOT
 

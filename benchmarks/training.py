@@ -29,7 +29,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from lib.chips.manifest import write_png
-from lib.networks.devices import device_name, freed_memory_kept, precision_for, training_layout
+from lib.memory import freed_memory_kept
+from lib.networks.devices import device_name, precision_for, training_layout
 from lib.networks.models import ModelConfig, create_model
 from lib.paths import ROOT, write_whole
 from lib.training.augment import augment

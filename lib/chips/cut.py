@@ -30,6 +30,7 @@ from lib.masks.rasterize import (
     index_buildings,
     index_roads,
 )
+from lib.memory import freed_memory_kept
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
 from lib.paths import holder, is_written, read_mapping, write_whole
 from lib.rasters import opened
@@ -83,7 +84,7 @@ def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:
     """
     rows, draw = {}, {}
     try:
-        with opened(block.scene.path):  # once for all its chips: strips of a file are decoded once
+        with freed_memory_kept(), opened(block.scene.path):  # once for all chips: strips of a file are decoded once
             for chip in block.chips:
                 found = read_record(block.out_dir, chip)
                 if found is None:

@@ -35,9 +35,10 @@ from lib.mapping.parts import CHECKPOINT, Parts, open_parts, remove_parts
 from lib.mapping.progress import Progress
 from lib.mapping.scenes import open_scenes
 from lib.mapping.windows import Index, Windows
+from lib.memory import freed_memory_kept
 from lib.networks.backends import backend_for, with_backend
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel, save_checkpoint
-from lib.networks.devices import device_of, freed_memory_kept
+from lib.networks.devices import device_of
 from lib.paths import is_written, locked, made_folder, read_mapping, write_whole
 
 PARTS = "parts"  # folder of what is finished

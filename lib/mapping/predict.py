@@ -10,9 +10,9 @@ from lib.chips.manifest import CLASS, check_name, read_bands, read_image, rows_b
 from lib.errors import InputError, ParameterError
 from lib.limits import VIEWS, Limits, check_value, classes_of
 from lib.mapping.forward import probabilities
+from lib.memory import freed_memory_kept
 from lib.networks.checkpoint import TrainedModel, file_digest
 from lib.networks.config import INPUT_MULTIPLE_PX
-from lib.networks.devices import freed_memory_kept
 from lib.paths import is_written, write_whole
 from lib.progress import counted
 

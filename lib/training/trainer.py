@@ -25,10 +25,11 @@ from lib.chips.manifest import read_bands, rows_by_chip
 from lib.errors import InputError, ParameterError
 from lib.grid import MASK_FOREGROUND
 from lib.limits import TASKS, Limits, check_value, classes_of
+from lib.memory import freed_memory_kept
 from lib.networks.checkpoint import CheckpointInfo, load_weights, provenance, read_info, save_checkpoint
 from lib.networks.config import ModelConfig
 from lib.networks.convert import RELEASE_STATISTICS
-from lib.networks.devices import freed_memory_kept, precision_for, training_layout
+from lib.networks.devices import precision_for, training_layout
 from lib.networks.skeleton import check_training
 from lib.paths import sweep
 from lib.training.cache import ChipCache, CropDataset, build_cache, channel_statistics
