@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lib.errors import BusyError, DiskFullError, InputError, PPLinkNetError
 
@@ -62,15 +62,24 @@ def whole_file(path: Path) -> Iterator[Path]:
     InputError
         If the path is a folder, or lies below a file.
     """
+    with _part_of(path) as (part, _):
+        yield part
+
+
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """What `whole_file` says, and the part open for writing: a chip's file is opened once."""
     file_to_write(path)
     sweep(path.parent)
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")  # of one writer, on any machine
     try:
-        with room_for(path), _held(part):
-            yield part
+        with room_for(path), _held(part) as file:
+            yield part, file
+            file.flush()
             part.replace(path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -94,12 +103,12 @@ def room_for(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(part: Path) -> Iterator[None]:
+def _held(part: Path) -> Iterator[BinaryIO]:
     """Hold a part as long as its writer lives, so that `sweep` does not take it for a dead one's."""
     with part.open("ab") as file:  # for writing: shared folders give a lock for no less
         with contextlib.suppress(OSError):  # no locks there: its parts stay until they are deleted by hand
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield file
 
 
 @functools.cache
@@ -135,8 +144,8 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        with whole_file(path) as part:
-            part.write_bytes(data)
+        with _part_of(path) as (_, file):
+            file.write(data)
     except DiskFullError:
         raise
     except OSError as error:

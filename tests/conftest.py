@@ -1,11 +1,15 @@
 """What the tests of networks and of training share."""
 
+import errno
+import io
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,6 +47,32 @@ def pytest_runtest_setup() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  what draws from the global state is meant
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def full_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """A function: in its block the disk takes so many files of `write_whole`, and then half of one."""
+
+    @contextmanager
+    def block(files: int) -> Iterator[None]:
+        begin, begun = Path.open, []
+
+        class Part(io.FileIO):
+            def write(self, data: bytes) -> int:
+                begun.append(data)
+                if len(begun) <= files:
+                    return super().write(data)
+                super().write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        def opened(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+            return Part(path, mode) if mode == "ab" else begin(path, mode, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", opened)
+            yield
+
+    return block
 
 
 @pytest.fixture

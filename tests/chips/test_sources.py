@@ -149,28 +149,11 @@ def test_invalid_geometries_do_not_stop_the_others(folder):
     assert masks["a_r00000_c00000"][60, :64].all() and not masks["b_r00000_c00064"].any()
 
 
-class FullDisk:
-    """Takes a few files whole, and then half of one."""
-
-    def __init__(self, files):
-        self.left = files
-        self.write = Path.write_bytes
-
-    def __call__(self, path, data):
-        if self.left == 0:
-            self.write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self.left -= 1
-        return self.write(path, data)
-
-
 @pytest.mark.parametrize("files", [0, 1, 2, 7, 24])
-def test_a_full_disk_leaves_nothing_half_written(folder, monkeypatch, files):
-    with monkeypatch.context() as patch:
-        disk = FullDisk(files)
-        patch.setattr(Path, "write_bytes", lambda path, data: disk(path, data))
-        with pytest.raises(OSError, match=r"No space left on the disk of .*chips.*was not written") as error:
-            build(folder, skipped={})
+def test_a_full_disk_leaves_nothing_half_written(folder, full_after, files):
+    full = pytest.raises(OSError, match=r"No space left on the disk of .*chips.*was not written")
+    with full_after(files), full as error:
+        build(folder, skipped={})
     assert error.value.errno == errno.ENOSPC
     left = [p for p in (folder / "chips").rglob("*") if p.is_file() and p.suffix != ".lock"]
     assert len(left) == files and not [p for p in left if p.suffix == ".tmp"]

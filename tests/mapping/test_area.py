@@ -1,11 +1,9 @@
 """Maps of whole scenes: what the windows make, in bounded memory, resumed where it stopped."""
 
-import errno
 import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,21 +176,12 @@ def test_a_truncated_scene_keeps_what_is_finished(tmp_path, red, write_scene, sm
     np.testing.assert_array_equal(levels(out), levels(tmp_path / "whole"))
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path, red, write_scene, smooth, monkeypatch):
+def test_a_full_disk_keeps_what_is_finished(tmp_path, red, write_scene, smooth, full_after):
     scene, out, model = write_scene(tmp_path / "a.tif", smooth(200, 300)), tmp_path / "out", red()
-    write, written = Path.write_bytes, []
-
-    def full(path, data):
-        written.append(path)
-        if len(written) > 10:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DiskFullError, match=r"No space left on the disk of .*parts") as error:
+    full = pytest.raises(DiskFullError, match=r"No space left on the disk of .*parts")
+    with full_after(10), full as error:
         map_rasters(model, [scene], out, SMALL, lambda line: None)
     assert "9 of 24 windows are kept" in error.value.__notes__[0]
-    monkeypatch.undo()
     rest = red()
     map_rasters(rest, [scene], out, SMALL, lambda line: None)
     assert 0 < rest.network.count <= 24 - 9
