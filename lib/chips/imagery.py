@@ -289,7 +289,7 @@ def nodata_area(image: np.ndarray, colour: str) -> np.ndarray:
 
 def large_areas(blank: np.ndarray) -> np.ndarray:
     """True (H, W) inside connected areas of `blank`, (H, W), of more than 400 px: a speck is no hole."""
-    if not blank.any():  # most chips: labels would cost as much as decoding them
+    if np.count_nonzero(blank) <= NODATA_AREA_PX:  # most chips: labels would cost as much as decoding them
         return np.zeros(blank.shape, bool)
     # labels (H, W): number of each pixel's area, 0 where not blank; stats: one row an area
     _, labels, stats, _ = cv2.connectedComponentsWithStats(blank.astype(np.uint8), connectivity=4)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rasterio
 
@@ -84,8 +85,10 @@ def write_8bit(path: Path, out: Path, stretch: Stretch) -> Path:
     if (kind == "uint8") != (stretch.black is None):
         raise InputError(f"{path}: expected the type of its city's other images, got {kind}")
     if stretch.black is not None:
-        pixels = np.stack([table[band] for table, band in zip(stretch.tables(), pixels, strict=True)])
+        pixels = np.stack([cv2.LUT(band, table) for table, band in zip(stretch.tables(), pixels, strict=True)])
     profile |= {"driver": "GTiff", "dtype": "uint8", "count": BANDS, "photometric": "RGB", "nodata": 0}
-    with whole_file(out) as part, rasterio.open(part, "w", compress="zstd", zstd_level=1, predictor=2, **profile) as to:
+    # band after band, as the pixels lie in memory: that takes two thirds of the time
+    profile |= {"compress": "zstd", "zstd_level": 1, "predictor": 2, "interleave": "band"}
+    with whole_file(out) as part, rasterio.open(part, "w", **profile) as to:
         to.write(pixels)
     return out
