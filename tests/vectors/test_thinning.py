@@ -28,9 +28,13 @@ def test_skeleton_keeps_components_and_holes_and_is_thin(blobs, euler, seed):
 
 
 @pytest.mark.parametrize("turn", range(4))
-def test_diagonals_of_two_pixels_keep_their_length(turn):
-    mask = np.eye(60, dtype=np.uint8) | np.eye(60, k=1, dtype=np.uint8)
-    assert skeleton(np.ascontiguousarray(np.rot90(mask, turn))).sum() >= 58
+@pytest.mark.parametrize("end", [340, 341])  # how the street's end is cut
+@pytest.mark.parametrize("pixels", [2, 4, 6])
+def test_diagonals_of_an_even_width_keep_their_length(pixels, end, turn):
+    row, column = np.mgrid[:200, :200]
+    across, along = column - row, column + row
+    street = (across >= 0) & (across < pixels) & (along >= 60) & (along < end)
+    assert skeleton(np.ascontiguousarray(np.rot90(street.astype(np.uint8), turn))).sum() >= 138
 
 
 def test_radius_is_the_distance_to_the_edge(blobs):
