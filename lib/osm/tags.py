@@ -47,6 +47,7 @@ def parse_width_m(text: str) -> float:
     """
     text = re.sub("[’′`]", "'", str(text).strip().lower())
     text = re.sub("[”″“]|''", '"', text)
+    text = re.sub(r"(?<=['t])\s*[-–]\s*(?=[\d.,]+\s*(?:\"|in))", " ", text)  # 16'-3" is no range
     text = re.sub(r"^(?:~|≈|±|<=?|>=?|c(?:irc)?a\.?|approx\.?|about)\s*", "", text)
     widths_m, unit = [], "m"
     for item in reversed(re.split(r"\s*[;|]\s*", text)):
@@ -81,7 +82,8 @@ def parse_lanes(text: str) -> float:
     Wiki Key:lanes: a whole number. Half lanes ("1.5") are written for roads that two cars pass with care; of a
     list ("2;3", a way whose lanes change) the most count, of a range ("2-3") the mean.
     """
-    text = re.sub(r"(?<=\d),5$", ".5", str(text).strip())  # a decimal comma: "1,5"; other commas part a list
+    # a decimal comma: "1,5" and "3,5;4"; other commas part a list
+    text = re.sub(r"(?<![\d.,])(\d+),5(?![\d.,])", r"\1.5", str(text).strip())
     items = [item for item in re.split(r"\s*[;|,/]\s*", text) if item]
     try:
         ranges = [[float(end) for end in re.split(r"(?<=\d)\s*-\s*(?=\d)", item)] for item in items]
