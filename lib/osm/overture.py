@@ -2,7 +2,7 @@
 Overture's transportation segments and buildings -> rows with the tags of OpenStreetMap.
 
 https://docs.overturemaps.org/schema/reference: a segment says by rules what holds along it, each of the whole or
-`between` two shares of its length. A segment whose tunnel, width or surface changes becomes several roads.
+`between` two shares of its length. A segment whose tunnel, width or direction changes becomes several roads.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ SEGMENT_COLUMNS = {"subtype", "class"}
 BUILDING_COLUMNS = {"has_parts", "is_underground", "num_floors", "roof_shape", "facade_material"}
 TELLING_COLUMNS = {"connectors", "road_flags", "road_surface", *BUILDING_COLUMNS}
 MAKER_COLUMNS = {"sources", "theme", "bbox", *TELLING_COLUMNS}
+OSM_COLUMNS = {"highway", "building"}
 LINK_CLASSES = ("motorway", "trunk", "primary", "secondary", "tertiary")
 SERVICES = ("driveway", "parking_aisle", "alley")  # subclasses that OSM writes as `service`
 FLAG_TAGS = {"is_bridge": "bridge", "is_tunnel": "tunnel", "is_covered": "covered", "is_indoor": "covered"}
 RULE_TAGS = {"width_rules": "width", "road_surface": "surface", "level_rules": "layer"}
 MOTOR_MODES = {"vehicle", "motor_vehicle", "car"}
+ONEWAYS = {frozenset({"backward"}): "yes", frozenset({"forward"}): "-1"}  # by the headings that are denied
 
 Rule = dict[str, Any]
 
 
 def is_overture(frame: gpd.GeoDataFrame) -> bool:
-    """Whether a table has the columns of an Overture theme."""
+    """Whether a table has the columns of an Overture theme; mappers use some as tags, beside those no theme has."""
     columns = set(frame.columns)
-    return columns >= SEGMENT_COLUMNS and bool(columns & MAKER_COLUMNS)
+    return columns >= SEGMENT_COLUMNS and bool(columns & MAKER_COLUMNS) and not columns & OSM_COLUMNS
 
 
 def with_osm_tags(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -75,9 +77,10 @@ def _building(row: Mapping[str, Any]) -> dict[str, Any]:
 def _pieces(row: Mapping[str, Any], is_geographic: bool) -> list[dict[str, Any]]:
     """The roads of a segment: cut where one of the rules that decide how it is drawn begins or ends."""
     rules = {key: _rules(row.get(key)) for key in (*RULE_TAGS, "road_flags", "subclass_rules")}
+    rules["denied"] = [rule for rule in _rules(row.get("access_restrictions")) if _denied_heading(rule)]
     shares = {share for own in rules.values() for rule in own for share in _between(rule)}
     ends = sorted({0.0, 1.0, *shares})
-    common = {"osm_id": row.get("id"), "name": _primary_name(row.get("names")), "oneway": _oneway(row)}
+    common = {"osm_id": row.get("id"), "name": _primary_name(row.get("names"))}
     pieces = []
     for start, end in zip(ends[:-1], ends[1:], strict=True):
         here = {key: [r for r in own if _holds(r, start, end)] for key, own in rules.items()}
@@ -102,22 +105,19 @@ def _tags(row: Mapping[str, Any], rules: Mapping[str, list[Rule]]) -> dict[str, 
     return {
         "highway": highway,
         "service": next((name for name in SERVICES if name in subclasses), None),
+        "oneway": ONEWAYS.get(frozenset(map(_denied_heading, rules["denied"]))),
         **values,
         **{tag: "yes" for flag, tag in FLAG_TAGS.items() if flag in flags},
     }
 
 
-def _oneway(row: Mapping[str, Any]) -> str | None:
-    """A one-way road denies one heading to motor vehicles, at all times and to everybody."""
-    denied = set()
-    for rule in _rules(row.get("access_restrictions")):
-        when = rule.get("when") if isinstance(rule.get("when"), Mapping) else {}
-        modes = set(_listed(when.get("mode")))
-        others = any(len(_listed(when.get(key))) for key in ("during", "using", "recognized", "vehicle"))
-        if rule.get("access_type") == "denied" and not others and (not modes or modes & MOTOR_MODES):
-            denied.add(when.get("heading"))
-    one = denied & {"forward", "backward"}
-    return {frozenset({"backward"}): "yes", frozenset({"forward"}): "-1"}.get(frozenset(one))
+def _denied_heading(rule: Rule) -> str | None:
+    """The one heading, forward or backward, that a rule denies to motor vehicles, at all times and to everybody."""
+    when = rule.get("when") if isinstance(rule.get("when"), Mapping) else {}
+    modes = set(_listed(when.get("mode")))
+    others = any(len(_listed(when.get(key))) for key in ("during", "using", "recognized", "vehicle"))
+    is_denied = rule.get("access_type") == "denied" and not others and (not modes or modes & MOTOR_MODES)
+    return when.get("heading") if is_denied else None
 
 
 def _rules(value: Any) -> list[Rule]:

@@ -135,7 +135,7 @@ def osmium_export(folder):
 
 def overture_segments(folder):
     none = dict.fromkeys(("width_rules", "road_flags", "road_surface", "access_restrictions", "subclass_rules"))
-    denied = [{"access_type": "denied", "when": {"heading": "backward", "mode": None}, "between": None}]
+    denied = [{"access_type": "denied", "when": {"heading": "backward", "mode": None}, "between": [0.0, 0.5]}]
     half = [{"values": ["is_tunnel"], "between": [0.5, 1.0]}]
     rows = [
         none | {"class": "primary", "width_rules": [{"value": 12.0, "between": None}]},
@@ -264,10 +264,10 @@ def test_the_page_lists_what_is_read():
     assert table in (ROOT / "docs/own-imagery.md").read_text(), f"the table in docs/own-imagery.md should be\n{table}"
 
 
-def test_a_tunnel_for_half_of_a_segment_hides_that_half(tmp_path):
+def test_a_segment_is_cut_where_its_tunnel_begins_and_its_one_way_ends(tmp_path):
     roads = read_osm(overture_segments(tmp_path)).roads
     halves = roads[roads["osm_id"] == "s1"]
-    assert halves["tunnel"].tolist() == [None, "yes"] and halves["oneway"].tolist() == ["yes", "yes"]
+    assert halves["tunnel"].tolist() == [None, "yes"] and halves["oneway"].tolist() == ["yes", None]
     assert halves.length.tolist() == pytest.approx([0.002, 0.002])
     assert np.allclose(halves.geometry.iloc[0].coords[-1], halves.geometry.iloc[1].coords[0])
 

@@ -7,7 +7,7 @@ import shapely
 from lib.grid import LONLAT
 from lib.osm.lanes import road_widths_m
 from lib.osm.layers import read_osm
-from lib.osm.makers import as_osm
+from lib.osm.makers import OSM, as_osm, split_layers
 
 STREETS = [shapely.LineString([(24 + x, 60), (24 + x, 60.004)]) for x in (0.001, 0.002)]
 
@@ -33,3 +33,9 @@ def test_a_shapefile_of_geopandas_keeps_lanes_by_direction_and_carriageways(tmp_
     frame = gpd.GeoDataFrame({"highway": "residential", **tags}, geometry=STREETS, crs=LONLAT)
     frame.to_file(tmp_path / "a.shp")
     assert road_widths_m(read_osm(tmp_path / "a.shp").roads).tolist() == pytest.approx([9.75, 8.0])
+
+
+def test_tags_that_overture_has_as_columns_are_no_sign_of_it_beside_osms_own():
+    tags = {"class": ["II", None], "subtype": [None, "a"], "sources": ["survey", None]}
+    frame, maker = as_osm(gpd.GeoDataFrame({"highway": "primary", **tags}, geometry=STREETS, crs=LONLAT))
+    assert maker == OSM and len(split_layers(frame)["roads"]) == 2
