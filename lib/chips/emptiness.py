@@ -29,7 +29,7 @@ def vectors_table(layers: Mapping[str, OsmLayers]) -> pd.DataFrame:
     """One row a layer of each vector source: as what it was read, what it gave, and what was left out."""
     columns = ["source", "layer", "read as", "rows", "roads", "buildings", "left out", "OSM as of"]
     rows = [
-        (name, c.layer, c.maker, c.rows, c.roads, c.buildings, c.broken, osm.date or "not stated")
+        (name, c.layer, c.maker, c.rows, c.roads, c.buildings, c.broken + c.repeated, osm.date or "not stated")
         for name, osm in layers.items()
         for c in osm.counts
     ]

@@ -29,6 +29,8 @@ class LayerCount:
         Names of the first of them.
     can_tell
         Whether a row would say that it is a road or a building: then a layer without them is a place without them.
+    repeated
+        Roads that draw another row again, as osmnx has two-way streets in both directions: they count once.
     """
 
     layer: str
@@ -39,6 +41,7 @@ class LayerCount:
     broken: int = 0
     broken_rows: tuple[str, ...] = ()
     can_tell: bool = True
+    repeated: int = 0
 
     def __str__(self) -> str:
         parts = [f"{self.roads} roads"] * bool(self.roads) + [f"{self.buildings} buildings"] * bool(self.buildings)
@@ -48,6 +51,7 @@ class LayerCount:
             named = [*self.broken_rows, *["..."] * (self.broken > len(self.broken_rows))]
             left_out = f", {self.broken} left out without a whole geometry"
             left_out += f" ({', '.join(named)})" if self.broken_rows else ""
+        left_out += f", {self.repeated} that repeat another" * bool(self.repeated)
         return f"{self.layer} ({self.maker}): {used} of {self.rows} rows{left_out}"
 
 

@@ -25,6 +25,7 @@ from lib.osm.makers import (
     WIDEST_SURFACE_M,
     as_osm,
     can_tell,
+    draws_again,
     guessed_layers,
     may_have_surfaces,
     split_layers,
@@ -112,7 +113,10 @@ def read_vector_file(
                 PPLinkNetWarning,
                 stacklevel=2,
             )
-    counts = [replace(c, **{k: len(v) for k, v in part.items()}) for c, part in zip(counts, parts, strict=True)]
+    for number, part in enumerate(parts):
+        again = draws_again(part["roads"])
+        part["roads"] = part["roads"][~again]
+        counts[number] = replace(counts[number], repeated=int(again.sum()), **{k: len(v) for k, v in part.items()})
     return {layer: joined([part[layer] for part in parts]) for layer in LAYER_KEYS}, extent_of(extents), tuple(counts)
 
 

@@ -17,7 +17,7 @@ import shapely
 from lib.grid import LONLAT
 from lib.osm import overture
 from lib.osm.areas import closed_ways_as_lines
-from lib.osm.tags import is_not_no, is_tagged, tags_of_nested
+from lib.osm.tags import is_not_no, is_tagged, tag_texts, tags_of_nested
 
 LAYER_KEYS = {"roads": "highway", "buildings": "building"}
 # tags that decide how wide a road is drawn, or whether it is drawn at all; see lib.osm.lanes
@@ -110,6 +110,20 @@ def split_layers(frame: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     roads = is_tagged(frame, "highway") & (dimension >= 1) & ~_says(frame, "type", "route")
     buildings = is_not_no(frame, "building", any) & (dimension == 2)
     return {"roads": closed_ways_as_lines(frame.loc[roads]), "buildings": frame.loc[buildings]}
+
+
+def draws_again(roads: gpd.GeoDataFrame) -> np.ndarray:
+    """
+    Which rows draw a row before them again, bool (n,): the same points, in either direction, under the same tags.
+
+    The edges of an osmnx graph do so: a two-way street is there from u to v and from v to u.
+    """
+    geometry = roads.geometry.to_numpy()
+    again = np.array(pd.DataFrame(shapely.bounds(geometry)).duplicated(keep=False))  # mostly few, and soon found
+    rows = roads[again]
+    keys = {tag: tag_texts(rows, tag) for tag in ROAD_TAGS if tag in rows}
+    again[again] = pd.DataFrame({**keys, "line": shapely.to_wkb(shapely.normalize(geometry[again]))}).duplicated()
+    return again
 
 
 def split_untagged(

@@ -135,6 +135,12 @@ def is_not_no(frame: pd.DataFrame, key: str, of_several: Callable[[Iterable[bool
     return np.array([*flags, False], dtype=bool)[codes]
 
 
+def tag_texts(frame: pd.DataFrame, key: str) -> np.ndarray:
+    """Values of a tag as `tag_text` has them, object (n,), "" where it is missing."""
+    codes, texts = _factorized(frame, key)
+    return np.array([*texts, ""], dtype=object)[codes]
+
+
 def tag_words(frame: pd.DataFrame, key: str, rank: Callable[[str], float]) -> np.ndarray:
     """
     Values of a tag in small letters, "" where it is missing.

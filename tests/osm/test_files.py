@@ -49,6 +49,15 @@ def test_tags_that_an_export_spelled_none_are_not_there(tmp_path):
     assert roads[["highway", "tunnel", "lanes"]].to_numpy().tolist() == [["residential", None, None]]
 
 
+def test_a_line_is_drawn_once_in_either_direction_unless_its_tags_differ(tmp_path):
+    line, beside = shapely.LineString([(0, 0), (0.5, 0.2), (1, 1)]), shapely.LineString([(0, 0), (0.5, 0.3), (1, 1)])
+    shapes, tags = [line, line.reverse(), beside, line, line], ["primary", "primary", "primary", "track", "primary"]
+    gpd.GeoDataFrame({"highway": tags}, geometry=shapes, crs=LONLAT).to_file(tmp_path / "edges.geojson")
+    osm = read_osm(tmp_path / "edges.geojson")
+    assert osm.roads["highway"].tolist() == ["primary", "primary", "track"]
+    assert [str(count) for count in osm.counts] == ["edges (tags of OSM): 3 roads of 5 rows, 2 that repeat another"]
+
+
 def test_layers_without_a_crs_are_named(tmp_path):
     path = tmp_path / "plain.gpkg"
     with pytest.warns(UserWarning, match="crs"):

@@ -82,8 +82,9 @@ def ogr2ogr(folder):
 
 
 def osmnx_edges(folder):
-    tags = {"highway": ["['service', 'primary']", "residential"], "lanes": ["['2', '4']", None]}
-    save(folder / "a.gpkg", [street(1), street(2)], "edges", **tags, oneway=[False, True])
+    classes = ["['service', 'primary']", "residential", "['primary', 'service']"]
+    tags = {"highway": classes, "lanes": ["['2', '4']", None, "['4', '2']"], "oneway": [False, True, False]}
+    save(folder / "a.gpkg", [street(1), street(2), street(1).reverse()], "edges", **tags)
     return save(folder / "a.gpkg", [shapely.Point(24, 60)], "nodes", highway=["crossing"])
 
 
@@ -222,7 +223,7 @@ SOURCES = [
     Source("Geofabrik", "the unpacked folder", "as the zip", geofabrik_folder, (7.0, 2.75), 2),
     Source("Geofabrik", "`.gpkg`", "as the zip", geofabrik_gpkg, (7.0,)),
     Source("ogr2ogr, QGIS (GDAL's OSM driver)", "`.gpkg`", "`lines` and `multipolygons` with `other_tags`; routes are no roads", ogr2ogr, (14.0, 4.875, 4.875, 4.875), 1),
-    Source("osmnx", "`.gpkg`", "edges; of a merged edge the widest class and most lanes", osmnx_edges, (14.0, 4.0625)),
+    Source("osmnx", "`.gpkg`", "edges, two-way streets once; of a merged edge the widest class and most lanes", osmnx_edges, (14.0, 4.0625)),
     Source("osmnx", "`.parquet` `.geojson`", "edges, with lists", osmnx_parquet, (14.0, 4.0625)),
     Source("GeoPandas, DuckDB", "`.parquet`", "any column type", nullable_parquet, (6.5,), 1),
     Source("osmtogeojson, overpass turbo", "`.geojson`", "flat tags or nested `tags`, booleans and numbers", osmtogeojson, (14.0,), 1),
