@@ -30,6 +30,8 @@ NEW_ID, POINT_ID = 1 << 40, 1 << 41
 SIGNS = re.compile(
     rb"""\s(?:action=["']delete|visible=["']false|(?:id|ref)=["']-)|<nd\b[^>]*\slat=""",
 )
+# when an answer of Overpass was the map, in its second element, which libosmium passes over
+OVERPASS_DATE = re.compile(rb"""<meta\s[^>]*\bosm_base=["']([-\d]+T[:\d]+Z)""")
 
 
 @contextmanager
@@ -41,6 +43,7 @@ def plain_file(
 
     In the copy objects deleted in an editor are left out; ids below 0 become positive (`original_id` turns them
     back); ways that carry coordinates have nodes of their own; nodes come before ways, and all in the order of ids.
+    Versions are those of the file, 0 where it states none.
 
     Parameters
     ----------
@@ -70,6 +73,9 @@ def plain_file(
     if suffix in OPENERS:
         has_new_ids, nodes_late = _look_into(path, OPENERS[suffix])
         is_mixed |= nodes_late
+        with OPENERS[suffix](path, "rb") as stream:
+            if stated := OVERPASS_DATE.search(stream.read(TAG_BYTES)):
+                header.set("osmosis_replication_timestamp", stated[1].decode())
     if not is_mixed and not has_new_ids:
         yield file, header
         return
@@ -124,17 +130,23 @@ class _Copy:
 
     def __init__(self, writer: osmium.SimpleWriter) -> None:
         self.writer = writer
+        self.last = ("", ""), 0  # kind and id of the element before, and its version
         self.attributes: dict[str, str] = {}  # of the node, way or relation that is read, and what it holds
         self.tags: dict[str, str] = {}
         self.refs: list[int] = []
         self.members: list[tuple[str, int, str]] = []
+        self.outlines: list[tuple[int, list[int]]] = []  # ways that relations gave: id, nodes
         self.points = 0  # nodes without an id so far
 
     def read(self, stream: BinaryIO) -> None:
+        import osmium
+
         parser = expat.ParserCreate()
         parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
         parser.EntityDeclHandler = self.refuse_entity
         parser.ParseFile(stream)
+        for ref, nodes in self.outlines:  # of two objects of an id and a version the one that was written first stays
+            self.writer.add_way(osmium.osm.mutable.Way(id=ref, version=0, nodes=nodes))
 
     def refuse_entity(self, *_: Any) -> None:
         raise ValueError("it declares entities, which no OSM file does")
@@ -170,12 +182,20 @@ class _Copy:
         if name == "member":
             kind, ref, _ = self.members[-1]
             if kind == "w" and self.refs:  # the server gives the way's line in place of the way
-                self.writer.add_way(osmium.osm.mutable.Way(id=ref, version=0, nodes=self.refs))
+                self.outlines.append((ref, self.refs))
         elif name in ("node", "way", "relation"):
-            about = self.attributes
+            about, last = self.attributes, self.last
+            version = int(about.get("version", 0))
+            self.last = (name, about["id"]), version
+            if last[0] == self.last[0] and last[1] != version:
+                raise ValueError(
+                    f"it holds two versions of {name} {about['id']}, as histories do; make an extract of it first: "
+                    "`osmium time-filter`"
+                )
             if about.get("action") == "delete" or about.get("visible") == "false":
                 return
-            given = {"id": _plain_id(about["id"]), "version": 1, "tags": self.tags, "timestamp": about.get("timestamp")}
+            when = about.get("timestamp")
+            given = {"id": _plain_id(about["id"]), "version": version, "tags": self.tags, "timestamp": when}
             if name == "way":
                 self.writer.add_way(osmium.osm.mutable.Way(nodes=self.refs, **given))
             elif name == "relation":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError, reading
-from lib.osm.dialects import OSM_SUFFIXES, plain_file
+from lib.osm.dialects import NEW_ID, OSM_SUFFIXES, plain_file
 from lib.osm.extracts import EXPECTED
 
 
@@ -40,8 +40,8 @@ def read_way_nodes(path: Path, osm_ids: Iterable[str]) -> dict[str, WayNodes]:
     """
     Ways of an OSM file by their id, such as "way/123".
 
-    Those are left out that the file lacks, or some of whose nodes it lacks, or that have no version, as in extracts
-    without metadata: nobody could change them without harm.
+    Those are left out that the file lacks, or some of whose nodes it lacks or OSM does not know (new in an editor,
+    without an id), or that have no version, as in extracts without metadata: nobody could change them without harm.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_way_nodes(path: Path, osm_ids: Iterable[str]) -> dict[str, WayNodes]:
             .with_filter(osmium.filter.IdFilter(numbers))
         )
         for way in ways:
-            if way.version and all(node.location.valid() for node in way.nodes):
+            if way.version and all(node.location.valid() and 0 < node.ref <= NEW_ID for node in way.nodes):
                 lonlat = np.array([(node.lon, node.lat) for node in way.nodes], np.float64).reshape(-1, 2)
                 nodes, tags = tuple(node.ref for node in way.nodes), {tag.k: tag.v for tag in way.tags}
                 found[f"way/{way.id}"] = WayNodes(way.version, nodes, lonlat, tags)

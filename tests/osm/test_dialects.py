@@ -85,6 +85,20 @@ FILES = {
         ],
         ["way/10", "relation/1"],
     ),
+    "coordinates in members, and such a member itself": (
+        [
+            relation(
+                1,
+                ['<member type="way" ref="10" role="outer">']
+                + ['<nd ref="{}" lon="{}" lat="{}"/>'.format(i, *NODES[i]) for i in STREET]
+                + ["</member>"],
+                building="no",
+            ),
+            way(10, STREET, with_places=True),
+            way(20, HOUSE, tags=YES, with_places=True),
+        ],
+        ["way/10", "way/20"],
+    ),
     "routes": (
         [
             *IN_ORDER,
@@ -174,6 +188,18 @@ def test_changes_and_histories_are_refused(tmp_path):
     for name in ("changes.osc", "changes.osm"):
         with pytest.raises(InputError, match=f"{name}: expected the map of one day.*apply-changes"):
             read_osm(write(tmp_path / name, lines, "osmChange"))
+
+
+def test_a_history_under_another_name_is_refused(tmp_path):
+    later = way(10, (), 'version="2" visible="false"', {})
+    with pytest.raises(InputError, match=r"town\.osm: .* two versions of way 10, as histories do.*time-filter"):
+        read_osm(write(tmp_path / "town.osm", [*IN_ORDER[:5], way(10, STREET, 'version="1"'), later]))
+
+
+@pytest.mark.parametrize("name", ["in order", "coordinates on ways"])
+def test_the_day_of_an_answer_of_overpass_is_the_one_it_states(tmp_path, name):
+    lines = ["<note>© OpenStreetMap</note>", '<meta osm_base="2024-01-01T00:00:00Z"/>', *FILES[name][0]]
+    assert read_osm(write(tmp_path / "town.osm", lines)).date == "2024-01-01T00:00:00Z"
 
 
 def test_the_cases_from_the_field():
