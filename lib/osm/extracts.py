@@ -82,7 +82,8 @@ def read_extract(
     date
         Time of the data from the file's header, else of its newest object; None where neither is stated.
     broken
-        How many ways and areas of the file lack so many nodes, or have such rings, that nothing of them is drawn.
+        How many ways and areas of the file lack nodes or ways, or have rings that do not close, so that nothing of them
+        is drawn.
 
     Raises
     ------
@@ -100,16 +101,18 @@ def read_extract(
     for batch in batches.values():
         batch.flush()
     extent = extent_of([extent for batch in batches.values() for extent in batch.extents])
-    broken = stream.not_at_all + max(stream.unassembled, 0)  # libosmium makes no area of a way that lacks nodes
+    # libosmium makes no area of a way that lacks nodes, nor of a multipolygon that lacks ways
+    broken = stream.not_at_all + max(stream.unassembled, 0) + len(stream.relations)
+    why = "lack nodes or ways that the file does not hold, or have rings that do not close"
     if broken and extent is None:
         raise InputError(
-            f"{path}: its {broken} ways and areas lack the nodes that say where they lie. Ask Overpass for `out geom`, "
-            "or for the nodes as well: (._;>;);"
+            f"{path}: nothing can be drawn: its {broken} ways and areas {why}. If they lack some, ask Overpass for "
+            "`out geom`, or for these as well: (._;>;);"
         )
     if broken or stream.in_part:
         warnings.warn(
-            f"{path}: {broken + stream.in_part} ways and areas lack nodes that the file does not hold, or have rings "
-            f"that do not close: {stream.in_part} are drawn in part, {broken} not at all.",
+            f"{path}: {broken + stream.in_part} ways and areas {why}: {stream.in_part} are drawn in part, {broken} not "
+            "at all.",
             PPLinkNetWarning,
             stacklevel=2,
         )
@@ -126,10 +129,12 @@ class _Stream:
         self.first = first  # the first reading, where this is the second
         self.factory = osmium.geom.WKBFactory()
         self.date: str | None = None
-        self.missing: set[int] = set()  # nodes that ways name and that did not come before them
+        # nodes that ways name and that did not come before them; what multipolygons name below 0
+        self.missing: set[int] = set()
         self.is_mixed = False  # objects do not stand in the order of their kinds and ids, which libosmium needs
         self.looks = self.unassembled = 0  # ways that may come again as areas, and how many of them have not
         self.in_part = self.not_at_all = 0  # ways and areas that lack nodes, or whose rings do not close
+        self.relations: set[int] = set()  # multipolygons that were asked for and have not come as areas
         self.relation_of: dict[int, int] = {}  # outer way -> multipolygon without tags of its own
         self.outers: dict[int, tuple[str, dict[str, Any], list[bytes]]] = {}  # such ways: layer, row, geometries
 
@@ -140,7 +145,7 @@ class _Stream:
 
     @property
     def has_new_ids(self) -> bool:
-        """Whether ways name nodes below 0, as an editor numbers what is new."""
+        """Whether ways or multipolygons name ids below 0, as an editor numbers what is new."""
         return min(self.missing, default=0) < 0
 
     def rows(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -162,6 +167,8 @@ class _Stream:
             try:
                 for item in objects:
                     is_way = item.is_way()
+                    if not is_way and not item.from_way():
+                        self.relations.discard(item.orig_id())
                     layer = _layer_of(item, is_way)
                     if layer in self.layer_tags:
                         newest = max(newest, item.timestamp) if newest else item.timestamp
@@ -182,12 +189,16 @@ class _Stream:
     def relation(self, relation: Any) -> bool:
         """Libosmium asks of each multipolygon whether it is to be left out; those without tags are remembered."""
         tags = relation.tags
-        if any(LAYER_KEYS[layer] in tags for layer in self.layer_tags):
-            return False
-        if all(tag.k in TAGS_OF_NOTHING for tag in tags):
+        is_asked_for = any(not means_no(tags.get(LAYER_KEYS[layer])) for layer in self.layer_tags)
+        if is_asked_for:
+            self.relations.add(relation.id)
+        elif all(tag.k in TAGS_OF_NOTHING for tag in tags):
             ways = (member.ref for member in relation.members if member.type == "w" and member.role in ("outer", ""))
             self.relation_of.update(dict.fromkeys(ways, relation.id))
-        return True
+        else:
+            return True
+        self.missing.update(ref for ref in (relation.id, *(member.ref for member in relation.members)) if ref < 0)
+        return not is_asked_for
 
     def _old_multipolygons(self, file: Any, locations: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Multipolygons that have their tags from an outer way, which is then not drawn without its holes."""

@@ -57,6 +57,24 @@ FILES = {
         ],
         ["way/10", "relation/-1"],
     ),
+    "a new multipolygon beside what was there": (
+        [
+            *map(node, STREET),
+            *(node(-i) for i in HOUSE[:-1]),
+            way(10, STREET),
+            way(-20, [-i for i in HOUSE], tags={"note": "x"}),
+            relation(-1, ['<member type="way" ref="-20" role="outer"/>'], building="yes"),
+        ],
+        ["way/10", "relation/-1"],
+    ),
+    "a building that is a square, too": (
+        [
+            *IN_ORDER[:-1],
+            way(20, HOUSE, tags={"note": "x"}),
+            relation(1, ['<member type="way" ref="20" role="outer"/>'], building="yes", highway="pedestrian"),
+        ],
+        ["way/10", "relation/1"],
+    ),
     "deleted objects": (
         [
             *IN_ORDER,
@@ -140,7 +158,10 @@ def test_kinds_of_files_are_told_by_endings_in_any_letters(tmp_path):
     assert read_osm(packed).roads["osm_id"].tolist() == ["way/-10"]
 
 
-@pytest.mark.parametrize("name", ["new objects", "a second answer behind the first", "ways not in the order of ids"])
+OF_EDITORS = ("new objects", "a new multipolygon beside what was there")
+
+
+@pytest.mark.parametrize("name", [*OF_EDITORS, "a second answer behind the first", "ways not in the order of ids"])
 def test_what_was_converted_to_pbf_is_read_as_well(tmp_path, name):
     lines, expected = FILES[name]
     with osmium.SimpleWriter(str(tmp_path / "town.osm.pbf")) as writer:
@@ -181,6 +202,22 @@ def test_missing_nodes_are_counted_and_said(tmp_path):
         osm = read_osm(write(tmp_path / "town.osm", lines))
     assert osm.roads["osm_id"].tolist() == ["way/10", "way/13"]
     assert osm.buildings.empty
+
+
+@pytest.mark.parametrize("lacking", ["inner", "outer"])
+def test_multipolygons_that_lack_ways_are_counted_and_said(tmp_path, lacking):
+    members = ['<member type="way" ref="20" role="outer"/>', f'<member type="way" ref="99" role="{lacking}"/>']
+    lines = [*IN_ORDER[:-1], way(20, HOUSE, tags={"note": "x"}), relation(1, members, building="yes")]
+    with pytest.warns(PPLinkNetWarning, match="1 ways and areas lack nodes or ways .* 0 are drawn in part, 1 not"):
+        osm = read_osm(write(tmp_path / "town.osm", lines))
+    assert osm.buildings.empty and osm.counts[0].broken == 1
+
+
+def test_a_ring_that_does_not_close_is_not_said_to_lack_nodes(tmp_path):
+    outline = relation(1, ['<member type="way" ref="20" role="outer"/>'], building="yes")
+    lines = [*IN_ORDER[:5], way(20, HOUSE[:-1], tags={"note": "x"}), outline]
+    with pytest.raises(InputError, match=r"1 ways and areas lack .*, or have rings that do not close\. If they lack"):
+        read_osm(write(tmp_path / "town.osm", lines))
 
 
 def test_changes_and_histories_are_refused(tmp_path):
