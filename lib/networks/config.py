@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lib.errors import ParameterError
 from lib.limits import check_fields, limited
+from lib.networks.published import published
 
 INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
 CONTEXT_STRIDE = {"32": 32, "64": 16, "128": 8, "64 hdc": 16}  # context -> stride of the encoder's last map
@@ -50,7 +51,8 @@ class ModelConfig:
     encoder_name
         Any encoder of smp, "tu-<name>" for those of timm.
     encoder_weights
-        Name of pretrained weights ("imagenet"), path of a local .safetensors file, or None for random ones.
+        Name of pretrained weights ("imagenet", or of a network that ships with this project: its encoder), path of a
+        local .safetensors file of an encoder or of a whole network, or None for random ones.
     context
         Side, for an input of 1024 px, of the map that the centre sees: "32", "64", "128", or "64 hdc" with
         hybrid dilated convolutions. smp's architectures take only "32".
@@ -62,7 +64,9 @@ class ModelConfig:
 
     architecture: str = limited("pp_linknet", choices=ARCHITECTURE_NAMES)
     encoder_name: str = limited("resnet34", choices=ENCODERS, pattern=TIMM, form="'tu-' and a name of timm's")
-    encoder_weights: str | None = limited(None, choices=WEIGHTS, pattern=r".+\.safetensors", form="a .safetensors file")
+    encoder_weights: str | None = limited(
+        None, choices=(*published(), *WEIGHTS), pattern=r".+\.safetensors", form="a .safetensors file"
+    )
     context: str = limited("64", choices=CONTEXT_STRIDE)
     in_channels: int = limited(3, minimum=1, maximum=100)
     classes: int = limited(1, minimum=1, maximum=1000)

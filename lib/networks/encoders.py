@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from lib.errors import DownloadError, InputError, ParameterError
+from lib.networks.published import published, weights_of
 from lib.networks.tensors import bare_names, read_tensors
 
 DEEPEST_STRIDE = 32  # of an encoder as it comes
@@ -28,6 +29,7 @@ HALVES = (constants.IMAGENET_INCEPTION_MEAN, constants.IMAGENET_INCEPTION_STD)
 TWO = (2, (2, 2), [2, 2])  # ways in which a layer states a stride or a window of 2 pixels
 HYBRID_DILATION = (1, 2, 5)  # rates, block after block, of hybrid dilated convolution
 SUFFIX = ".safetensors"
+PART = "encoder."  # what the names of an encoder's tensors begin with in a network
 REFUSALS = (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError)  # in which smp and timm say no
 
 
@@ -40,8 +42,9 @@ def create_encoder(encoder_name: str, encoder_weights: str | None = None, in_cha
     encoder_name
         Any encoder of smp, "tu-<name>" for those of timm.
     encoder_weights
-        Name of pretrained weights, path of a .safetensors file that holds the encoder's state (of a "tu-<name>" also
-        the file that timm publishes), or None.
+        Name of pretrained weights, or of a network of `lib.networks.published` with this encoder; path of a
+        .safetensors file that holds the encoder's state (of a "tu-<name>" also the file that timm publishes) or that of
+        a network with it; or None.
     in_channels
         Bands of the image; weights of three bands are spread over them.
 
@@ -71,8 +74,8 @@ def build_on(
     `create_encoder`, and so are the errors.
     """
     check_encoder(encoder_name, encoder_weights)
-    from_file = encoder_weights is not None and encoder_weights.endswith(SUFFIX)
-    named = None if from_file else encoder_weights
+    file = weights_of(encoder_weights or "")
+    named = None if file.suffix == SUFFIX else encoder_weights
     if named is not None and timm_name(encoder_name) is not None:
         named = True  # smp's only name for what timm has
     options = _size_options(encoder_name, in_channels, build)
@@ -86,8 +89,8 @@ def build_on(
         ) from error
     except REFUSALS as error:
         raise ParameterError(f"smp refuses the encoder {encoder_name}: {error or type(error).__name__}") from error
-    if from_file:
-        _load_file(getattr(built, "encoder", built), encoder_name, Path(encoder_weights))
+    if file.suffix == SUFFIX:
+        _load_file(getattr(built, "encoder", built), encoder_name, file)
     return built
 
 
@@ -118,8 +121,8 @@ def check_encoder(encoder_name: str, encoder_weights: str | None) -> None:
         )
     if encoder_weights is None:
         return
-    if encoder_weights.endswith(SUFFIX):
-        if not Path(encoder_weights).is_file():
+    if (file := weights_of(encoder_weights)).suffix == SUFFIX:
+        if not file.is_file():
             raise InputError(f"{encoder_weights}: no such file; expected the weights of {encoder_name}.")
         return
     universal = timm_name(encoder_name)
@@ -129,8 +132,8 @@ def check_encoder(encoder_name: str, encoder_weights: str | None) -> None:
         known = ["imagenet"] if timm.models.is_model_pretrained(universal) else []
     if encoder_weights not in known:
         raise ParameterError(
-            f"{encoder_name} has no weights {encoder_weights!r}: expected one of {known}, the path of a {SUFFIX} file, "
-            "or None for random ones."
+            f"{encoder_name} has no weights {encoder_weights!r}: expected one of {[*known, *published()]}, the path of "
+            f"a {SUFFIX} file, or None for random ones."
         )
 
 
@@ -183,6 +186,8 @@ def _load_file(encoder: nn.Module, encoder_name: str, path: Path) -> None:
     """Copy the weights of a file into an encoder; raises InputError where they are not its own."""
     tensors = read_tensors(path)
     given = {bare: tensors[name] for name, bare in bare_names(tensors).items()}
+    if part := {name.removeprefix(PART): name for name in given if name.startswith(PART)}:  # of a whole network
+        given = {bare: given[part[name]] for name, bare in bare_names(part).items()}
     universal = timm_name(encoder_name)
     if universal is not None:
         given = _without_head(given, encoder, universal)

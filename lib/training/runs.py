@@ -15,6 +15,7 @@ import pandas as pd
 from lib.chips.manifest import CLASS, rows_by_chip
 from lib.errors import CheckpointError
 from lib.networks.checkpoint import file_digest, read_info
+from lib.networks.published import weights_of
 from lib.paths import flush, is_written, locked, read_mapping, write_whole
 from lib.training.cache import optional_text
 
@@ -60,7 +61,7 @@ def describe_run(
         "init_sha256": init_from and file_digest(init_from),
         "init_file": init_from and Path(init_from).name,
     }
-    if (weights := Path(settings["model"]["encoder_weights"] or "")).is_file():
+    if (weights := weights_of(settings["model"]["encoder_weights"] or "")).is_file():
         facts["encoder_weights_sha256"] = file_digest(weights)
     return json.loads(json.dumps({**settings, "facts": facts}))
 

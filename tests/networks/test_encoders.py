@@ -7,9 +7,8 @@ from safetensors.torch import save_file
 from lib.errors import DownloadError, InputError, ParameterError
 from lib.networks import encoders
 from lib.networks.encoders import create_encoder, encoder_sides
-from lib.networks.models import (
-    create_model,
-)
+from lib.networks.hub import from_pretrained
+from lib.networks.models import create_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,6 +80,18 @@ def test_encoder_weights_from_a_local_file(tmp_path):
         create_model("pp_linknet", "resnet34", encoder_weights=str(path))
     with pytest.raises(InputError, match="absent.safetensors: no such file; expected the weights of resnet18"):
         create_model("pp_linknet", "resnet18", encoder_weights=str(tmp_path / "absent.safetensors"))
+
+
+def test_encoder_of_a_network_that_ships_here_by_its_name(tmp_path):
+    name, network = "massachusetts-roads", from_pretrained("massachusetts-roads").network
+    loaded = create_model("pp_linknet", "tu-regnetx_002", encoder_weights=name)
+    torch.testing.assert_close(loaded.encoder.state_dict(), network.encoder.state_dict())
+    save_file(loaded.state_dict(), tmp_path / "mine.safetensors")
+    again = create_model("unet", "tu-regnetx_002", encoder_weights=str(tmp_path / "mine.safetensors"), in_channels=4)
+    bands = again.encoder.model.stem.conv.weight[:, 3] / 0.75
+    torch.testing.assert_close(bands, network.encoder.model.stem.conv.weight[:, 0])
+    with pytest.raises(InputError, match=f"{name}.* does not hold the weights of resnet18"):
+        create_model("pp_linknet", "resnet18", encoder_weights=name)
 
 
 @pytest.mark.parametrize(
