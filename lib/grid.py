@@ -107,6 +107,12 @@ class Grid:
         return geod.inv(*centre, *up)[0], geod.inv(*centre, *right)[0]
 
     @property
+    def axes(self) -> np.ndarray:
+        """(2, 2): right and up in the image at its centre, as unit vectors to true east and north; it needs a CRS."""
+        up, right = np.radians(self.bearings)
+        return np.array([(np.sin(right), np.cos(right)), (np.sin(up), np.cos(up))])
+
+    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Box around the four corners in the CRS: (left, bottom, right, top)."""
         corners = self.pixel_to_world(self._corners_px())

@@ -167,8 +167,8 @@ if osm:
         print(f"comparing {kind} with OpenStreetMap: its offset, then each of them", flush=True)
         view = {"kind": kind, "progress": print}
         compared[kind] = compare_map(folder, vectors, lambda window: shown.read(window)[0], curves, **view)
-        known[kind] = shift(getattr(vectors, kind), *compared[kind].offset.believed_m)
-        east_m, north_m = compared[kind].offset.believed_m
+        east_m, north_m = compared[kind].shift_m
+        known[kind] = shift(getattr(vectors, kind), east_m, north_m)
         print(f"{len(compared[kind].missing)} candidates; OSM is moved {east_m:.1f} m east, {north_m:.1f} m north")
     found = write_reviewed(folder)  # also where nothing is rejected: what no longer is comes back
 compared["roads"].totals.round(2).replace({"highway": {"": "joins none"}}) if "roads" in compared else print(
@@ -210,7 +210,7 @@ for kind, own in compared.items():
         _, mask = rasters_of(task)[kind]
         reviewed, challenge = folder / f"reviewed{end}.gpkg", folder / f"challenge{end}.geojson"
         km2 = export_reviewed(folder / "map.gpkg", reviewed, known[kind], folder / mask, kind)
-        back_m = [-metres for metres in own.offset.believed_m]
+        back_m = [-metres for metres in own.shift_m]
         tasks = write_challenge(shift(own.missing, *back_m), challenge, f"missing_{kind}", highway=highway)
         print(f"{reviewed.name}: {km2:.2f} km2 with clean labels; {challenge.name}: {tasks} tasks")
 pd.DataFrame({f"candidates of {kind}": counts for kind, counts in decided.items()})
@@ -223,7 +223,7 @@ sizes = {name: found[name] for name in ("features", "classes", "length_km", "are
 record = {name: made[name] for name in ("km2", "km2_per_h", "windows", "device", "threshold")} | sizes
 if compared:
     counted = {kind: {str(status): int(n) for status, n in counts.items()} for kind, counts in decided.items()}
-    offsets_m = {kind: own.offset.believed_m for kind, own in compared.items()}
+    offsets_m = {kind: own.shift_m for kind, own in compared.items()}
     alone = len(compared) == 1
     record["candidates"] = counted[task] if alone else counted
     record["offset_m"] = offsets_m[task] if alone else offsets_m

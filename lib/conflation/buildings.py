@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lib.conflation.ground import Ground
 from lib.conflation.reasons import guess_reasons, points_on
-from lib.conflation.roads import OPEN, measured_offset, moved, texts
+from lib.conflation.roads import OPEN, east_north_m, measured_offset, moved, texts
 from lib.limits import check_fields, limited
 from lib.masks.offset import Offset
 from lib.networks.calibration import Curve
@@ -64,14 +64,15 @@ class BuildingComparison:
         probability), reason why the image might hide it ("tree cover", "shadow" or "").
     changed
         Extracted footprints, numbered on from `missing`: candidate, osm_id, iou, area_m2, confidence, status.
-    offset
-        By which OSM was moved; where its confidence is low, it was not.
+    offset, shift_m
+        As in `lib.conflation.roads.RoadComparison`.
     """
 
     missing: gpd.GeoDataFrame
     vanished: gpd.GeoDataFrame
     changed: gpd.GeoDataFrame
     offset: Offset
+    shift_m: tuple[float, float]
 
 
 def compare_buildings(
@@ -141,6 +142,7 @@ def compare_buildings(
     return BuildingComparison(
         *(gpd.GeoDataFrame(table, geometry=ground.to_world(shapes), crs=ground.grid.crs) for table, shapes in frames),
         offset,
+        east_north_m(offset, ground),
     )
 
 

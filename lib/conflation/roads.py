@@ -89,13 +89,16 @@ class RoadComparison:
         One row a highway class, and "all": osm_km, seen_km, unseen_km, unseen_pct, missing_km (by the class that
         candidates join; "" for none), missing_pct (of osm_km).
     offset
-        By which OSM was moved; where its confidence is low, it was not.
+        By which OSM was moved, to the right and up; where its confidence is low, it was not.
+    shift_m
+        The same in metres to true east and north, as `lib.masks.offset.shift` takes it; (0, 0) where it was not moved.
     """
 
     missing: gpd.GeoDataFrame
     unseen: gpd.GeoDataFrame
     totals: pd.DataFrame
     offset: Offset
+    shift_m: tuple[float, float]
 
 
 def compare_roads(
@@ -138,7 +141,7 @@ def compare_roads(
     drawn = table[table["is_road"]].reset_index(drop=True)
     missing = _missing(roads, table, drawn, ground, rules, curve)
     unseen, osm_m = _unseen(drawn, ground, rules)
-    return RoadComparison(missing, unseen, _totals(missing, unseen, osm_m), offset)
+    return RoadComparison(missing, unseen, _totals(missing, unseen, osm_m), offset, east_north_m(offset, ground))
 
 
 def measured_offset(osm: gpd.GeoDataFrame, ground: Ground, task: str, profile: LaneProfile = METRIC) -> Offset:
@@ -156,6 +159,11 @@ def moved(geometry: np.ndarray, offset: Offset) -> np.ndarray:
     """Geometries (n,), metres of the grid, by an offset that is to be believed; as they are by another."""
     dx_m, dy_m = offset.believed_m
     return shapely.transform(geometry, lambda xy: xy + (dx_m, -dy_m)) if dx_m or dy_m else geometry
+
+
+def east_north_m(offset: Offset, ground: Ground) -> tuple[float, float]:
+    """Metres to true east and north of an offset that is to be believed; (0, 0) of another."""
+    return tuple((np.array(offset.believed_m) @ ground.grid.axes).tolist())
 
 
 def osm_table(

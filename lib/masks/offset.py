@@ -82,7 +82,7 @@ def estimate_offset(
     Returns
     -------
     offset
-        Its dx_m and dy_m are what `shift` takes. Zero with confidence 0 where there is nothing to go by.
+        Turned by `Grid.axes` it is what `shift` takes. Zero with confidence 0 where there is nothing to go by.
 
     Raises
     ------

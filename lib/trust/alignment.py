@@ -91,7 +91,7 @@ def scene_offsets(
             check_gsd(model, view.grid.gsd_m)
             image = predict_image(model, image, tta="none")
         found = estimate_offset(image, mask, view.grid.gsd_m)
-        dx_m, dy_m = (np.array([found.dx_m, found.dy_m]) @ _image_axes(view.grid)).tolist()
+        dx_m, dy_m = (np.array([found.dx_m, found.dy_m]) @ view.grid.axes).tolist()
         rows.append({"scene": scene.name, "by": by} | asdict(found) | {"dx_m": dx_m, "dy_m": dy_m})
     return pd.DataFrame(rows, columns=["scene", "by", *OFFSET_COLUMNS])
 
@@ -101,12 +101,6 @@ def _fine(scene: Scene) -> Scene:
     own_gsd_m = scene.grid.gsd_m * scene.grid.width / scene.own_px[0]
     share = min(1.0, own_gsd_m / WORKING_GSD_M)
     return replace(scene, grid=scene.grid.resampled(*(max(1, round(n * share)) for n in scene.own_px)))
-
-
-def _image_axes(grid: Grid) -> np.ndarray:
-    """(2, 2): to the right and up in the image, as unit vectors east, north; [[1, 0], [0, 1]] where north is up."""
-    a, b, _, d, e, _ = grid.transform
-    return np.array([(a, d) / np.hypot(a, d), (-b, -e) / np.hypot(b, e)])
 
 
 class CloseUp(NamedTuple):
@@ -141,7 +135,7 @@ def close_up(
     inner = density[half : mask.shape[0] - half, half : mask.shape[1] - half]
     row, col = np.unravel_index(inner.argmax(), inner.shape) if inner.size else (0, 0)
     part = np.s_[row : row + CLOSE_UP_PX, col : col + CLOSE_UP_PX]
-    right_px, up_px = _image_axes(scene.grid) @ np.array(shift_m) / scene.grid.gsd_m
+    right_px, up_px = scene.grid.axes @ np.array(shift_m) / scene.grid.gsd_m
     moved = cv2.warpAffine(mask, np.float32([[1, 0, right_px], [0, 1, -up_px]]), mask.shape[::-1])
     moved = np.where(moved > MASK_FOREGROUND / 2, MASK_FOREGROUND, MASK_BACKGROUND).astype(np.uint8)
     return CloseUp(image[part], mask[part], moved[part], scene.grid.gsd_m)

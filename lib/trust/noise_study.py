@@ -80,7 +80,8 @@ def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
     # the surveyed mask takes the place of what a model would predict
     truth, before = rasterize_roads(surveyed, grid, profile), rasterize_roads(osm, grid, profile)
     found = estimate_offset(truth.astype(np.float32) / 255, before, GSD_M)
-    moved = shift(osm, found.dx_m, found.dy_m)
+    east_m, north_m = (found.dx_m, found.dy_m) @ grid.axes
+    moved = shift(osm, east_m, north_m)
     after = rasterize_roads(moved, grid, profile)
     scores = PixelScores()
     for mask in (before, after):
@@ -92,8 +93,8 @@ def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
         "iou_moved": iou_after,
         "apls": _apls(surveyed, osm, grid),
         "apls_moved": _apls(surveyed, moved, grid),
-        "east_m": found.dx_m,
-        "north_m": found.dy_m,
+        "east_m": east_m,
+        "north_m": north_m,
         "offset_m": float(np.hypot(found.dx_m, found.dy_m)),
         "confidence": found.confidence,
         "osm_km": osm.length.sum() / 1000,

@@ -68,7 +68,7 @@ def test_the_offset_is_undone_and_what_lies_elsewhere_has_not_vanished(ground, p
     elsewhere = (5000, 5000, 5020, 5020)
     osm = shift(polygons_frame([*HOUSES[1:], elsewhere]), 5.0, 4.0)
     found = compare_buildings(polygons_frame(HOUSES), osm, ground)
-    assert (found.offset.dx_m, found.offset.dy_m) == pytest.approx((-5, -4), abs=0.5)
+    assert found.shift_m == pytest.approx((-5, -4), abs=0.5)
     assert len(found.missing) == 1 and not len(found.vanished) and not len(found.changed)
 
 

@@ -1,5 +1,7 @@
 """Roads against OSM's: what is missing, what is not seen, and what neither may depend on."""
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -74,6 +76,22 @@ def test_the_offset_is_measured_and_undone(town, extracted):
     assert (found.offset.dx_m, found.offset.dy_m) == pytest.approx((-9, 7), abs=0.5)
     assert found.missing["length_m"].sum() == pytest.approx(400, abs=12)
     assert not len(found.unseen)
+
+
+@pytest.mark.parametrize("turn_deg, up", [(0, -1), (0, 1), (30, -1)], ids=["north up", "south up", "turned"])
+def test_what_was_undone_is_told_in_metres_east_and_north(town, extracted, turn_deg, up):
+    cos, sin = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+    grid = replace(town.ground.grid, transform=(cos, -up * sin, 5e5, sin, up * cos, 6.7e6))
+
+    def on_grid(frame):
+        pixels = shapely.transform(frame.geometry.to_numpy(), town.ground.grid.world_to_pixel)
+        return frame.set_geometry(shapely.transform(pixels, grid.pixel_to_world), crs=grid.crs)
+
+    roads = on_grid(town.roads)
+    osm = shift(roads.drop(index=1), 9.0, -7.0)
+    found = compare_roads(on_grid(extracted), osm, ground_of_arrays(grid, town.probability))
+    assert found.shift_m == pytest.approx((-9, 7), abs=0.7)
+    assert shift(osm, *found.shift_m).geometry.hausdorff_distance(roads.geometry.drop(index=1)).max() < 1
 
 
 def test_a_candidate_is_a_road_by_direction_too(town, extracted, roads_frame):

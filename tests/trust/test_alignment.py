@@ -8,8 +8,8 @@ import rasterio
 import shapely
 
 from lib.chips.sources import find_scenes, read_vectors
-from lib.grid import Grid
-from lib.masks.offset import LEAST_CONFIDENCE
+from lib.grid import LONLAT, Grid, project
+from lib.masks.offset import LEAST_CONFIDENCE, shift
 from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC
 from lib.sample.places import TRUE_OFFSETS_M, make_sample
@@ -54,22 +54,32 @@ def test_predictions_are_believed_before_the_image_and_only_where_certain():
     assert found["dx_m"].to_dict() == {"a": 1, "b": 3}
 
 
-@pytest.mark.parametrize("turn", ["north up", "south up", "west up"])
-def test_offsets_are_east_and_north_however_the_image_is_turned(tmp_path, turn):
-    side, left, top = 600, 385_000.0, 6_671_000.0
+@pytest.mark.parametrize(
+    "turn, crs, place",
+    [
+        ("north up", "EPSG:32635", (27.0, 60.0)),
+        ("south up", "EPSG:32635", (27.0, 60.0)),
+        ("west up", "EPSG:32635", (27.0, 60.0)),
+        ("north up", "EPSG:3035", (-21.9, 64.1)),  # the grid's north is 28 degrees west of the true one
+        ("north up", "EPSG:3413", (-156.8, 71.3)),  # and 112 degrees
+    ],
+)
+def test_offsets_are_east_and_north_however_the_image_is_turned(tmp_path, turn, crs, place):
+    side = 600
+    left, top = project(np.array([place]), LONLAT, crs)[0].tolist()
     roads = [[(0.1, 0.3), (0.9, 0.35)], [(0.2, 0.1), (0.35, 0.9)], [(0.5, 0.05), (0.8, 0.95)]]
-    north_up = Grid((0.5, 0, left, 0, -0.5, top), "EPSG:32635", side, side)
+    north_up = Grid((0.5, 0, left, 0, -0.5, top), crs, side, side)
     lines = [shapely.LineString(north_up.pixel_to_world(np.array(road) * side)) for road in roads]
-    frame = gpd.GeoDataFrame({"highway": ["residential"] * 3, "width": ["8"] * 3}, geometry=lines, crs="EPSG:32635")
+    frame = gpd.GeoDataFrame({"highway": ["residential"] * 3, "width": ["8"] * 3}, geometry=lines, crs=crs)
     image = np.random.default_rng(0).integers(0, 60, (side, side), dtype=np.uint8)
     image += rasterize_roads(frame, north_up) // 2
-    frame.set_geometry(frame.translate(4.0, -3.0)).to_file(tmp_path / "osm.gpkg")
+    shift(frame, 4.0, -3.0).to_file(tmp_path / "osm.gpkg")
     pixels, transform = {
         "north up": (image, north_up.transform),
         "south up": (image[::-1], (0.5, 0, left, 0, 0.5, top - side / 2)),
         "west up": (image.T, (0, 0.5, left, -0.5, 0, top)),
     }[turn]
-    profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8", "crs": "EPSG:32635"}
+    profile = {"driver": "GTiff", "width": side, "height": side, "count": 1, "dtype": "uint8", "crs": crs}
     with rasterio.open(tmp_path / "a.tif", "w", transform=rasterio.Affine(*transform), **profile) as file:
         file.write(pixels, 1)
     scenes = find_scenes({"images": "*.tif", "osm": "osm.gpkg"}, tmp_path, 0.5)
