@@ -24,7 +24,7 @@ from lib.limits import REACH_M, classes_of
 from lib.masks.offset import shift
 from lib.osm.areas import drawn_by_hand
 from lib.osm.files import near_windows, vector_files
-from lib.osm.lanes import LaneProfile, profile_options
+from lib.osm.lanes import LaneProfile, is_seen, profile_options
 from lib.osm.layers import OsmLayers
 from lib.paths import file_states, locked, write_whole
 from lib.rasters import image_files
@@ -159,6 +159,9 @@ def _recipe(
     surfaces = [name for name in names if has_roads and drawn_by_hand(layers[name].roads).any()]
     more = {"clean_area": shapely.to_wkt(area)} if area is not None else {}
     more |= {"surfaces": surfaces} if surfaces else {}  # these were not drawn once
+    has_buildings = "buildings" in classes_of(options.task)
+    underground = [name for name in names if has_buildings and not is_seen(layers[name].buildings).all()]
+    more |= {"underground": underground} if underground else {}  # and these were
     # once a named band could be a mask, and a colour that is no image stretched it
     more |= {"look": 2} if {"bands", "nodata"} & scene.source.keys() else {}
     return more | {

@@ -18,6 +18,7 @@ from lib.conflation.roads import OPEN, east_north_m, measured_offset, moved, tex
 from lib.limits import check_fields, limited
 from lib.masks.offset import Offset
 from lib.networks.calibration import Curve
+from lib.osm.lanes import is_seen
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def compare_buildings(
     buildings
         Extracted footprints, Polygons in any CRS.
     osm
-        `buildings` of `lib.osm.layers.OsmLayers` of the same ground.
+        `buildings` of `lib.osm.layers.OsmLayers` of the same ground; those underground count as not there.
     ground
         Probabilities, and the image where reasons are to be guessed.
     rules
@@ -107,6 +108,7 @@ def compare_buildings(
     InputError
         If a frame has no CRS.
     """
+    osm = osm[is_seen(osm)]
     offset = measured_offset(osm, ground, "buildings") if offset is None else offset
     own = ground.in_metres(buildings)
     theirs = shapely.make_valid(moved(ground.in_metres(osm), offset))

@@ -16,7 +16,7 @@ from lib.conflation.ground import Ground
 from lib.conflation.roads import RULES, RoadRules, compare_roads, known_to, osm_table
 from lib.conflation.stations import as_array, beside, stations, stretches
 from lib.masks.offset import Offset
-from lib.osm.lanes import METRIC, LaneProfile, is_drawn
+from lib.osm.lanes import METRIC, LaneProfile, is_drawn, is_seen
 
 SHARE = 0.2  # of a complete map that is hidden: about what volunteers lack where they have begun
 FOUND_REACH_M = 5.0  # of a candidate's middle line from that of the road that it finds, beside half the road's width
@@ -142,7 +142,7 @@ def building_trials(
         none), weight (1), draw.
     """
     found = []
-    osm = osm.reset_index(drop=True)
+    osm = osm[is_seen(osm)].reset_index(drop=True)
     offset = compare_buildings(buildings.iloc[:0], osm, ground, rules).offset
     everything = ground.in_metres(osm)
     inside = shapely.intersects(everything, ground.outline)

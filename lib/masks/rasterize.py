@@ -21,7 +21,7 @@ from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid, local_
 from lib.masks.pixel_shapes import box_tree, gaps_between, in_pixels, line_starts
 from lib.masks.scanline import SUBPIXELS, fill_lines, fill_polygons, quantized
 from lib.osm.areas import drawn_by_hand
-from lib.osm.lanes import METRIC, LaneProfile, is_drawn, road_lanes, road_widths_m
+from lib.osm.lanes import METRIC, LaneProfile, is_drawn, is_seen, road_lanes, road_widths_m
 
 Window = tuple[int, int, int, int]  # (col, row, width, height) in pixels of the scene
 
@@ -199,7 +199,7 @@ def index_buildings(
     Parameters
     ----------
     buildings
-        Polygons and multipolygons in any CRS; left as it is.
+        Polygons and multipolygons in any CRS; left as it is. Those underground are not drawn.
     grid
         Grid of the scene. Without a CRS the buildings are taken to be in the grid's own world coordinates.
     gap_m
@@ -213,10 +213,11 @@ def index_buildings(
     InputError
         If the buildings have no CRS, or cannot be brought into the grid's.
     """
-    shapes_px = in_pixels(buildings.geometry.to_numpy(), buildings.crs, grid)
+    positions = np.flatnonzero(is_seen(buildings))
+    shapes_px = in_pixels(buildings.geometry.to_numpy()[positions], buildings.crs, grid)
     parts, owner = shapely.get_parts(shapes_px, return_index=True)
     is_polygon = shapely.get_dimensions(parts) == 2
-    polygons, rows = parts[is_polygon], owner[is_polygon]
+    polygons, rows = parts[is_polygon], positions[owner[is_polygon]]
     if gap_m > 0 and len(shapes_px):
         if gsd_m is None:
             centres = shapely.centroid(shapes_px)

@@ -296,6 +296,15 @@ def is_drawn(roads: pd.DataFrame, profile: LaneProfile = METRIC) -> np.ndarray:
     return drawn & ~(is_not_no(roads, "tunnel") | is_not_no(roads, "covered") | below)
 
 
+def is_seen(buildings: pd.DataFrame) -> np.ndarray:
+    """
+    Whether each building can be seen from above; bool (n,).
+
+    Wiki Key:location says what lies underground; a layer below 0 alone is an order (Key:layer, "Things to avoid").
+    """
+    return tag_words(buildings, "location", lambda word: word != "underground") != "underground"
+
+
 def _lanes_and_source(roads: pd.DataFrame, profile: LaneProfile) -> tuple[np.ndarray, np.ndarray]:
     """Lanes of each road, and whether a tag of its own says so."""
     highway = highway_classes(roads)

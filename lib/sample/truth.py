@@ -17,6 +17,7 @@ import shapely
 
 from lib.errors import InputError, PPLinkNetWarning
 from lib.grid import LONLAT
+from lib.osm.lanes import is_seen
 from lib.osm.layers import OsmLayers, read_osm
 from lib.sample.layers import SceneVectors, generator
 
@@ -66,7 +67,7 @@ def read_truth(path: Path, crs: str, style: str, seed: int) -> SceneVectors:
     cover, lines, points = (frame.to_crs(crs) for frame in read_surroundings(path))
     paths = roads[roads["highway"].isin(list(PATHS)) & roads["tunnel"].isna() & (roads.geom_type == "LineString")]
     paths = paths.assign(kind=paths["highway"].map(PATHS))[["kind", "geometry"]]
-    buildings = buildings[buildings["location"] != "underground"].reset_index(drop=True)
+    buildings = buildings[is_seen(buildings)].reset_index(drop=True)
     buildings["height_m"] = eaves_heights(buildings, style, seed)
     roads = roads[is_motor_road(roads)].reset_index(drop=True)
     roads["width_m"] = true_widths(roads, seed, CITY_SCALE if style == "city" else 1.0)

@@ -40,6 +40,13 @@ def test_a_house_that_osm_lacks_is_missing_and_one_that_is_gone_has_vanished(gro
     assert not len(found.changed)
 
 
+def test_what_is_underground_has_not_vanished_and_explains_no_house(ground, polygons_frame):
+    osm = polygons_frame([*HOUSES, (360, 380, 390, 395)])
+    osm["location"] = ["underground"] + [None] * (len(HOUSES) - 1) + ["underground"]
+    found = compare_buildings(polygons_frame(HOUSES), osm, ground)
+    assert len(found.missing) == 1 and not len(found.vanished)
+
+
 def test_a_house_that_is_seen_but_was_not_drawn_has_not_vanished(ground, polygons_frame):
     found = compare_buildings(polygons_frame(HOUSES[1:]), polygons_frame(HOUSES), ground)
     assert not len(found.vanished)

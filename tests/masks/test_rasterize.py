@@ -160,6 +160,13 @@ def test_weights_of_classes_where_roads_cross(lines):
         draw_weights(index, np.arange(300))
 
 
+def test_what_is_underground_is_no_building_of_a_mask():
+    boxes = [shapely.box(x, 20, x + 10, 30) for x in (20, 40, 60, 80)]
+    tags = {"location": ["underground", None, "Underground", "roof"], "layer": ["-1", "-1", None, None]}
+    mask = rasterize_buildings(gpd.GeoDataFrame(tags, geometry=boxes), PLAIN)
+    assert (mask[25, [25, 45, 65, 85]] > 0).tolist() == [False, True, False, True]
+
+
 def test_kampala_buildings_equal_their_masks():
     folder = SHARED / "data/hot-fair-kampala-buildings"
     if not folder.is_dir():
