@@ -11,7 +11,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
-from lib.chips.cut import Block, Chip, cut_block, read_record
+from lib.chips.cut import Block, Chip, cut_block, moved_at, read_record
 from lib.chips.emptiness import check_drawn, warn_of_splits
 from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
@@ -21,7 +21,6 @@ from lib.chips.plan import plan_chips
 from lib.chips.sources import Scene, by_class, clean_areas, usable
 from lib.errors import InputError, or_skip
 from lib.limits import REACH_M, classes_of
-from lib.masks.offset import shift
 from lib.osm.areas import drawn_by_hand
 from lib.osm.files import near_windows, vector_files
 from lib.osm.lanes import LaneProfile, is_seen, profile_options
@@ -191,14 +190,12 @@ def _parts(
         if not chips or str(scene.path) in skipped:
             continue
         _say_what_is_missing(scene)
-        vectors, whole = {}, (0, 0, scene.grid.width, scene.grid.height)
+        vectors = {}
         for kind, (view,) in by_class([scene], task, every_class=False).items():
             for label, name in view.label_sources.items():
                 if name in layers:
-                    near = near_windows(getattr(layers[name], kind), scene.grid, [whole], REACH_M)
-                    # moved as a whole, so that a road has one place in all the blocks that it touches
-                    moved_m = shifts_m.get(scene.name, (0.0, 0.0)) if label == "osm" else None
-                    vectors[kind, label] = near if moved_m is None else shift(near, *moved_m)
+                    moved_m = shifts_m.get(scene.name) if label == "osm" else None
+                    vectors[kind, label] = moved_at(scene, getattr(layers[name], kind), moved_m)
         for start in range(0, len(chips), BLOCK_CHIPS):
             if str(scene.path) in skipped:  # since its first block came back
                 break

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from lib.chips.cut import moved_at
 from lib.chips.sources import Scene, source_name, usable
 from lib.errors import InputError, PPLinkNetWarning, or_skip
 from lib.grid import LONLAT
-from lib.masks.offset import shift
 from lib.masks.rasterize import Window
 from lib.osm.files import numbers_near_windows
 from lib.osm.layers import OsmLayers
@@ -160,6 +160,6 @@ def _under(
     name = source_name(scene, label)
     if name not in layers:
         return None
-    vectors = getattr(layers[name], task)
-    vectors = shift(vectors, *shifts_m.get(scene.name, (0.0, 0.0))) if label == "osm" else vectors
+    moved_m = shifts_m.get(scene.name) if label == "osm" else None
+    vectors = moved_at(scene, getattr(layers[name], task), moved_m)
     return len(np.unique(touching(vectors, scene, windows)[1]))

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.chips.cut import moved_at
 from lib.chips.imagery import read_pixels
 from lib.chips.sources import Scene
-from lib.masks.offset import LEAST_CONFIDENCE, shift
-from lib.osm.files import near_windows
+from lib.masks.offset import LEAST_CONFIDENCE
 from lib.osm.lanes import LaneProfile, chosen_lanes, highway_classes
 from lib.osm.layers import OsmLayers
 from lib.parameters import Settled
@@ -23,7 +23,7 @@ from lib.show.figures import overlay_grid
 from lib.show.lane_panel import OFFSET_RANGE_M, PICTURE_PX, Ground, LanePanel, Look, Window
 from lib.show.sheet import Sheet, patch, picture_axes, show_photo, strip_legend
 from lib.trust.alignment import certain, close_up, shifts
-from lib.trust.lane_fit import BROAD_ROAD_M, LaneFit, drawn_widths, road_drawer, widths_by_class
+from lib.trust.lane_fit import LaneFit, drawn_widths, road_drawer, widths_by_class
 from lib.trust.noise_study import GSD_M, Pair
 
 SCENE_PX = 4096  # longer side of a scene in the panel's memory: 50 MB
@@ -148,8 +148,7 @@ def _opened(
     whole = (0, 0, width, height)
     kept = _read(scene, whole, min(SCENE_PX, max(width, height)))
     share = kept.shape[1] / width
-    near = near_windows(shift(roads, *offset_m), scene.grid, [whole], 2 * OFFSET_RANGE_M[1] + BROAD_ROAD_M)
-    near = near.to_crs(scene.grid.crs)
+    near = moved_at(scene, roads, offset_m).to_crs(scene.grid.crs)
 
     def look(window: Window) -> Look:
         col, row, width, height = window

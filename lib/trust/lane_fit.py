@@ -7,6 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from lib.chips.cut import moved_at
 from lib.chips.manifest import read_mask, windows_of
 from lib.chips.sources import Scene
 from lib.errors import ParameterError
@@ -100,7 +101,7 @@ def _roads_under(
         own = chips[chips["scene"] == scene.name]
         if own.empty:
             continue
-        roads = shift(layers[scene.label_sources["osm"]].roads, *shifts_m.get(scene.name, (0.0, 0.0)))
+        roads = moved_at(scene, layers[scene.label_sources["osm"]].roads, shifts_m.get(scene.name))
         roads = roads[is_drawn(roads, profile)]
         index = index_roads(roads, scene.grid, _scaled(profile, FACTORS[-1]))
         # a straight line through the widths at two factors; lines of the index, of which a road may have several

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.chips.cut import moved_at
 from lib.chips.emptiness import touching
 from lib.chips.manifest import CLASS, LABELS, load_manifest, of_class, read_bands, read_mask, windows_of, write_manifest
 from lib.chips.sources import Scene, by_class
@@ -34,7 +35,6 @@ from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.limits import nearest
 from lib.mapping.predict import predict_image
-from lib.masks.offset import shift
 from lib.masks.pixel_shapes import lengths_in_windows
 from lib.masks.rasterize import index_roads
 from lib.masks.scanline import SUBPIXELS
@@ -102,7 +102,7 @@ def _table(
         layer = layers[scene.label_sources["osm"]]
         table.loc[own.index, "osm_age_years"] = age_years(layer.date)
         if len(own):
-            vectors = shift(getattr(layer, task), *shifts_m.get(scene.name, (0.0, 0.0)))
+            vectors = moved_at(scene, getattr(layer, task), shifts_m.get(scene.name))
             chip, _ = touching(vectors, scene, windows_of(own, scene.grid))
             table.loc[own.index, "vectors"] = np.bincount(chip, minlength=len(own))
             if task == "roads":

@@ -2,16 +2,61 @@
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
 from shapely import LineString
 
+from lib.chips.cut import ChipOptions
+from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest, select
+from lib.chips.sources import find_scenes, read_vectors
 from lib.errors import ParameterError
-from lib.grid import Grid
+from lib.grid import LONLAT, Grid, project
+from lib.masks.offset import shift
+from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC, PAPER, lane_profile
 from lib.trust.lane_fit import drawn_widths, fit_lane_widths, road_drawer
 
 SIDE, GSD_M = 64, 0.5
+STREETS = [[(share, -0.2), (share, 1.2)] for share in (0.2, 0.5, 0.8)]  # of the side of a scene
+
+
+@pytest.fixture
+def surveyed(tmp_path):
+    """Makes clean rows, scenes and layers: at each place three streets of a class, which OSM has so far in the east."""
+
+    def make(places: dict, width_m: float, east_m: float):
+        frames, side = [], 512
+        for name, (lon, lat, highway) in places.items():
+            x, y = project(np.array([[lon, lat]]), LONLAT, "EPSG:3857")[0]
+            pixel = GSD_M / np.cos(np.radians(lat))
+            grid = Grid((pixel, 0, x, 0, -pixel, y), "EPSG:3857", side, side)
+            lines = [LineString(grid.pixel_to_world(np.array(street) * side)) for street in STREETS]
+            roads = gpd.GeoDataFrame({"highway": [highway] * 3, "width": str(width_m)}, geometry=lines, crs=grid.crs)
+            frames.append(shift(roads.drop(columns="width").to_crs(LONLAT), east_m, 0.0))
+            mask, options = rasterize_roads(roads, grid), {"width": side, "height": side, "count": 1, "dtype": "uint8"}
+            for suffix, pixels in (("", mask // 2 + 40), ("_mask", mask)):
+                path, transform = tmp_path / f"{name}{suffix}.tif", rasterio.Affine(*grid.transform)
+                with rasterio.open(path, "w", crs=grid.crs, transform=transform, **options) as file:
+                    file.write(pixels, 1)
+        pd.concat(frames).to_file(tmp_path / "osm.gpkg")
+        scenes = find_scenes({"images": "*.tif", "osm": "osm.gpkg", "clean": "{stem}_mask.tif"}, tmp_path, GSD_M)
+        layers = read_vectors(scenes, "roads")
+        options = ChipOptions(gsd_m=GSD_M, chip_px=256, val_share=0.0, test_share=0.0)
+        shifts_m = {name: (-east_m, 0.0) for name in places}
+        manifest = load_manifest(build_chips(scenes, layers, tmp_path / "chips", options, METRIC, shifts_m))
+        return manifest[manifest["label"] == "clean"], scenes, layers, shifts_m
+
+    return make
+
+
+def test_vectors_are_moved_at_each_scene_as_on_its_chips(surveyed):
+    """One file of a wide area: 12 m are more degrees in Seattle than in Miami."""
+    places = {"miami": (-80.2, 25.8, "residential"), "seattle": (-122.3, 47.6, "residential")}
+    clean, scenes, layers, shifts_m = surveyed(places, width_m=6.5, east_m=12.0)
+    found = fit_lane_widths(clean, clean.iloc[:0], scenes, layers, METRIC, shifts_m)
+    assert found.fit_iou[0] > 0.99 and not found.lane_widths_m
 
 
 def test_lane_widths_are_fitted_to_the_clean_masks(built):
