@@ -209,13 +209,15 @@ def fit_lane_widths(
         factor = max(scores, key=scores.get)
         if scores[factor] >= best + LEAST_GAIN:
             factors[name], best = factor, scores[factor]
-    held_out_iou = (_iou(unseen, {}, 1.0), _iou(unseen, factors, common))
     widths = widths_by_class(profile)
     before_m = {name: float(widths.get(name, widths["default"])) for name in road_m.index}
     after_m = {name: round(width * factors.get(name, common), 2) for name, width in before_m.items()}
     classes = pd.DataFrame({"road_m": road_m, "before_m": before_m, "after_m": after_m})
     classes["own"] = classes.index.isin(list(factors))
     changed = {name: width for name, width in after_m.items() if width != round(before_m[name], 2)}
+    # judged is what is suggested: classes that the fit has not seen keep their width
+    shares = {name: width / before_m[name] for name, width in changed.items()}
+    held_out_iou = (_iou(unseen, {}, 1.0), _iou(unseen, shares, 1.0))
     return LaneFit(changed, classes.rename_axis("highway").reset_index(), (before, best), held_out_iou)
 
 

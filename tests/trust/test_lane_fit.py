@@ -1,5 +1,7 @@
 """Lane widths: fitted to clean masks, and drawn as sliders ask for them."""
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from lib.grid import LONLAT, Grid, project
 from lib.masks.offset import shift
 from lib.masks.rasterize import rasterize_roads
 from lib.osm.lanes import METRIC, PAPER, lane_profile
-from lib.trust.lane_fit import drawn_widths, fit_lane_widths, road_drawer
+from lib.trust.lane_fit import drawn_widths, fit_lane_widths, road_drawer, widths_by_class
 
 SIDE, GSD_M = 64, 0.5
 STREETS = [[(share, -0.2), (share, 1.2)] for share in (0.2, 0.5, 0.8)]  # of the side of a scene
@@ -72,6 +74,18 @@ def test_lane_widths_are_fitted_to_the_clean_masks(built):
     assert fit_lane_widths(clean[0].iloc[:0], clean[1], scenes, layers, METRIC) is None
     with pytest.raises(ParameterError, match="in pixels"):
         fit_lane_widths(*clean, scenes, layers, PAPER)
+
+
+def test_what_is_judged_is_what_is_suggested(surveyed):
+    """Of classes that the fit has not seen it suggests nothing, though they may be as much too narrow."""
+    places = {"a": (27.0, 60.0, "residential"), "b": (27.1, 60.0, "tertiary")}
+    clean, scenes, layers, shifts_m = surveyed(places, width_m=13.0, east_m=0.0)
+    seen, unseen = (clean[clean["scene"] == name] for name in places)
+    found = fit_lane_widths(seen, unseen, scenes, layers, METRIC, shifts_m)
+    assert found.lane_widths_m == {"residential": pytest.approx(6.5, abs=0.2)}
+    as_suggested = replace(METRIC, lane_width_m=widths_by_class(METRIC) | found.lane_widths_m)
+    alone = fit_lane_widths(unseen, unseen, scenes, layers, as_suggested, shifts_m)
+    assert found.held_out_iou == (alone.fit_iou[0], alone.fit_iou[0]) and not found.helps
 
 
 @pytest.mark.parametrize(
