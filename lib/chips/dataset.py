@@ -161,6 +161,7 @@ def _recipe(
     has_buildings = "buildings" in classes_of(options.task)
     underground = [name for name in names if has_buildings and not is_seen(layers[name].buildings).all()]
     more |= {"underground": underground} if underground else {}  # and these were
+    more |= {"weights": 2} if options.class_weights else {}  # the lines' won over those of areas
     # once a named band could be a mask, and a colour that is no image stretched it
     more |= {"look": 2} if {"bands", "nodata"} & scene.source.keys() else {}
     return more | {

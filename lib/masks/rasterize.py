@@ -315,29 +315,38 @@ def _drawn(
 
 
 def _fill_roads(index: RoadIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None = None) -> None:
-    """Draw areas, then lines; with MASK_FOREGROUND, or with the code of their row, larger codes over smaller."""
+    """Draw areas and lines; with MASK_FOREGROUND, or with the code of their row, larger codes over smaller."""
     _fill_polygons(index.areas, mask, col, row, codes)
-    chosen = _touching(index.tree, mask, col, row)
-    values = _values(index.rows[chosen], codes)
-    order = np.argsort(values, kind="stable")
-    chosen, values = chosen[order], values[order]
+    areas = mask.copy()
+    chosen, values = _chosen(index, mask, col, row, codes)
     if index.whole_pixels:
         _draw_thickness(index, mask, chosen, values, col, row)
     else:
         fill_lines(mask, chosen, index.xy, index.starts, index.half_widths_px, values, col, row)
+    np.maximum(mask, areas, out=mask)
 
 
 def _fill_polygons(index: PolygonIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None = None) -> None:
-    chosen = _touching(index.tree, mask, col, row)
-    values = _values(index.rows[chosen], codes)
+    chosen, values = _chosen(index, mask, col, row, codes)
     fill_polygons(mask, chosen, index.xy, index.ring_starts, index.polygon_starts, values, col, row)
 
 
-def _values(rows: np.ndarray, codes: np.ndarray | None) -> np.ndarray:
-    """Value of each shape that is drawn: MASK_FOREGROUND or the code of its row; of a gap MASK_BACKGROUND."""
+def _chosen(
+    index: RoadIndex | PolygonIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Numbers of the shapes whose box meets the window, and the value of each, in the order in which they are drawn.
+
+    A value is MASK_FOREGROUND, or the code of the shape's row; of a gap MASK_BACKGROUND. Larger codes come later, gaps
+    last, else the order is that of the vectors.
+    """
+    height, width = mask.shape
+    chosen = np.sort(index.tree.query(shapely.box(col, row, col + width, row + height)))
+    rows = index.rows[chosen]
     values = np.full(len(rows), MASK_FOREGROUND, dtype=np.uint8) if codes is None else codes[rows]
     values[rows < 0] = MASK_BACKGROUND
-    return values
+    order = np.lexsort((values, rows < 0))
+    return chosen[order], values[order]
 
 
 def _draw_thickness(
@@ -350,12 +359,6 @@ def _draw_thickness(
         spans = [slice(index.starts[k], index.starts[k + 1]) for k in alike]
         lines = [((index.xy[span] // SUBPIXELS) - (col, row)).astype(np.int32) for span in spans]
         cv2.polylines(mask, lines, isClosed=False, color=value, thickness=int(thickness))
-
-
-def _touching(tree: shapely.STRtree, mask: np.ndarray, col: int, row: int) -> np.ndarray:
-    """Numbers of the shapes whose box meets the window, in the order of the vectors."""
-    height, width = mask.shape
-    return np.sort(tree.query(shapely.box(col, row, col + width, row + height)))
 
 
 def _index_polygons(polygons: np.ndarray, rows: np.ndarray, grid: Grid) -> PolygonIndex:

@@ -160,6 +160,19 @@ def test_weights_of_classes_where_roads_cross(lines):
         draw_weights(index, np.arange(300))
 
 
+@given(st.permutations(range(4)))
+def test_the_largest_weight_wins_among_lines_and_areas(order):
+    shapes = [
+        *(shapely.box(20, 20, 120, 180), shapely.box(80, 20, 180, 180)),
+        *(shapely.LineString([(0, 60), (200, 60)]), shapely.LineString([(0, 140), (200, 140)])),
+    ]
+    tags = {"highway": "residential", "width": "20", "area": ["yes", "yes", None, None]}
+    frame, weights = gpd.GeoDataFrame(tags, geometry=shapes), np.array([3.0, 0.5, 0.25, 2.0])
+    each = [draw_weights(index_roads(frame.iloc[[k]], PLAIN, gsd_m=1.0), weights[[k]], background=0) for k in range(4)]
+    index = index_roads(frame.iloc[list(order)], PLAIN, gsd_m=1.0)
+    assert np.array_equal(draw_weights(index, weights[list(order)], background=0), np.max(each, axis=0))
+
+
 def test_what_is_underground_is_no_building_of_a_mask():
     boxes = [shapely.box(x, 20, x + 10, 30) for x in (20, 40, 60, 80)]
     tags = {"location": ["underground", None, "Underground", "roof"], "layer": ["-1", "-1", None, None]}
