@@ -162,6 +162,7 @@ def _recipe(
     underground = [name for name in names if has_buildings and not is_seen(layers[name].buildings).all()]
     more |= {"underground": underground} if underground else {}  # and these were
     more |= {"weights": 2} if options.class_weights else {}  # the lines' won over those of areas
+    more |= {"gap": 2} if options.gap_m and has_buildings else {}  # a house mapped twice had one to itself
     # once a named band could be a mask, and a colour that is no image stretched it
     more |= {"look": 2} if {"bands", "nodata"} & scene.source.keys() else {}
     return more | {

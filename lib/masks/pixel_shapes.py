@@ -10,10 +10,14 @@ import shapely
 from lib.errors import InputError
 from lib.grid import Grid, crs_text, project
 
+SAME_SHARE = 0.5  # polygons of which the smaller lies so far within the other are one building, or a part of it
+
 
 def gaps_between(polygons_px: np.ndarray, gaps_px: np.ndarray | float) -> np.ndarray:
     """
     Polygons of all that lies within half a gap of the walls of two different buildings.
+
+    One that is mapped twice, as way and as relation, or with its parts, is no neighbour of its own.
 
     Parameters
     ----------
@@ -24,8 +28,11 @@ def gaps_between(polygons_px: np.ndarray, gaps_px: np.ndarray | float) -> np.nda
     """
     near = shapely.buffer(shapely.boundary(polygons_px), np.asarray(gaps_px) / 2, quad_segs=4)
     first, second = shapely.STRtree(near).query(near, predicate="intersects")
-    pairs = first < second
-    between = shapely.get_parts(shapely.intersection(near[first[pairs]], near[second[pairs]]))
+    first, second = first[first < second], second[first < second]
+    solid = shapely.make_valid(polygons_px)
+    common, area = shapely.area(shapely.intersection(solid[first], solid[second])), shapely.area(solid)
+    apart = common <= SAME_SHARE * np.minimum(area[first], area[second])
+    between = shapely.get_parts(shapely.intersection(near[first[apart]], near[second[apart]]))
     return between[shapely.get_dimensions(between) == 2]
 
 
