@@ -110,7 +110,7 @@ def compare_buildings(
     """
     osm = osm[is_seen(osm)]
     offset = measured_offset(osm, ground, "buildings") if offset is None else offset
-    own = ground.in_metres(buildings)
+    own = shapely.make_valid(ground.in_metres(buildings))
     theirs = shapely.make_valid(moved(ground.in_metres(osm), offset))
     ids = texts(osm, "osm_id")
     inside = np.flatnonzero(shapely.intersects(theirs, ground.outline))  # what lies elsewhere is nobody's loss
@@ -148,16 +148,27 @@ def compare_buildings(
     )
 
 
-def overlaps(own: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of polygons that share ground: number of each in its array, and area in common, all (pairs,)."""
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def overlaps(own: np.ndarray, theirs: np.ndarray) -> Pairs:
+    """Pairs of polygons that share ground: number of each in its array, and the ground in common, all (pairs,)."""
     first, second = shapely.STRtree(theirs).query(own, predicate="intersects") if len(theirs) else np.empty((2, 0), int)
-    area = shapely.area(shapely.intersection(own[first], theirs[second]))
-    return first[area > 0], second[area > 0], area[area > 0]
+    common = shapely.intersection(own[first], theirs[second])
+    shared = shapely.area(common) > 0
+    return first[shared], second[shared], common[shared]
 
 
-def covered_share(shapes: np.ndarray, pairs: tuple[np.ndarray, np.ndarray, np.ndarray], side: int) -> np.ndarray:
-    """Share of each shape (n,) under the other source's, which don't overlap each other; `side` of the pairs it has."""
-    return np.bincount(pairs[side], pairs[2], len(shapes)) / np.maximum(shapely.area(shapes), 1e-9)
+def united_area(shapes: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    """Area of all shapes (n,) of each owner (count,), numbers (n,) of it: ground that is mapped twice counts once."""
+    of_owner, order = np.full(count, shapely.GeometryCollection()), np.argsort(owner, kind="stable")
+    shapely.geometrycollections(shapes[order], indices=owner[order], out=of_owner)
+    return shapely.area(shapely.union_all(of_owner[:, None], axis=1))
+
+
+def covered_share(shapes: np.ndarray, pairs: Pairs, side: int) -> np.ndarray:
+    """Share of each shape (n,) under the other source's; `side` of the pairs it has."""
+    return united_area(pairs[2], pairs[side], len(shapes)) / np.maximum(shapely.area(shapes), 1e-9)
 
 
 def mean_within(shapes: np.ndarray, ground: Ground) -> np.ndarray:
@@ -172,19 +183,19 @@ def mean_within(shapes: np.ndarray, ground: Ground) -> np.ndarray:
 
 
 def _changed(
-    own: np.ndarray, theirs: np.ndarray, pairs: tuple[np.ndarray, np.ndarray, np.ndarray], rules: BuildingRules
+    own: np.ndarray, theirs: np.ndarray, pairs: Pairs, rules: BuildingRules
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers of footprints whose group differs, that of the OSM building each overlaps most, and the group's IoU."""
-    first, second, area = pairs
+    first, second, common = pairs
+    area = shapely.area(common)
     # a touch joins no group: only what covers a part of either
     covers = area / np.minimum(shapely.area(own)[first], shapely.area(theirs)[second]) >= rules.least_share
-    first, second, area = first[covers], second[covers], area[covers]
+    first, second, area, common = first[covers], second[covers], area[covers], common[covers]
     size = len(own) + len(theirs)
     graph = coo_array((np.ones(len(first)), (first, second + len(own))), shape=(size, size))
     _, group = connected_components(graph, directed=False)
-    common = np.bincount(group[first], area, size)
-    total = np.bincount(group, np.concatenate([shapely.area(own), shapely.area(theirs)]), size)
-    iou = common / np.maximum(total - common, 1e-9)
+    everything = united_area(np.concatenate([own, theirs]), group, size)
+    iou = united_area(common, group[first], size) / np.maximum(everything, 1e-9)
     # of each own footprint the partner that it overlaps most
     order = np.lexsort((-area, first))
     matched, at = np.unique(first[order], return_index=True)

@@ -151,7 +151,8 @@ def building_trials(
         gone = everything[np.setdiff1d(np.flatnonzero(inside), kept["row"])]
         missing = compare_buildings(buildings, kept, ground, rules, None, offset).missing
         own, said = ground.in_metres(missing), missing["confidence"].to_numpy(float)
-        first, second, area = overlaps(own, gone)
+        first, second, common = overlaps(own, gone)
+        area = shapely.area(common)
         iou = area / (shapely.area(own)[first] + shapely.area(gone)[second] - area)
         first, second = first[iou >= least_iou], second[iou >= least_iou]
         best = np.full(len(gone), np.nan)

@@ -2,12 +2,15 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lib.conflation.buildings import BuildingRules, compare_buildings
 from lib.conflation.ground import ground_of_arrays
 from lib.errors import InputError, ParameterError
-from lib.masks.offset import shift
+from lib.masks.offset import Offset, shift
 
 HOUSES = [(20 + 60 * i, 20 + 60 * j, 40 + 60 * i, 34 + 60 * j) for i in range(6) for j in range(6)]
 
@@ -31,7 +34,7 @@ def test_a_house_that_osm_lacks_is_missing_and_one_that_is_gone_has_vanished(gro
     osm = polygons_frame([*HOUSES[1:], gone])
     found = compare_buildings(polygons_frame(HOUSES), osm, ground)
     assert list(found.missing.columns) == ["candidate", "area_m2", "confidence", "status", "geometry"]
-    assert found.missing[["candidate", "area_m2", "status"]].values.tolist() == [[0, 280, "open"]]
+    assert found.missing[["candidate", "area_m2", "status"]].to_numpy().tolist() == [[0, 280, "open"]]
     assert found.missing["confidence"].item() == pytest.approx(0.85, abs=0.03)
     assert found.missing.geometry[0].equals(polygons_frame(HOUSES[:1]).geometry[0])
     assert list(found.vanished.columns) == ["osm_id", "area_m2", "confidence", "reason", "geometry"]
@@ -57,10 +60,27 @@ def test_another_outline_is_a_change_by_its_iou(ground, polygons_frame):
     osm = polygons_frame([*HOUSES[:7], (left, top, left + 8, bottom), *HOUSES[8:]])  # 8 of 20 m are drawn
     found = compare_buildings(polygons_frame(HOUSES), osm, ground)
     assert list(found.changed.columns)[:3] == ["candidate", "osm_id", "iou"]
-    assert found.changed[["candidate", "osm_id"]].values.tolist() == [[0, "way/7"]]
+    assert found.changed[["candidate", "osm_id"]].to_numpy().tolist() == [[0, "way/7"]]
     assert found.changed["iou"].item() == pytest.approx(0.4) and not len(found.missing)
     loose = compare_buildings(polygons_frame(HOUSES), osm, ground, BuildingRules(same_iou=0.35))
     assert not len(loose.changed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_mapping_buildings_twice_changes_no_candidate(ground, polygons_frame, data):
+    """Of half of the houses OSM has a part, some of them twice, and one that lies over it."""
+    widths = data.draw(st.lists(st.integers(1, 24), min_size=18, max_size=18))
+    parts = zip(HOUSES[:18], widths, strict=True)
+    osm = polygons_frame([(left, top, left + width, bottom) for (left, top, _, bottom), width in parts])
+    again = osm.iloc[data.draw(st.lists(st.integers(0, 17), unique=True))]
+    once, twice = (
+        compare_buildings(polygons_frame(HOUSES), frame, ground, offset=Offset(0, 0, 0, 0, 0))
+        for frame in (osm, pd.concat([osm, again, again.buffer(-0.2).to_frame("geometry").assign(osm_id="way/x")]))
+    )
+    assert once.missing.geom_equals(twice.missing).all() and len(once.missing) == len(twice.missing)
+    assert once.changed["iou"].to_numpy() == pytest.approx(twice.changed["iou"].to_numpy())
+    assert once.changed["iou"].between(0, 1).all()
 
 
 def test_a_row_of_houses_drawn_as_one_is_no_change(ground, polygons_frame):
@@ -97,15 +117,16 @@ def test_sheds_and_empty_frames(ground, polygons_frame):
     assert len(compare_buildings(polygons_frame(HOUSES), empty, ground).missing) == len(HOUSES)
 
 
-def test_crossing_rings_of_osm_are_mended_and_a_frame_without_crs_is_refused(ground, polygons_frame, grid):
+def test_crossing_rings_are_mended_and_a_frame_without_crs_is_refused(ground, polygons_frame, grid):
     import shapely
 
     osm = polygons_frame(HOUSES)
     left, top, right, bottom = HOUSES[0]
     bow = shapely.Polygon([(left, top), (right, bottom), (right, top), (left, bottom)])
     osm.loc[0, "geometry"] = shapely.transform(bow, grid.pixel_to_world)
-    found = compare_buildings(polygons_frame(HOUSES), osm, ground)
-    assert len(found.changed) <= 1 and not len(found.missing)
+    for own, theirs in ((polygons_frame(HOUSES), osm), (osm, polygons_frame(HOUSES))):
+        found = compare_buildings(own, theirs, ground)
+        assert len(found.changed) <= 1 and not len(found.missing)
     with pytest.raises(InputError, match="no CRS"):
         compare_buildings(osm.set_crs(None, allow_override=True), osm, ground)
     with pytest.raises(ParameterError, match="same_iou"):
