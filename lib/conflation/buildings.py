@@ -64,7 +64,7 @@ class BuildingComparison:
         OSM's footprints, the surest first: osm_id, area_m2, confidence (that nothing stands there: 1 - mean
         probability), reason why the image might hide it ("tree cover", "shadow" or "").
     changed
-        Extracted footprints, numbered on from `missing`: candidate, osm_id, iou, area_m2, confidence, status.
+        Other extracted footprints, numbered on from `missing`: candidate, osm_id, iou, area_m2, confidence, status.
     offset, shift_m
         As in `lib.conflation.roads.RoadComparison`.
     """
@@ -127,7 +127,7 @@ def compare_buildings(
     gone = gone[np.argsort(of_osm[gone], kind="stable")]
 
     differing, partner, iou = _changed(own, theirs, pairs, rules)
-    kept = large[differing]
+    kept = large[differing] & (covered[differing] >= rules.least_share)  # or it is missing already
     differing, partner, iou = differing[kept], partner[kept], iou[kept]
 
     def confidence(chosen: np.ndarray) -> np.ndarray:

@@ -83,6 +83,13 @@ def test_mapping_buildings_twice_changes_no_candidate(ground, polygons_frame, da
     assert once.changed["iou"].between(0, 1).all()
 
 
+def test_a_house_over_a_shed_of_osm_is_missing_and_asked_about_once(ground, polygons_frame):
+    left, top, right, bottom = HOUSES[0]
+    osm = polygons_frame([(left, top, left + 3, bottom), *HOUSES[1:]])  # 3 of 20 m are drawn
+    found = compare_buildings(polygons_frame(HOUSES), osm, ground)
+    assert len(found.missing) == 1 and not len(found.changed) and not len(found.vanished)
+
+
 def test_a_row_of_houses_drawn_as_one_is_no_change(ground, polygons_frame):
     left, top, right, bottom = HOUSES[0]
     row = [(left + 5 * i, top, left + 5 * i + 5, bottom) for i in range(4)]
