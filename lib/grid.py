@@ -339,7 +339,12 @@ def tile_grid(x: int, y: int, zoom: int, size_px: int = 256) -> Grid:
 
 
 def crs_text(crs: Any) -> str:
-    """Text of a CRS: "EPSG:n" where PROJ recognises the definition, else its WKT; a whole number is EPSG's code."""
+    """
+    Text of a CRS: "EPSG:n" where PROJ recognises the definition, else its WKT; a whole number is EPSG's code.
+
+    Of one with heights only the horizontal part: nothing here has a height.
+    """
     parsed = parse_crs(crs if isinstance(crs, str | int) else crs.to_wkt())
+    parsed = parsed.sub_crs_list[0] if parsed.is_compound else parsed
     authority = parsed.to_authority(min_confidence=70)
     return ":".join(authority) if authority else parsed.to_wkt()

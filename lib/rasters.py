@@ -170,10 +170,11 @@ def _crs_on_earth(crs: str | None, instead: str | None) -> tuple[str | None, str
     """
     if crs is None:
         return None, ""
-    parsed = parse_crs(crs)
+    text = crs_text(crs)
+    parsed = parse_crs(text)
     if parsed.is_engineering or parsed.is_vertical or parsed.is_geocentric:
         return (crs_text(instead) if instead else None), parsed.name
-    return crs_text(crs), ""
+    return text, ""
 
 
 def _named_alike(path: Path, endings: tuple[str, ...]) -> list[Path]:

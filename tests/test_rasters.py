@@ -155,6 +155,14 @@ def test_what_lacks_of_a_georeference_is_said_and_what_to_do(tmp_path, transform
         assert read_grid(path, crs="EPSG:3067").crs == "EPSG:3067"
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32635", "EPSG:25832", "EPSG:2263"])
+@pytest.mark.parametrize("height", ["5773", "7837", "6360"])
+def test_a_crs_with_heights_is_its_horizontal_part(tmp_path, crs, height):
+    path = write_image(tmp_path / "a.tif", NORTH_UP, f"{crs}+{height}")
+    assert read_grid(path).crs == crs
+    assert read_grid(write_image(tmp_path / "b.tif", NORTH_UP), crs=f"{crs}+{height}").crs == crs
+
+
 def test_a_place_on_another_planet_is_named(tmp_path):
     moon = (
         'GEOGCS["Moon",DATUM["Moon_2000",SPHEROID["Moon",1737400,0]],PRIMEM["Reference",0],UNIT["degree",0.01745329]]'
