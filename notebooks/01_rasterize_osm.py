@@ -201,7 +201,7 @@ pd.DataFrame(has_both) if has_both else print("no chip has both masks")
 
 # %% [markdown]
 # It is noisy elsewhere, too. Of seven places in Las Vegas that both OpenStreetMap and the surveyors of SpaceNet 3 have
-# drawn, the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.4 to 2.8 m off; moved by that, it reaches
+# drawn, the masks agree with an IoU of 0.35 to 0.60 (mean 0.48). OSM lies 1.5 to 2.8 m off; moved by that, it reaches
 # 0.44 to 0.71 (mean 0.57). What remains is streets that only one of them knows: OSM has 13 km of road there, the survey
 # 18 km, and APLS, which asks for routes rather than for pixels, is 0.41 to 0.78 (mean 0.65) before the move and hardly
 # changes after it. Both were drawn by the profile `metric` at 0.3 m, the shift measured by `lib.masks.offset` from the

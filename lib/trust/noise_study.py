@@ -13,11 +13,13 @@ from lib.grid import Grid, crs_text
 from lib.masks.offset import estimate_offset, shift
 from lib.masks.pixel_shapes import in_pixels, line_starts
 from lib.masks.rasterize import rasterize_roads
-from lib.osm.lanes import METRIC, LaneProfile
+from lib.osm.files import PARTS
+from lib.osm.lanes import METRIC, LaneProfile, is_drawn
 from lib.osm.layers import read_osm
 from lib.scores.metrics import PixelScores
 
 GSD_M = 0.3  # of the masks that are compared
+COMPANIONS = {ending for endings in PARTS.values() for ending in endings}  # of files that are no vectors by themselves
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,14 @@ def study(folder: Path, profile: LaneProfile = METRIC) -> list[Pair]:
     """
     Compare OSM roads with surveyed ones, place by place.
 
-    Both are drawn by the same profile. The shift that brings one onto the other is measured by `estimate_offset`, from
-    the surveyed mask in the place of a model's prediction. APLS (strict) compares the lines themselves.
+    Both are what the profile draws: footways count in no number. The shift that brings one onto the other is measured
+    by `estimate_offset`, from the surveyed mask in the place of a model's prediction. APLS (strict) and kilometres are
+    of the lines themselves, without areas. A place without any road is left out, and said.
 
     Parameters
     ----------
     folder
-        Holds `osm` and one other folder; files of the same name in both are a pair.
+        Holds `osm` and one other folder; vector files of the same name in both are a pair.
 
     Raises
     ------
@@ -62,17 +65,23 @@ def study(folder: Path, profile: LaneProfile = METRIC) -> list[Pair]:
     others = sorted(path for path in folder.glob("*") if path.is_dir() and path.name != "osm")
     if len(others) != 1 or not (folder / "osm").is_dir():
         raise InputError(f"{folder}: expected the folder `osm` and one other, of surveyed roads; got {others}")
-    paths = sorted(path for path in (folder / "osm").iterdir() if (others[0] / path.name).is_file())
-    if not paths:
-        raise InputError(f"{folder}: no file of osm/ has its namesake in {others[0].name}/")
-    return [_pair(path, others[0] / path.name, profile) for path in paths]
+    files = (path for path in sorted((folder / "osm").iterdir()) if (others[0] / path.name).is_file())
+    paths = [path for path in files if not path.name.startswith(".") and path.suffix.lower() not in COMPANIONS]
+    pairs = [pair for path in paths if (pair := _pair(path, others[0] / path.name, profile))]
+    if not pairs:
+        raise InputError(f"{folder}: no file of osm/ with roads has its namesake in {others[0].name}/")
+    return pairs
 
 
-def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
-    """Masks and scores of two vector files of one place."""
-    osm, surveyed = (read_osm(path, layers=("roads",)).roads for path in (osm_path, surveyed_path))
+def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair | None:
+    """Masks and scores of two vector files of one place; None where neither has a road."""
+    both = [read_osm(path, layers=("roads",)).roads for path in (osm_path, surveyed_path)]
+    osm, surveyed = (roads[is_drawn(roads, profile)] for roads in both)
+    if osm.empty and surveyed.empty:
+        print(f"{osm_path.name}: no road in either file, left out", flush=True)
+        return None
     # one grid over all roads of both, in metres
-    crs = surveyed.estimate_utm_crs()
+    crs = (osm if surveyed.empty else surveyed).estimate_utm_crs()
     osm, surveyed = osm.to_crs(crs), surveyed.to_crs(crs)
     left, bottom, right, top = pd.concat([osm.geometry, surveyed.geometry]).total_bounds
     width, height = (int(np.ceil(side_m / GSD_M)) for side_m in (right - left, top - bottom))
@@ -97,17 +106,23 @@ def _pair(osm_path: Path, surveyed_path: Path, profile: LaneProfile) -> Pair:
         "north_m": north_m,
         "offset_m": float(np.hypot(found.dx_m, found.dy_m)),
         "confidence": found.confidence,
-        "osm_km": osm.length.sum() / 1000,
-        "surveyed_km": surveyed.length.sum() / 1000,
+        "osm_km": _lines(osm).length.sum() / 1000,
+        "surveyed_km": _lines(surveyed).length.sum() / 1000,
     }
     return Pair(osm_path.stem, truth, before, after, row)
+
+
+def _lines(roads: gpd.GeoDataFrame) -> gpd.GeoSeries:
+    """Single lines of roads, without those that are areas."""
+    parts = roads.geometry.explode()
+    return parts[parts.geom_type == "LineString"]
 
 
 def _apls(truth: gpd.GeoDataFrame, proposal: gpd.GeoDataFrame, grid: Grid) -> float:
     """APLS (strict) between the lines themselves, in pixels of the grid."""
     lines = []
     for frame in (truth, proposal):
-        xy_px, starts = line_starts(in_pixels(frame.geometry.explode().to_numpy(), frame.crs, grid))
+        xy_px, starts = line_starts(in_pixels(_lines(frame).to_numpy(), frame.crs, grid))
         lines.append(np.split(xy_px, starts[1:-1]))
     return score(*lines, mode="strict", gsd_m=GSD_M).apls
 
