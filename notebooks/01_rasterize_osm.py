@@ -147,7 +147,7 @@ drawn_scenes = alignment.with_vectors(views, layers)
 moved_scenes = [scene for scene in drawn_scenes if scene.name in shifts_m]
 if moved_scenes:
     display(label_figures.offset_figure(moved_scenes[-1], layers, kind, lanes, shifts_m))
-measured.round(2) if len(measured) else print("no scene with vectors is large enough to measure an offset")
+measured.round(2) if len(measured) else print("no scene with vectors is large and fine enough to measure an offset")
 
 # %% [markdown]
 # ## Chips

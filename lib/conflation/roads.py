@@ -18,7 +18,7 @@ from lib.conflation.reasons import guess_reasons
 from lib.conflation.stations import Stations, as_array, beside, smoothed, stations, stretches
 from lib.grid import MASK_FOREGROUND
 from lib.limits import check_fields, limited
-from lib.masks.offset import Offset, estimate_offset
+from lib.masks.offset import MAX_OFFSET_M, Offset, estimate_offset
 from lib.masks.rasterize import rasterize_buildings, rasterize_roads
 from lib.networks.calibration import Curve
 from lib.osm.lanes import METRIC, LaneProfile, highway_classes, is_drawn, road_widths_m
@@ -145,11 +145,15 @@ def compare_roads(
 
 
 def measured_offset(osm: gpd.GeoDataFrame, ground: Ground, task: str, profile: LaneProfile = METRIC) -> Offset:
-    """Offset between OSM's vectors and the probabilities, in the middle of the area; metres to the right and up."""
+    """
+    Offset between OSM's vectors and the probabilities, in the middle of the area; metres to the right and up.
+
+    Of no confidence where nothing is drawn, or pixels are larger than any offset.
+    """
     window = middle(ground.grid)
     grid = ground.grid.window(*window)
     mask = rasterize_roads(osm, grid, profile) if task == "roads" else rasterize_buildings(osm, grid)
-    if not (mask == MASK_FOREGROUND).any():
+    if grid.gsd_m > MAX_OFFSET_M or not (mask == MASK_FOREGROUND).any():
         return Offset(0.0, 0.0, 0.0, 0.0, 0.0)
     probability = np.nan_to_num(ground.probability(window)).astype(np.float32)
     return estimate_offset(probability, mask, grid.gsd_m)

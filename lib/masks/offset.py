@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WORKING_GSD_M = 0.5  # finer imagery is reduced to this: roads are metres wide, and noise is not
 WORKING_SIDE_PX = 3072  # larger scenes are reduced to this for time; narrow city streets want their half metre
+MAX_OFFSET_M = 15.0  # no map lies farther off its image; pixels larger than this show none
 BLOCKS = 4  # the scene is cut into BLOCKS x BLOCKS, whose votes are resampled
 EDGE_WEIGHT = 6.0  # of the squared edge correlation, beside the squared colour correlation; tuned on aerial tiles
 RESAMPLINGS = 100
@@ -55,7 +56,7 @@ class Offset:
 
 
 def estimate_offset(
-    image: np.ndarray, mask: np.ndarray, gsd_m: float, max_offset_m: float = 15.0, seed: int = 0
+    image: np.ndarray, mask: np.ndarray, gsd_m: float, max_offset_m: float = MAX_OFFSET_M, seed: int = 0
 ) -> Offset:
     """
     Shift between an OSM mask and what the image, or a model, shows.

@@ -128,7 +128,7 @@ def _ground(
     elif len(own):
         words = f"not certain (confidence {own['confidence'].max():.2f}, {LEAST_CONFIDENCE} is needed), adds nothing"
     else:
-        words = "the scene is too small to measure one, adds nothing"
+        words = "the scene is too small or too coarse to measure one, adds nothing"
     offset_m = shifts([scene], own if align else None).get(scene.name, (0.0, 0.0))
     roads = layers[scene.label_sources["osm"]].roads
     fine = replace(scene, grid=scene.grid.resampled(*scene.own_px))

@@ -13,7 +13,7 @@ from lib.chips.sources import Scene
 from lib.errors import InputError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, Grid
 from lib.mapping.predict import predict_image
-from lib.masks.offset import LEAST_CONFIDENCE, WORKING_GSD_M, estimate_offset
+from lib.masks.offset import LEAST_CONFIDENCE, MAX_OFFSET_M, WORKING_GSD_M, estimate_offset
 from lib.masks.rasterize import Window, rasterize_buildings, rasterize_roads
 from lib.networks.checkpoint import TrainedModel
 from lib.osm.lanes import LaneProfile
@@ -61,7 +61,7 @@ def scene_offsets(
     has learned the displacement, and finds none (docs/results.md). `lib.training.recipe.AUGMENTATIONS` has both.
 
     Only scenes of at least LEAST_SIDE_M whose OSM labels are vectors are looked at: a smaller one holds too few roads
-    to tell.
+    to tell. Nor are those whose pixels are larger than any offset (MAX_OFFSET_M), which `progress` says.
 
     Parameters
     ----------
@@ -83,9 +83,11 @@ def scene_offsets(
     rows = []
     ways = ["image"] if model is None else ["prediction", "image"]
     large = [s for s in with_vectors(scenes, layers) if min(s.grid.width, s.grid.height) * s.grid.gsd_m >= LEAST_SIDE_M]
-    views = [(scene, by) for scene in large for by in ways]
-    for scene, by in counted(views, "measured", "offsets", progress):
-        view = _fine(scene) if by == "image" else scene
+    views = [(scene, by, _fine(scene) if by == "image" else scene) for scene in large for by in ways]
+    fine = [seen for seen in views if seen[2].grid.gsd_m <= MAX_OFFSET_M]
+    if progress and len(fine) < len(views):
+        progress(f"{len(views) - len(fine)} views have pixels larger than {MAX_OFFSET_M:g} m, which show no offset")
+    for scene, by, view in counted(fine, "measured", "offsets", progress):
         image, mask = _image_and_mask(view, middle(view.grid), layers, task, profile)
         if by == "prediction":
             check_gsd(model, view.grid.gsd_m)

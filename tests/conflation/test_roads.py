@@ -131,6 +131,12 @@ def test_any_crs_gives_the_same_metres(town, extracted):
     assert other.missing.crs == town.ground.grid.crs
 
 
+def test_a_map_of_pixels_larger_than_any_offset_is_compared_where_it_lies(town, extracted):
+    grid = town.ground.grid.resampled(20, 20)  # 20 m a pixel
+    found = compare_roads(extracted, town.roads, ground_of_arrays(grid, np.full((20, 20), 0.9, np.float32)))
+    assert found.shift_m == (0, 0) and not len(found.missing)
+
+
 def test_no_roads_and_no_osm_are_no_error(town, extracted):
     none = compare_roads(extracted.iloc[:0], town.roads.iloc[:0], town.ground)
     assert not len(none.missing) and not len(none.unseen) and list(none.totals["highway"]) == ["all"]

@@ -88,7 +88,7 @@ def test_the_panel_offers_the_fitted_widths_and_reads_the_scene_at_its_own_pixel
     said = [
         label_figures.lane_panel(settled, coarse, layers, offsets).offset.value for offsets in (unsure, measured[:0])
     ]
-    assert "not certain (confidence 0.30" in said[0] and "too small to measure" in said[1]
+    assert "not certain (confidence 0.30" in said[0] and "too small or too coarse" in said[1]
 
 
 def test_a_profile_in_pixels_is_drawn_as_wide_on_any_picture(scenes, area):

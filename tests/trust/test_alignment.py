@@ -1,5 +1,7 @@
 """Offsets of scenes: measured where there is enough to see, and believed where certain."""
 
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -24,6 +26,13 @@ def test_offsets_are_measured_for_large_scenes_with_vectors_only(built):
     found["confidence"] = 0.1
     assert shifts(scenes, found) == {}
     assert shifts(scenes, found.assign(confidence=1.0, dx_m=1.0, dy_m=2.0), 0.5) == {"scene": (1.5, 2.0)}
+
+
+def test_pixels_larger_than_any_offset_show_none(built):
+    _, (scene,), layers = built
+    coarse, said = replace(scene, grid=scene.grid.resampled(10, 10), size_px=(10, 10)), []  # 20 m a pixel
+    assert list(scene_offsets([coarse, scene], layers, "roads", METRIC, progress=said.append)["by"]) == ["image"]
+    assert "1 views have pixels larger than 15 m" in said[0]
 
 
 def test_a_close_up_shows_the_mask_before_and_after_the_move(built):
