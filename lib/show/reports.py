@@ -26,7 +26,7 @@ from lib.limits import classes_of
 from lib.networks.checkpoint import provenance
 from lib.networks.devices import device_name
 from lib.parameters import NOTEBOOKS, area_name, check, load
-from lib.paths import ROOT, locked, made_folder, resolve, write_whole
+from lib.paths import ROOT, locked, made_folder, read_mapping, resolve, write_whole
 from lib.show.front import EVALUATION, MAPPED, front_page
 from lib.show.pages import OSM_LICENCE, notebook_page
 from lib.show.widgets import HEADLESS_VARIABLE
@@ -87,7 +87,7 @@ def write_metrics(notebook: str, area: str, work_dir: str, metrics: dict[str, An
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path, PATIENCE_S):
         try:
-            text = json.dumps(_metrics(path) | {notebook: _plain(own)}, indent=1, allow_nan=False)
+            text = json.dumps(read_mapping(path) | {notebook: _plain(own)}, indent=1, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(f"{notebook}: metrics must be plain JSON values: {error}") from error
         return write_whole(path, text + "\n")
@@ -104,13 +104,8 @@ def _plain(value: Any) -> Any:
 
 def recorded(notebook: str, area: str, work_dir: str) -> dict[str, Any]:
     """Parameters of a notebook's last run in this area, as its metrics recorded them; {} if it has not run."""
-    record = _metrics(report_dir(area, work_dir) / "metrics.json")
+    record = read_mapping(report_dir(area, work_dir) / "metrics.json")
     return record.get(notebook, {}).get("parameters", {})
-
-
-def _metrics(path: Path) -> dict[str, Any]:
-    """What a metrics.json holds: a record a notebook; {} before the first."""
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def require(path: Path, notebook: str, area: str, work_dir: str, task: str) -> Path:
@@ -224,7 +219,7 @@ def render_index(area: str, work_dir: str | Path = ".") -> Path:
     The scoreboard is also written as scoreboard.txt, for a terminal.
     """
     folder = report_dir(area, work_dir)
-    metrics = _metrics(folder / "metrics.json")
+    metrics = read_mapping(folder / "metrics.json")
     if EVALUATION in metrics:
         board = pd.DataFrame(metrics[EVALUATION]["metrics"]["scoreboard"])
         table = board.to_string(index=False, float_format=lambda v: f"{v:.3f}", na_rep="-")

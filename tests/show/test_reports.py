@@ -36,6 +36,14 @@ def test_metrics_of_several_notebooks_stand_side_by_side(tmp_path):
     assert json.loads(path.read_text()) == record
 
 
+def test_an_empty_record_is_none(tmp_path):
+    path = reports.write_metrics("02_train_stage1", "demo", str(tmp_path), {"iou": 0.5}, {"epochs": 3})
+    path.write_text("")  # as a power cut may leave it
+    assert reports.recorded("02_train_stage1", "demo", str(tmp_path)) == {}
+    reports.write_metrics("03_train_stage2", "demo", str(tmp_path), {"iou": 0.6}, {"epochs": 4})
+    assert list(json.loads(path.read_text())) == ["03_train_stage2"]
+
+
 def test_what_an_earlier_notebook_left_is_of_the_same_task(tmp_path, monkeypatch):
     ran, own = [], ("demo", str(tmp_path))
     monkeypatch.setattr(reports, "run_notebook", lambda *what: ran.append(what))
