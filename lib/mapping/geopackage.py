@@ -1,6 +1,7 @@
 """A map's GeoPackage: its layers with the QGIS styles inside, written whole or not at all."""
 
 import contextlib
+import glob
 import shutil
 import sqlite3
 import tempfile
@@ -86,9 +87,9 @@ def _replaced(path: Path, layers: Mapping[str, "gpd.GeoDataFrame"]) -> Path:
     """Write the layers into a copy of the file, then put that in its place."""
     if is_written(path):
         _settle(path)
-    for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a killed writer: the lock says that there is no other
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*tmp"):  # of a killed writer: the lock keeps others out
         shutil.rmtree(left)
-    with room_for(path), tempfile.TemporaryDirectory("tmp", f".{path.name}.", path.parent) as folder:
+    with room_for(path), tempfile.TemporaryDirectory(".tmp", f".{path.name}.", path.parent) as folder:
         part = Path(folder).joinpath(path.name)
         if is_written(path):
             shutil.copyfile(path, part)
@@ -169,6 +170,6 @@ def layer_names(path: Path) -> list[str]:
     """Names of the layers of features in a GeoPackage, in their order; InputError where it is none."""
     with reading(path, EXPECTED):
         roll_back(path)
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
             rows = file.execute("SELECT table_name FROM gpkg_contents WHERE data_type = 'features' ORDER BY rowid")
             return [name for (name,) in rows]

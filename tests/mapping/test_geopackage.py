@@ -11,7 +11,7 @@ import shapely
 
 from lib.errors import BusyError, DiskFullError, InputError, ParameterError
 from lib.mapping import geopackage
-from lib.mapping.geopackage import add_layers, layer_names
+from lib.mapping.geopackage import add_layers, layer_names, read_layers
 from lib.mapping.styles import STYLES, qml
 
 LINE, AREA = shapely.LineString([(0, 0), (10, 5)]), shapely.box(0, 0, 4, 3)
@@ -76,12 +76,21 @@ def test_layers_come_all_or_not_at_all(tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.gpkg", "map.gpkg.lock"]
 
 
-def test_what_a_killed_writer_left_goes(tmp_path):
-    left = tmp_path / ".map.gpkg.abc.tmp"
-    left.mkdir()
-    (left / "map.gpkg").write_bytes(b"half")
-    add_layers(tmp_path / "map.gpkg", {"roads": frame("roads")})
-    assert not left.exists()
+@pytest.mark.parametrize("name", ["map.gpkg", "[1].gpkg"])
+def test_what_a_killed_writer_left_goes(tmp_path, monkeypatch, name):
+    write, parts = geopackage._write_layer, []
+    monkeypatch.setattr(geopackage, "_write_layer", lambda part, *what: parts.append(part) or write(part, *what))
+    add_layers(tmp_path / name, {"roads": frame("roads")})
+    parts[0].parent.mkdir()
+    parts[0].write_bytes(b"half")
+    add_layers(tmp_path / name, {"roads": frame("roads")})
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, f"{name}.lock"])
+
+
+@pytest.mark.parametrize("folder", ["#2 north", "what?", "50%25 done"])
+def test_a_folder_may_have_any_name(tmp_path, folder):
+    path = add_layers(tmp_path / folder / "map.gpkg", {"roads": frame("roads")})
+    assert list(read_layers(path)) == ["roads"]
 
 
 def test_a_file_with_changes_of_another_program_is_left_alone(tmp_path):
