@@ -23,6 +23,7 @@ from scipy.optimize import isotonic_regression
 from lib.errors import InputError, reading
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.limits import CLASSES, VIEWS, classes_of
+from lib.mask_values import as_mask
 from lib.networks.checkpoint import TrainedModel, file_digest
 from lib.paths import write_whole
 
@@ -140,13 +141,14 @@ def count_levels(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
     probability
         (H, W) float, 0..1.
     mask
-        (H, W) uint8: MASK_IGNORE counts nowhere.
+        (H, W) as `lib.mask_values` has it: MASK_IGNORE counts nowhere.
 
     Returns
     -------
     counts
         (LEVELS, 2) int64: pixels at round(255 p), and those of them that are foreground.
     """
+    mask = as_mask(mask, "mask")
     known = (mask != MASK_IGNORE) & np.isfinite(probability)
     level = np.rint(probability[known] * (LEVELS - 1)).astype(int)
     right = mask[known] == MASK_FOREGROUND

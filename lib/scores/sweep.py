@@ -8,11 +8,12 @@ import pandas as pd
 
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
+from lib.mask_values import as_mask
 from lib.scores.metrics import SLACK_PX, disc, ratio
 
 THRESHOLDS = np.round(np.arange(1, 100) / 100, 2)
 
-Pairs = Iterable[tuple[np.ndarray, np.ndarray]]  # probability, float (H, W) in 0 to 1; mask, uint8 (H, W)
+Pairs = Iterable[tuple[np.ndarray, np.ndarray]]  # probability, float (H, W) in 0 to 1; mask as `lib.mask_values` has it
 
 
 def threshold_counts(probability: np.ndarray, mask: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -28,6 +29,7 @@ def threshold_counts(probability: np.ndarray, mask: np.ndarray, thresholds: np.n
     """
     if probability.shape != mask.shape:
         raise InputError(f"Expected a probability like its mask, {mask.shape}; got {probability.shape}.")
+    mask = as_mask(mask, "mask")
     scored = mask != MASK_IGNORE
     truth = mask[scored] == MASK_FOREGROUND
     tp, fp = (_reaching(probability[scored][which], thresholds) for which in (truth, ~truth))
@@ -48,8 +50,8 @@ def threshold_sweep(pairs: Pairs, thresholds: np.ndarray = THRESHOLDS) -> pd.Dat
     Parameters
     ----------
     pairs
-        (probability, mask) of one chip after the other: float (H, W) in 0 to 1, uint8 (H, W) of 0, 127 and 255. A
-        generator keeps one chip in memory.
+        (probability, mask) of one chip after the other: float (H, W) in 0 to 1, and a mask as `lib.mask_values`
+        has it. A generator keeps one chip in memory.
     thresholds
         Ascending, above 0 and up to 1.
 
@@ -61,7 +63,7 @@ def threshold_sweep(pairs: Pairs, thresholds: np.ndarray = THRESHOLDS) -> pd.Dat
     Raises
     ------
     InputError
-        If there is no chip, or a probability and its mask differ in shape.
+        If there is no chip, a probability and its mask differ in shape, or the mask's values don't tell.
     """
     total = np.zeros((len(thresholds), 3), np.int64)  # columns tp, fp, fn
     chips = 0
@@ -94,6 +96,7 @@ def relaxed_counts(
     """
     if probability.shape != mask.shape:
         raise InputError(f"Expected a probability like its mask, {mask.shape}; got {probability.shape}.")
+    mask = as_mask(mask, "mask")
     scored, truth, reach = mask != MASK_IGNORE, mask == MASK_FOREGROUND, disc(slack_px)
     said = np.where(scored, probability, 0).astype(np.float32)  # predictions where nothing is known excuse nothing
     around_truth, around_said = (
@@ -126,7 +129,7 @@ def relaxed_sweep(pairs: Pairs, thresholds: np.ndarray = THRESHOLDS, slack_px: f
     Raises
     ------
     InputError
-        If there is no chip, or a probability and its mask differ in shape.
+        If there is no chip, a probability and its mask differ in shape, or the mask's values don't tell.
     """
     counts = [relaxed_counts(probability, mask, thresholds, slack_px) for probability, mask in pairs]
     if not counts:

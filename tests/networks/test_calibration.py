@@ -84,6 +84,7 @@ def test_levels_count_what_is_known():
     probability = np.array([[0.0, 1.0, 0.5], [1.0, np.nan, 1.0]], np.float32)
     mask = np.array([[0, 255, 127], [0, 255, 255]], np.uint8)
     counts = calibration.count_levels(probability, mask)
+    np.testing.assert_array_equal(calibration.count_levels(probability, np.where(mask == 255, 1, mask)), counts)
     assert counts.sum(axis=0).tolist() == [4, 2] and counts[255].tolist() == [3, 2] and counts[0].tolist() == [1, 0]
     said, right, weight = calibration.of_levels(counts)
     assert said[255] == 1 and right[255] == pytest.approx(2 / 3) and weight.sum() == 4

@@ -39,6 +39,15 @@ def test_the_sweep_pools_its_chips():
     assert table["f1"].tolist() == pytest.approx([2 / 3, 4 / 5, 2 / 3, 0])
 
 
+@pytest.mark.parametrize("count", [sweep.threshold_counts, sweep.relaxed_counts])
+def test_masks_of_one_and_of_bool_count_as_those_of_255(count):
+    truth = np.eye(6, dtype=bool)
+    probability = truth * np.float32(0.8)
+    expected = count(probability, truth * np.uint8(255), sweep.THRESHOLDS)
+    for mask in (truth, truth.astype(np.uint8)):
+        np.testing.assert_array_equal(count(probability, mask, sweep.THRESHOLDS), expected)
+
+
 def test_what_cannot_be_swept_is_refused():
     with pytest.raises(InputError, match="at least one chip"):
         sweep.threshold_sweep([])
