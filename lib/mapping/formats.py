@@ -10,7 +10,7 @@ import numpy as np
 from lib.errors import PPLinkNetWarning
 from lib.grid import LONLAT
 from lib.paths import whole_file, write_whole
-from lib.vectors.roadio import write_challenge_csv
+from lib.vectors.roadio import UNFIT_IN_ID, write_challenge_csv
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -50,14 +50,15 @@ def write_csv(path: Path, layer: "gpd.GeoDataFrame", grid: "Grid") -> None:
     """SpaceNet's CSV in pixels of the grid, of one image, named as the folder: ImageId,WKT_Pix, or its buildings'."""
     import shapely
 
-    image = path.absolute().parent.name.replace(",", "_")
+    image = UNFIT_IN_ID.sub("_", path.absolute().parent.name)
     shapes = shapely.transform(layer.geometry.to_numpy(), grid.world_to_pixel)
-    if not (shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON).any():
+    if "area_m2" not in layer:
         write_challenge_csv(path, {image: [np.asarray(line.coords) for line in shapes]})
         return
     rows = ["ImageId,BuildingId,PolygonWKT_Pix,Confidence"]
     for number, (shape, confidence) in enumerate(zip(shapes, layer["confidence"].fillna(0), strict=True), 1):
         rows.append(f'{image},{number},"{shapely.to_wkt(shape, rounding_precision=3)}",{confidence:.4f}')
+    rows += [] if len(layer) else [f"{image},-1,POLYGON EMPTY,0"]
     write_whole(path, "\n".join(rows) + "\n")
 
 

@@ -29,6 +29,8 @@ DRIVERS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".fgb": "
 VECTOR_SUFFIXES = (*DRIVERS, *PARQUET_SUFFIXES)  # of what is read and written
 SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")  # of which others write some
 NOTHING = {"", "NONE", "NULL", "NAN"}  # what tables hold where there is no geometry, beside POLYGON EMPTY
+# what would not come back as it is: it ends an id or a line, makes a comment or a header of it, or is stripped from it
+UNFIT_IN_ID = re.compile(r'[,\n]|^(#|i(?=mageid)|[\0-\x20\s"])|[\s"]$', re.IGNORECASE)
 
 _SPACE = "".join(map(chr, range(33)))  # what Java's trim takes away
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(E[+-]?\d+)?[DF]?")
@@ -227,8 +229,11 @@ def write_challenge_csv(path: str | Path, roads: dict[str, Roads]) -> None:
     """Write roads by image as ImageId,WKT_Pix, whole or not at all; an image without roads gets an EMPTY line."""
     rows = ["ImageId,WKT_Pix"]
     for image, lines in roads.items():
-        if "," in image or "\n" in image:
-            raise InputError(f"Expected an image id without comma or line break, found {image!r}; rename it.")
+        if UNFIT_IN_ID.search(image):
+            raise InputError(
+                "Expected an image id without comma, line break, # or ImageId before it, spaces or quotes around it, "
+                f"found {image!r}; rename it."
+            )
         lines = [line for line in lines if len(line)]
         for line in lines:
             rows.append(f'{image},"LINESTRING ({", ".join(f"{float(x)!r} {float(y)!r}" for x, y in line)})"')

@@ -13,6 +13,7 @@ from lib.errors import PPLinkNetWarning
 from lib.grid import Grid
 from lib.mapping import formats
 from lib.mapping.formats import WRITERS
+from lib.vectors.buildingio import read_building_csv
 from lib.vectors.roadio import read_challenge_csv
 
 GRID = Grid((0.5, 0, 452_000, 0, -0.5, 35_000), "EPSG:32636", 400, 300)
@@ -28,7 +29,7 @@ ROADS = frame(shapely.LineString([(10, 20), (200, 40)]), shapely.LineString([(20
 HOUSES = frame(
     shapely.Polygon([(10, 10), (10, 60), (60, 60), (60, 10)], [[(20, 20), (30, 20), (30, 30), (20, 30)]]),
     shapely.box(100, 100, 130, 120),
-)
+).assign(area_m2=[600.0, 150.0])
 
 
 def test_geoparquet_has_a_box_for_each_row(tmp_path):
@@ -93,6 +94,25 @@ def test_the_challenges_csv_is_in_pixels_and_named_as_the_folder(tmp_path):
     assert shapely.from_wkt(second.split('"')[1]).equals(shapely.box(100, 100, 130, 120))
     WRITERS["csv"](path, HOUSES.assign(confidence=[np.nan, 0.75]), GRID)  # nothing was seen in the first one
     assert [row.rsplit(",", 1)[1] for row in path.read_text().splitlines()[1:]] == ["0.0000", "0.7500"]
+
+
+def test_a_map_without_features_is_a_csv_of_its_class(tmp_path):
+    path = tmp_path / "map.csv"
+    WRITERS["csv"](path, HOUSES[:0], GRID)
+    assert read_building_csv(path) == ({tmp_path.name: []}, {tmp_path.name: []})
+    WRITERS["csv"](path, ROADS[:0], GRID)
+    assert [len(road) for road in read_challenge_csv(path)[tmp_path.name]] == [0]
+
+
+@pytest.mark.parametrize("layer", [ROADS, HOUSES])
+@pytest.mark.parametrize(
+    ("folder", "image"), [("#1, north", "_1_ north"), ("ImageIdeas", "_mageIdeas"), ('"q"', "_q_")]
+)
+def test_an_image_is_called_as_its_folder_as_far_as_it_can_be(tmp_path, layer, folder, image):
+    path = tmp_path / folder / "map.csv"
+    WRITERS["csv"](path, layer, GRID)
+    read = read_challenge_csv(path) if layer is ROADS else read_building_csv(path)[0]
+    assert list(read) == [image]
 
 
 def test_a_large_geojson_says_what_to_take_instead(tmp_path, monkeypatch):

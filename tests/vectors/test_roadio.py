@@ -5,7 +5,7 @@ import gzip
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import LineString
 
@@ -99,6 +99,21 @@ def test_csv_round_trip_is_exact(tmp_path_factory, roads):
     for image, lines in roads.items():
         assert [x.tolist() for x in back[image] if len(x)] == [x.tolist() for x in lines]
     assert [p.name for p in path.parent.iterdir()] == ["roads.csv"]
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from("#, \t\n\r\0\"'aImMgGeEdD\u00a0"), max_size=9))
+@example("#1 north")
+@example("ImageIdeas_7")
+@example('"q"')
+def test_ids_come_back_or_are_refused(tmp_path_factory, image):
+    path = tmp_path_factory.mktemp("csv") / "roads.csv"
+    if roadio.UNFIT_IN_ID.search(image):
+        with pytest.raises(InputError, match="Expected an image id without"):
+            roadio.write_challenge_csv(path, {image: [road(0, 0, 10, 0)]})
+        image = roadio.UNFIT_IN_ID.sub("_", image)
+    roadio.write_challenge_csv(path, {image: [road(0, 0, 10, 0)]})
+    assert list(roadio.read_challenge_csv(path)) == [image]
 
 
 def test_graphs_of_osmnx_are_read_once_a_street():
