@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from lib.conflation.ground import metres_at
 from lib.conflation.review import ACCEPTED
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT
+from lib.grid import LONLAT, crs_text, in_degrees
 from lib.osm.lanes import HIGHWAYS
 from lib.osm.layers import METRES_A_DEGREE
 from lib.osm.way_nodes import WayNodes
@@ -89,11 +89,13 @@ def write_challenge(
         raise InputError(f"{layer}: its candidates have no CRS, so that nobody knows where on earth they lie.")
     if unknown := set(accepted.geom_type) - {"LineString", "Polygon"}:
         raise InputError(f"{layer}: expected lines or polygons, found {', '.join(sorted(unknown))}.")
-    degrees = accepted.to_crs(LONLAT)
+    # across the antimeridian a candidate is of two parts: it would be drawn around the world
+    in_parts = in_degrees(accepted.geometry.to_numpy(), crs_text(accepted.crs))
+    degrees = accepted.set_geometry(gpd.GeoSeries(in_parts, crs=LONLAT)).explode()
     changes, lines = _Changes(highway, ways or {}), []
     for rows in _tasks(accepted):
         changes.begin()
-        features = [_feature(layer, row, changes) for row in degrees.iloc[rows].to_dict("records")]
+        features = [_feature(layer, row, changes) for row in degrees.loc[rows].to_dict("records")]
         file = {"type": "xml", "format": "osc", "encoding": "base64", "content": changes.encoded()}
         work = {"meta": CHANGE_FILE, "file": file}
         task = {"type": "FeatureCollection", "features": features, "cooperativeWork": work}

@@ -150,11 +150,14 @@ def _place(manifest: pd.DataFrame) -> str:
     """Middle of the chips' footprints in degrees; words where there is none."""
     import shapely
 
+    from lib.show.splits import onward
+
     placed = manifest.loc[manifest["footprint"] != "", "footprint"]
     if placed.empty:
         return "without georeference"
-    left, bottom, right, top = shapely.total_bounds(shapely.from_wkt(placed.to_numpy()))
+    left, bottom, right, top = shapely.total_bounds(onward(shapely.from_wkt(placed.to_numpy())))
     latitude, longitude = (bottom + top) / 2, (left + right) / 2
+    longitude -= 360 * (longitude > 180)
     north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
     return f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
 

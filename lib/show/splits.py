@@ -54,6 +54,16 @@ def split_map(manifest: pd.DataFrame, *, title: str = "") -> Figure:
     return sheet
 
 
+def onward(shapes: np.ndarray) -> np.ndarray:
+    """Shapes in degrees, across the antimeridian with 181 E after 179 E, each in one piece."""
+    import shapely
+
+    if np.ptp(shapely.total_bounds(shapes)[[0, 2]]) <= 180:
+        return shapes
+    moved = [shapely.transform(shape, lambda xy: np.where(xy[:, :1] < 0, xy + (360, 0), xy)) for shape in shapes]
+    return np.array([shapely.union_all(shapely.get_parts(shape)) for shape in moved])
+
+
 def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.ndarray]]:
     """
     Footprints that lie together: their numbers, their rings, and the place's extent.
@@ -64,9 +74,7 @@ def _places(shapes: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray], np.n
     """
     import shapely
 
-    if np.ptp(shapely.total_bounds(shapes)[[0, 2]]) > 180:  # across the antimeridian: 179 E is followed by 181 E
-        onward = [shapely.transform(shape, lambda xy: np.where(xy[:, :1] < 0, xy + (360, 0), xy)) for shape in shapes]
-        shapes = np.array([shapely.union_all(shapely.get_parts(shape)) for shape in onward])
+    shapes = onward(shapes)
     boxes = shapely.bounds(shapes)  # one row a chip: left, bottom, right, top in degrees
     gap = PLACE_GAP * np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
     # boxes widened by the gap run together where chips are near: each part of their union is a place

@@ -15,7 +15,7 @@ import numpy as np
 from folium.raster_layers import ImageOverlay
 
 from lib.errors import InputError, ParameterError
-from lib.grid import LONLAT, MASK_IGNORE, WEB_MERCATOR, Grid, project
+from lib.grid import LONLAT, MASK_IGNORE, MERCATOR_HALF_SIDE_M, WEB_MERCATOR, Grid, project
 from lib.show.canvas import ERRORS, IGNORE, LABEL, check_pair, confusion, encode_image, foreground, outline, rgb
 from lib.show.leaflet import OSM_LINK, Map, Vectors, as_html, data_address, layer_name, tooltip
 
@@ -152,7 +152,7 @@ def add_vectors(
         placed = shapely.transform(shapes.to_numpy(), lambda xy: _on_map(scene, scene.grid.world_to_pixel(xy)))
     else:
         known = shapes if shapes.crs is not None else shapes.set_crs(scene.grid.crs)
-        placed = known.to_crs(LONLAT)
+        placed = shapely.transform(known.to_crs(LONLAT).to_numpy(), lambda xy: _beside(scene.grid, xy, LONLAT))
     collection = [
         _feature(scene, shape.__geo_interface__, tooltip(row, columns))
         for shape, row in zip(placed, features.to_dict("records"), strict=True)
@@ -234,7 +234,14 @@ def _on_map(scene: Map, xy_px: np.ndarray) -> np.ndarray:
     """Pixel coordinates (N, 2) x, y to (longitude, latitude); to (x, -y) on a map in pixels, where y grows upwards."""
     if scene.is_simple:
         return xy_px * (1.0, -1.0)
-    return project(scene.grid.pixel_to_world(xy_px), scene.grid.crs, LONLAT)
+    return _beside(scene.grid, project(scene.grid.pixel_to_world(xy_px), scene.grid.crs, LONLAT), LONLAT)
+
+
+def _beside(grid: Grid, xy: np.ndarray, crs: str) -> np.ndarray:
+    """Degrees or web mercator's metres (N, 2) within half the earth of the grid's middle: 181 E rather than 179 W."""
+    turn = 360.0 if crs == LONLAT else 2 * MERCATOR_HALF_SIDE_M
+    middle = project(grid.pixel_to_world(np.array([[grid.width / 2, grid.height / 2]])), grid.crs, crs)[0, 0]
+    return xy - (turn, 0.0) * np.round((xy[:, :1] - middle) / turn)
 
 
 def _placed(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, list[list[float]]]:
@@ -249,7 +256,7 @@ def _placed(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
     a, b, c, d, e, f = grid.transform
     if grid.crs.upper() == WEB_MERCATOR and b == 0 == d and a > 0 > e:
         west, north, east, south = c, f, c + a * grid.width, f + e * grid.height
-        return _reduced(pixels, smooth), _degrees(west, south, east, north)
+        return _reduced(pixels, smooth), _degrees(grid, west, south, east, north)
     return _warped(pixels, grid, smooth)
 
 
@@ -262,7 +269,7 @@ def _warped(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]], float) * (grid.width, grid.height)
     steps = np.linspace(0, 4, 4 * EDGE_POINTS + 1)
     edge = np.column_stack([np.interp(steps, range(5), corners[:, axis]) for axis in (0, 1)])
-    mercator = project(grid.pixel_to_world(edge), grid.crs, WEB_MERCATOR)
+    mercator = _beside(grid, project(grid.pixel_to_world(edge), grid.crs, WEB_MERCATOR), WEB_MERCATOR)
     (west, south), (east, north) = mercator.min(axis=0), mercator.max(axis=0)
     # a turned grid needs more pixels for the same detail: a quarter more is enough
     longest_px = min(OVERLAY_SIDE_PX, int(1.25 * max(grid.width, grid.height)))
@@ -279,7 +286,7 @@ def _warped(pixels: np.ndarray, grid: Grid, smooth: bool) -> tuple[np.ndarray, l
         dst_crs=WEB_MERCATOR,
         resampling=Resampling.bilinear if smooth else Resampling.nearest,
     )
-    return np.ascontiguousarray(np.moveaxis(placed, 0, 2)), _degrees(west, south, east, north)
+    return np.ascontiguousarray(np.moveaxis(placed, 0, 2)), _degrees(grid, west, south, east, north)
 
 
 def _reduced(pixels: np.ndarray, smooth: bool) -> np.ndarray:
@@ -291,7 +298,7 @@ def _reduced(pixels: np.ndarray, smooth: bool) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST)
 
 
-def _degrees(west_m: float, south_m: float, east_m: float, north_m: float) -> list[list[float]]:
+def _degrees(grid: Grid, west_m: float, south_m: float, east_m: float, north_m: float) -> list[list[float]]:
     """[[south, west], [north, east]] in degrees of a web mercator box in metres."""
     corners = project(np.array([[west_m, south_m], [east_m, north_m]]), WEB_MERCATOR, LONLAT)
-    return corners[:, ::-1].tolist()
+    return _beside(grid, corners, LONLAT)[:, ::-1].tolist()

@@ -88,6 +88,17 @@ def test_accepted_candidates_alone_become_tasks_with_their_change(tmp_path, plac
     assert shapely.LineString(task["features"][0]["geometry"]["coordinates"]).hausdorff_distance(truth) < 1e-7
 
 
+@pytest.mark.parametrize("shape", [shapely.LineString([(40, 20), (240, 20)]), shapely.box(40, 20, 240, 80)])
+def test_what_lies_across_the_antimeridian_is_cut_there(tmp_path, shape):
+    moved = shapely.transform(shape, lambda xy: xy + (180_398, 8_117_900))  # metres in Fiji
+    one = gpd.GeoDataFrame({"candidate": [1], "status": "accepted"}, geometry=[moved], crs="EPSG:32701")
+    assert write_challenge(one, tmp_path / "tasks", "missing") == 1
+    [(task, change)] = parsed(tmp_path / "tasks")
+    assert len(change.findall("create/way")) == 2
+    sides = [shapely.from_geojson(json.dumps(feature["geometry"])).bounds[0::2] for feature in task["features"]]
+    assert sorted(sides) == [(-180, pytest.approx(-179.9986, abs=1e-3)), (pytest.approx(179.9986, abs=1e-3), 180)]
+
+
 def test_osmium_reads_the_change(tmp_path, place):
     write_challenge(place.candidates.assign(status="accepted"), tmp_path / "tasks.geojsonl", "missing_roads")
     for task, change in parsed(tmp_path / "tasks.geojsonl"):

@@ -51,13 +51,16 @@ def texts() -> Callable[[Figure], list[str]]:
 
 @pytest.fixture(scope="session")
 def grids() -> dict[str, Grid]:
-    """One image of 60 x 80 pixels, lying in four kinds of places."""
+    """One image of 60 x 80 pixels, lying in four kinds of places, and three times across the antimeridian."""
     cos, sin = np.cos(np.radians(20)), np.sin(np.radians(20))
     transforms = {
         "mercator": ((0.6, 0, 3_600_000.0, 0, -0.6, 40_000.0), "EPSG:3857"),
         "lonlat": ((3e-6, 0, 25.0, 0, -3e-6, 60.0), "EPSG:4326"),
         "rotated utm": ((cos, sin, 385_000.0, sin, -cos, 6_672_000.0), "EPSG:32635"),
         "pixels": ((1, 0, 0, 0, 1, 0), None),
+        "utm over 180": ((0.6, 0, 180_530.0, 0, -0.6, 8_118_000.0), "EPSG:32701"),
+        "lonlat over 180": ((3e-6, 0, 179.9999, 0, -3e-6, 60.0), "EPSG:4326"),
+        "mercator over 180": ((0.6, 0, -20_037_532.0, 0, -0.6, 40_000.0), "EPSG:3857"),
     }
     return {name: Grid(transform, crs, 80, 60) for name, (transform, crs) in transforms.items()}
 

@@ -2,11 +2,13 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib.chips.manifest import write_manifest
+from lib.grid import Grid
 from lib.scores.evaluate import statistics
 from lib.show import front, reports
 
@@ -54,6 +56,14 @@ def test_it_says_what_where_when_and_on_what(report):
     ):
         assert said in page, said
     assert "Of all pixels that truth or prediction call foreground" in page and 'alt="One chip."' in page
+
+
+def test_the_middle_of_what_lies_across_the_antimeridian_is_there():
+    over = Grid((1.0, 0, 180_398.0, 0, -1.0, 8_118_098.0), "EPSG:32701", 320, 250).footprint_wkt()
+    assert front._place(pd.DataFrame({"footprint": ["", over]})) == "17.000° S, 180.000° W"
+    east = Grid((1e-3, 0, 178.5, 0, -1e-3, -17.0), "EPSG:4326", 100, 100).footprint_wkt()
+    west = Grid((1e-3, 0, -179.0, 0, -1e-3, -17.0), "EPSG:4326", 100, 100).footprint_wkt()
+    assert front._place(pd.DataFrame({"footprint": [east, west]})) == "17.050° S, 179.800° E"
 
 
 def test_a_gain_whose_interval_holds_0_is_not_shown(report):

@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from shapely import LineString, Polygon
 
 from lib.errors import InputError, ParameterError
-from lib.grid import Grid, project, tile_grid
+from lib.grid import MERCATOR_HALF_SIDE_M, Grid, project, tile_grid
 from lib.show import leaflet, webmap
 from lib.show.canvas import FN, FP, TP, TRUTH, rgb
 
 HEIGHT, WIDTH = 60, 80
+OVER_180 = ("utm over 180", "lonlat over 180", "mercator over 180")
 NASTY = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)> ${a} `b` {{ c }} \" '"
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture(params=["mercator", "lonlat", "rotated utm", "pixels"])
+@pytest.fixture(params=["mercator", "lonlat", "rotated utm", "pixels", *OVER_180])
 def grid(request, grids) -> Grid:
     return grids[request.param]
 
@@ -127,7 +128,9 @@ def test_raster_lies_where_the_grid_says(grid):
         assert [[south, west], [north, east]] == [[-HEIGHT, 0], [0, WIDTH]]
         x, y = columns.mean() + 0.5, rows.mean() + 0.5
     else:
-        (left, low), (right, high) = project(np.array([[west, south], [east, north]]), "EPSG:4326", "EPSG:3857")
+        assert 0 < east - west < 0.01
+        (_, low), (_, high) = project(np.array([[west, south], [east, north]]), "EPSG:4326", "EPSG:3857")
+        left, right = np.array([west, east]) * MERCATOR_HALF_SIDE_M / 180
         share = np.array([(columns.mean() + 0.5) / pixels.shape[1], (rows.mean() + 0.5) / pixels.shape[0]])
         mercator = np.array([[left + share[0] * (right - left), high - share[1] * (high - low)]])
         x, y = grid.world_to_pixel(project(mercator, "EPSG:3857", grid.crs))[0]
