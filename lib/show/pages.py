@@ -29,7 +29,8 @@ CODE_STYLES = {"light": "xcode", "dark": "github-dark"}  # Pygments'
 PICTURES = ("image/png", "image/jpeg")
 _HEADING = re.compile(r'<h[23] id="([^"]*)">(.*?)<a class="anchor-link"', re.DOTALL)
 _FIRST_SENTENCE = re.compile(r"(.+?[.?!:])(?:\s|$)", re.DOTALL)
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")  # what a terminal shows for a moment
+WEBP_SIDE_PX = 16_383  # the format's limit
+_OVERWRITTEN = re.compile(r"^[^\n]*\r(?!\n)", re.MULTILINE)  # what a terminal shows for a moment
 _NOT_OF_THE_RUN = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
 
 templates = jinja2.Environment(
@@ -235,8 +236,9 @@ def picture(content: bytes, alt: str) -> dict[str, Any]:
     is_png = content.startswith(b"\x89PNG")
     mime = "image/png" if is_png else "image/jpeg"
     quality = 101 if is_png else JPEG_QUALITY  # above 100: without loss
-    smaller = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-    if len(smaller) < len(content):
-        content, mime = smaller, "image/webp"
     height, width = pixels.shape[:2]
+    if max(height, width) <= WEBP_SIDE_PX:
+        smaller = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+        if len(smaller) < len(content):
+            content, mime = smaller, "image/webp"
     return {"kind": "picture", "address": data_address(content, mime), "alt": alt, "width": width, "height": height}

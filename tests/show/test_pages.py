@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib.show import pages
-from lib.show.leaflet import fetched_addresses
+from lib.show.leaflet import data_address, fetched_addresses
 
 DECLARED = (
     'area: str = "demo"  # study area\nepochs: int = 50  # how many\nsources: list = [  # where from\n    {"a": 1},\n]'
@@ -105,6 +106,18 @@ def test_charts_lose_nothing_and_photos_little():
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
     assert (decoded == cv2.imdecode(np.frombuffer(chart, np.uint8), cv2.IMREAD_COLOR)).all()
     assert (found["width"], found["height"]) == (900, 60) and mime in ("image/webp", "image/png")
+
+
+def test_a_picture_too_high_for_webp_stays_as_it_is():
+    tall = cv2.imencode(".png", np.zeros((16_384, 2, 3), np.uint8))[1].tobytes()
+    assert pages.picture(tall, "")["address"] == data_address(tall, "image/png")
+
+
+def test_a_long_line_is_read_once(tmp_path):
+    bar = new_output("stream", name="stdout", text="10 %\r\n20 %\r100 %\n" + "x" * 200_000)
+    path, started_s = written([new_code_cell("x", outputs=[bar])], tmp_path), time.perf_counter()
+    page = pages.notebook_page(path)
+    assert time.perf_counter() - started_s < 10 and "20 %" not in page and "10 %" in page and "\n100 %\nxxx" in page
 
 
 def test_a_notebook_of_nothing_is_a_page(tmp_path):
