@@ -107,6 +107,8 @@ def _separated(built: np.ndarray, neck_px: float) -> list[tuple[np.ndarray, int,
     """
     from scipy import ndimage
 
+    if not built.size:
+        return []
     inside = cv2.distanceTransform(built, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     cores = (inside > 0.5 * neck_px + 0.5).astype(np.uint8)
     patches, patch = cv2.connectedComponents(built)

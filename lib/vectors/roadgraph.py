@@ -235,15 +235,17 @@ def from_lines(lines: Sequence[np.ndarray], widths_px: Sequence[float] | None = 
             raise InputError(f"Line {i}: expected (N >= 2, 2) coordinates x, y, got shape {np.shape(line)}.")
     if not len(lines):
         return RoadGraph(*repair.compact([]))
-    vertices = np.vstack(lines).astype(float)
-    _, numbers, count = np.unique(np.round(vertices, 6), axis=0, return_inverse=True, return_counts=True)
-    starts = np.cumsum([len(line) for line in lines])[:-1]
+    vertices, owner = np.vstack(lines).astype(float), np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+    numbers = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)[1].ravel()
+    kept = np.append(True, (np.diff(numbers) != 0) | (np.diff(owner) != 0))  # a vertex drawn twice joins nothing
+    vertices, owner, numbers = vertices[kept], owner[kept], numbers[kept]
+    count, starts = np.bincount(numbers), 1 + np.flatnonzero(np.diff(owner))
     widths = np.zeros(len(lines)) if widths_px is None else widths_px
     edges = []
-    parts = (np.split(vertices, starts), np.split(numbers.ravel(), starts), np.asarray(widths, np.float32))
+    parts = (np.split(vertices, starts), np.split(numbers, starts), np.asarray(widths, np.float32))
     for line, node, width_px in zip(*parts, strict=True):
         cuts = [0, *(1 + np.flatnonzero(count[node[1:-1]] > 1)), len(line) - 1]
-        edges += [Edge(node[a], node[b], line[a : b + 1], width_px) for a, b in pairwise(cuts)]
+        edges += [Edge(node[a], node[b], line[a : b + 1], width_px) for a, b in pairwise(cuts) if a < b]
     return RoadGraph(*repair.compact(edges))
 
 

@@ -64,6 +64,12 @@ def test_touching_buildings_are_separated_where_asked_for():
     assert len(mask_to_polygons(narrow, 0.5, BuildingOptions(neck_m=3))) == 1
 
 
+@pytest.mark.parametrize("neck_m", [0, 2])
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (5, 5)])
+def test_a_mask_of_nothing_has_no_buildings(shape, neck_m):
+    assert mask_to_polygons(np.zeros(shape, np.uint8), 1.0, BuildingOptions(neck_m=neck_m)) == []
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_polygons_cover_the_mask(seed):

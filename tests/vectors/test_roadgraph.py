@@ -161,6 +161,13 @@ def test_lines_become_a_graph_where_vertices_coincide(degrees):
         from_lines([np.zeros((1, 2))])
 
 
+@pytest.mark.parametrize("line", [[(0, 0), (5, 0), (5, 0), (10, 0)], [(0, 0), (0, 0), (5, 0), (10, 0), (10, 1e-7)]])
+def test_a_vertex_drawn_twice_is_no_junction(line):
+    graph = from_lines(lines_of([[(0, 9), (0, 9)], line]), [1, 3])
+    assert graph.widths_px.tolist() == [3] and graph.nodes.tolist() == [[0, 0], [10, 0]]
+    assert [each.tolist() for each in graph.lines] == [[[0, 0], [5, 0], [10, 0]]]
+
+
 def test_to_networkx_and_to_geodataframe():
     graph = from_lines(lines_of([[(0, 0), (30, 40)], [(30, 40), (30, 140)], [(30, 40), (90, 40)]]), [8, 0, 6])
     network = to_networkx(graph)
