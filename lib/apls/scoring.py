@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lib.apls import challenge, strict
+from lib.apls.paths import NOWHERE
 from lib.apls.routes import Direction, route_costs
 from lib.errors import InputError, ParameterError
 from lib.vectors import roadio
@@ -17,8 +18,6 @@ MODES = {"challenge": challenge.directions, "strict": strict.directions}
 MIDPOINT_SPACING_M = 50.0  # control points along long edges, metres (the challenge's constant)
 SNAP_M = 4.0  # a control point farther than this from the other network has no place there, metres
 CHALLENGE_GSD_M = 0.31  # the challenge's pixel; it used it for every image, of whatever resolution
-# of roads shorter than a tenth of a pixel, which have no route: the challenge calls them right, whatever they are
-WITHOUT_ROUTES = {"challenge": 1.0, "strict": 0.0}
 NORMAL_95 = 1.96  # half-width of a 95 % interval in standard errors
 
 
@@ -95,13 +94,26 @@ def directions(
     return MODES[mode](*sides, MIDPOINT_SPACING_M / gsd_m, SNAP_M / gsd_m) if all(sides) else None
 
 
+def _without_routes(direction: Direction, mode: Mode) -> float:
+    """
+    Score of a network none of whose control points leads to another: in the challenge 1, whatever it is.
+
+    In strict mode the share of its nodes that have a place on the other network: such are loops that share a node and
+    are too short for a point between. Pieces shorter than a tenth of a pixel are nodes of no road: 0, if that is all.
+    """
+    if mode == "challenge":
+        return 1.0
+    on_roads = np.unique(direction.graph().ends)
+    return float(np.mean(direction.there.chain[on_roads] != NOWHERE)) if len(on_roads) else 0.0
+
+
 def _sampled(direction: Direction, mode: Mode, sample: int, rng: np.random.Generator) -> tuple[float, float, int]:
     """Score from a sample of starting points, its standard error (ratio estimator), and the routes looked at."""
     n = len(direction.xy)
     sources = np.sort(rng.choice(n, size=min(sample, n), replace=False))
     cost, count = route_costs(direction, sources)
     if count.sum() == 0:
-        return WITHOUT_ROUTES[mode], 0.0, 0
+        return _without_routes(direction, mode), 0.0, 0
     mean = cost.sum() / count.sum()
     spread = np.sum((cost - mean * count) ** 2) / max(len(sources) - 1, 1)
     error = np.sqrt(max(0.0, 1 - len(sources) / n) * spread / len(sources)) / count.mean()
@@ -153,7 +165,10 @@ def score(
     points = (len(pair[0].xy), len(pair[1].xy))
     if sample is None:
         sums = [route_costs(direction) for direction in pair]
-        scores = [float(1 - cost.sum() / count.sum()) if count.sum() else WITHOUT_ROUTES[mode] for cost, count in sums]
+        scores = [
+            float(1 - cost.sum() / count.sum()) if count.sum() else _without_routes(direction, mode)
+            for direction, (cost, count) in zip(pair, sums, strict=True)
+        ]
         routes = tuple(int(count.sum()) * (2 if d.halved else 1) for d, (_, count) in zip(pair, sums, strict=True))
         return Score(*scores, harmonic_mean(*scores), mode, gsd_m, points, routes)
     rng = np.random.default_rng(seed)

@@ -111,8 +111,9 @@ def topo(
         for graph in (true, found)
     )
     rng = np.random.default_rng(seed)
-    n = len(true.nodes)
-    starts = np.arange(n) if seeds is None or seeds >= n else np.sort(rng.choice(n, seeds, replace=False))
+    starts = np.unique(true.ends)  # a piece shorter than a tenth of a pixel is a node without an edge: no road
+    if seeds is not None and seeds < len(starts):
+        starts = np.sort(rng.choice(starts, seeds, replace=False))
     # on the proposal: first the places nearest to the starts, then its own nodes
     nearest = places(snap(true.nodes[starts], found, hole_px), found_paths)
     found_places = Places(*map(np.concatenate, zip(nearest, found_paths.nodes, strict=True)))

@@ -78,6 +78,20 @@ def test_networks_that_shrink_to_a_place_are_never_right_in_strict(road):
             assert apls.score(*pair, mode="strict", sample=sample).apls == 0.0
 
 
+@pytest.mark.parametrize("sample", [None, 5])
+def test_loops_on_one_node_are_right_where_they_are(road, sample):
+    """Their only control point leads to no other; each loop is 29 m long, too short for a point between."""
+    turn = np.radians(np.arange(0, 361, 15))
+    circle = 15 * np.column_stack([np.cos(turn), np.sin(turn)])
+    circle[-1] = circle[0]
+    eight = [circle + (100, 100), circle * (-1, 1) + (130, 100)]
+    for moved_px, expected in ((0, 1), (50, 0)):
+        moved = [line + (moved_px, 0) for line in eight]
+        assert apls.score(eight, moved, "strict", sample=sample).apls == expected
+        assert apls.score(eight, moved, "challenge", sample=sample).apls == 1
+    assert apls.score(eight, [road(0, 0, 300, 0)], "strict", sample=sample).apls == 0
+
+
 def test_every_vertex_of_a_ring_is_a_control_point(road):
     ring = [road(0, 0, 20, 0, 20, 20, 0, 20, 0, 0)]
     assert apls.score(ring, ring, mode="strict").control_points == (4, 4)

@@ -25,6 +25,13 @@ def test_identical():
         assert result.holes == result.marbles == result.matched > 0
 
 
+def test_pieces_that_are_no_roads_cost_nothing():
+    speck = road(600, 600, 600.02, 600)
+    result = topo([*NETWORK, speck], [*NETWORK, speck], 1.0, seeds=None)
+    assert three(result) == (1, 1, 1) and result == topo(NETWORK, NETWORK, 1.0, seeds=None)
+    assert three(topo([speck], [speck], 1.0)) == three(topo([speck], NETWORK, 1.0)) == (0, 0, 0)
+
+
 def test_half_missing():
     """Of two separate roads of the same length one is not there: half of all holes stay empty."""
     truth = [road(0, 0, 200, 0), road(0, 100, 200, 100)]
