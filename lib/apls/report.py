@@ -120,8 +120,9 @@ def score_files(
         image = image_beside(right, truths[0])
     elif isinstance(right, list):
         image = image_beside(left, proposal)
-    left = {image: left} if isinstance(left, list) else left
-    right = {image: right} if isinstance(right, list) else right
+    left, where_left, right, where_right = (
+        {image: found} if isinstance(found, list) else found for found in (left, where_left, right, where_right)
+    )
     if not set(left) & set(right):
         ids = [", ".join(sorted(side)[:IMAGES_NAMED]) or "no image at all" for side in (left, right)]
         raise InputError(f"Expected images in truth and proposal, found none in both: {ids[0]} against {ids[1]}.")
@@ -146,11 +147,13 @@ def score_files(
     return summarise(frame, sorted(set(left) - set(right)), sorted(set(right) - set(left)), refused)
 
 
-def _read(paths: Sequence[str | Path], grid: Any) -> tuple[dict[str, Roads] | Roads, dict[str, list[str]]]:
-    """Roads of one side, by image where they come from CSVs, and the file and line that each came from."""
+def _read(paths: Sequence[str | Path], grid: Any) -> tuple[dict[str, Roads] | Roads, dict[str, list[str]] | list[str]]:
+    """Roads of one side, and the file and line or number that each came from; both by image where they are of CSVs."""
     is_vector = [Path(path).suffix.lower() in roadio.VECTOR_SUFFIXES for path in paths]
     if all(is_vector):
-        return [line for path in paths for line in roadio.read_vector(path, grid)], {}
+        roads = [roadio.read_vector(path, grid) for path in paths]
+        where = [f"{path}, road {k}" for path, own in zip(paths, roads, strict=True) for k in range(len(own))]
+        return [line for own in roads for line in own], where
     if any(is_vector):
         raise InputError(
             f"Expected files of one kind for a side, all CSV or all vectors, got {', '.join(map(str, paths))}."

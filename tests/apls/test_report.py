@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -43,6 +44,17 @@ def test_gzipped_cases_are_read(tmp_path):
 )
 def test_city_of_an_image(image, city):
     assert apls.city_of(image) == city
+
+
+def test_refusals_of_vector_files_name_file_and_road(tmp_path):
+    roads = [np.array([(0, 0), (100, 0.0)]), np.array([(0, 0), (0, 90), (0, 90), (50, 90.0)])]
+    truth, proposal = tmp_path / "truth.gpkg", tmp_path / "proposal.gpkg"
+    for own, damaged in ((roads[:1], roads), (roads, roads[:1])):
+        roadio.write_vector(truth, own)
+        roadio.write_vector(proposal, damaged)
+        [(image, why)] = apls.score_files(truth, proposal).refused.items()
+        path = truth if own is roads else proposal
+        assert image == "proposal" and why.startswith(f"{path}, road 1: expected consecutive points at least")
 
 
 def test_ids_match_whatever_program_wrote_them(tmp_path):
