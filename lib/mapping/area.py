@@ -265,7 +265,8 @@ def _windows(
         if parts.has_window(index):
             return index, None, None
         image, seen = parts.ground.read(parts.windows.window(index), skipped)
-        return (index, image, seen) if seen.any() else (index, None, None)
+        # fewer bands than three are read as three
+        return (index, image[..., : len(model.info.mean)], seen) if seen.any() else (index, None, None)
 
     with closing(ahead(read, indices, windows_waiting(options, at_once))) as windows:
         yield from _forward(model, windows, options.views, at_once, windows_together(options, at_once))

@@ -56,8 +56,8 @@ class MapOptions:
     allow_gsd
         Whether scenes of which the GSD is more than twice or less than half the checkpoint's are taken, too.
     bands
-        Numbers of the bands that are red, green and blue, and of those that follow where the checkpoint learned from
-        more; or of the one that is grey; from 1. (): as the file says.
+        Numbers of the bands that are red, green and blue, or as many as the checkpoint learned from, in its order; or
+        of the one that is grey; from 1. (): as the file says.
     go_on
         Whether scenes that can't be read, or parts of them, are left out and named, while the others go on.
     """
@@ -93,8 +93,4 @@ class MapOptions:
         if self.overlap_px > self.window_px // 2:
             raise ParameterError(
                 f"overlap_px is {self.overlap_px}: expected at most half of window_px, {self.window_px // 2}"
-            )
-        if len(self.bands) == 2:
-            raise ParameterError(
-                f"bands is {self.bands!r}: expected numbers (red, green, blue, then any others), or one (grey)"
             )

@@ -77,7 +77,8 @@ def _scene(
     grid = read_grid(path, options.crs, require_crs=False, by_name=options.gsd_m is None)
     with opened(path) as file:
         colours = [kind for kind in file.colorinterp if kind != ColorInterp.alpha]
-    if not options.bands and len(colours) < 3 and ColorInterp.palette not in colours and len(set(info.mean)) > 1:
+    learned_colours = len(info.mean) > 2 and len(set(info.mean)) > 1
+    if not options.bands and len(colours) < 3 and ColorInterp.palette not in colours and learned_colours:
         raise InputError(
             f"{name} has {len(colours)} band{'s' * (len(colours) != 1)}, and the checkpoint learned from red, green "
             "and blue. Give it a coloured image; bands 1 takes the first for all three."
@@ -112,15 +113,16 @@ def _scene(
 
 
 def _bands(name: str, path: Path, count: int, options: MapOptions) -> tuple[int, ...]:
-    """Bands that are read of an image; () where it says itself which three. InputError where they aren't `count`."""
+    """Bands that are read of an image, the `count` first; () where it says which three. InputError if it has others."""
     with opened(path) as file:
-        bands = tuple(options.bands) or (every_band(file) if count > 3 else ())
+        shown = (number for number, kind in enumerate(file.colorinterp, 1) if kind != ColorInterp.alpha)
+        bands = tuple(options.bands) or (every_band(file) if count > 3 else () if count == 3 else tuple(shown))
         if max(bands, default=0) > file.count:
             raise InputError(f"{name} has {file.count} bands, and no band {max(bands)} as `bands` has it.")
-    read = len(bands) if len(bands) > 1 or count > 3 else 3
+    read = len(bands) if len(bands) > 1 or count != 3 else 3
     if read != count:
         raise InputError(
             f"{name} gives {read} band{'s' * (read != 1)}, the checkpoint learned from {count}: name as many in "
-            "`bands`, red, green and blue first, then the others as when its chips were cut; or use another checkpoint."
+            "`bands`, in the order in which it learned them; or use another checkpoint."
         )
-    return bands
+    return bands + bands[1:] if count == 2 else bands  # whoever shows the ground takes it for RGB: grey is read so

@@ -1,13 +1,13 @@
-"""Maps of more than three bands: which are read, and what doesn't fit."""
+"""Maps of more or fewer than three bands: which are read, and what doesn't fit."""
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 
-from lib.errors import InputError, ParameterError
+from lib.errors import InputError
 from lib.grid import Grid
-from lib.mapping.area import map_rasters
+from lib.mapping.area import map_rasters, opened_ground
 from lib.mapping.ground import Ground, place
 from lib.mapping.options import MapOptions
 from lib.mapping.scenes import open_scenes
@@ -77,6 +77,23 @@ def test_all_bands_of_an_image_are_read_where_they_are_as_many(tmp_path, picked,
     np.testing.assert_array_equal(levels(tmp_path / "out"), expected(six[4], 4))
 
 
+@pytest.mark.parametrize("named", [(4,), (2, 6), ()])
+@pytest.mark.parametrize("bands", [1, 2])
+def test_networks_of_fewer_bands_than_three_read_as_many(tmp_path, picked, six, write_scene, levels, named, bands):
+    """Those that are named, or all of an image that has no more; of one named, a network of two has none."""
+    image, model = six if named else six[:bands], picked(bands - 1, bands)
+    scene = write_scene(tmp_path / "a.tif", image)
+    if named and len(named) != bands:
+        with pytest.raises(InputError, match=f"the checkpoint learned from {bands}: name as many"):
+            made(model, [scene], tmp_path / "out", bands=named)
+        return
+    made(model, [scene], tmp_path / "out", bands=named)
+    shown = image[named[-1] - 1 if named else -1]
+    np.testing.assert_allclose(levels(tmp_path / "out"), expected(shown, bands - 1), atol=1)  # some lie at a half
+    with opened_ground([scene], model.info, MapOptions(bands=named)) as ground:
+        assert ground.read((0, 0, 130, 100))[0].shape == (100, 130, 3)
+
+
 def test_another_number_of_bands_is_refused_before_the_first_window(tmp_path, picked, six, write_scene):
     scene, out = write_scene(tmp_path / "a.tif", six), tmp_path / "out"
     for model, options, said in (
@@ -84,11 +101,10 @@ def test_another_number_of_bands_is_refused_before_the_first_window(tmp_path, pi
         (picked(0), {"bands": (1, 2, 3)}, "gives 3 bands, the checkpoint learned from 5"),
         (picked(0), {"bands": (1,)}, "gives 1 band, the checkpoint learned from 5"),
         (picked(0, 3), {"bands": (1, 2, 3, 4)}, "gives 4 bands, the checkpoint learned from 3"),
-        (picked(0, 1), {}, "gives 3 bands, the checkpoint learned from 1"),
+        (picked(0, 3), {"bands": (1, 2)}, "gives 2 bands, the checkpoint learned from 3"),
+        (picked(0, 1), {}, "gives 6 bands, the checkpoint learned from 1"),
         (picked(0), {"bands": (1, 2, 3, 4, 7)}, "a.tif has 6 bands, and no band 7"),
     ):
         with pytest.raises(InputError, match=said):
             made(model, [scene], out, **options)
         assert sorted(path.name for path in out.iterdir()) == [".map.lock"]
-    with pytest.raises(ParameterError, match="then any others"):
-        MapOptions(bands=(1, 2))
