@@ -18,7 +18,7 @@
 #
 # **In:** stage 1's checkpoint (notebook 2; run by itself where it is missing) and the chips labelled `clean`. **Out:**
 # checkpoints and histories in `runs/<area>/two_stage` and, for comparison, `runs/<area>/scratch`; with
-# `start_from: ""`, for an area without OpenStreetMap, the latter alone. **Takes** about two minutes on two CPU cores
+# `start_from: ""`, for an area without OpenStreetMap, the latter alone. **Takes** a minute and a half on two CPU cores
 # with the values below.
 #
 # *Map data © OpenStreetMap contributors, ODbL 1.0.*
@@ -30,11 +30,11 @@ task: str = "roads"  # "roads", "buildings", or "roads+buildings": both in one n
 start_from: str = "stage1"  # run to go on from; "stage1b" after self-training in notebook 2; "": none, stage 2 alone
 network: dict = {}  # of stage 2 alone, by lib.networks.ModelConfig: {encoder_name: resnet34, encoder_weights: imagenet}
 recipe: str = "validated"  # "release-roads" or "release-buildings": the release's, over what is said below
-epochs: int = 10
+epochs: int = 9
 batch_size: int = 4
 crop_px: int = 192  # side of a training crop, a multiple of 32
 samples_per_epoch: int = 80  # crops an epoch; 0: one a chip
-learning_rate: float = 5.0e-4  # at the start; falls to 0 as a polynomial of power 0.9
+learning_rate: float = 1.0e-3  # at the start; falls to 0 as a polynomial of power 0.9
 encoder_lr_factor: float = 1.0  # the encoder learns so much slower (0.1) than the rest
 freeze_encoder: bool = False  # or not at all
 loss: str = "focal"  # "bce", "dice", "bce_dice" (D-LinkNet's), "jaccard", "lovasz", "tversky", "mcc"
@@ -121,12 +121,13 @@ curves("two_stage") if stage1 else print("no stage 1 to go on from")
 
 # %% [markdown]
 # ## Stage 2 alone
-# The same network, chips, crops and epochs, from random weights: what the clean masks are worth by themselves.
+# The same network, chips, crops and epochs, from the weights that stage 1 began with: what the clean masks are worth by
+# themselves.
 
 # %%
 knows_all = {*classes_of(task)} <= {*train.get("class", [task])}  # alone, nothing is learned of a class without masks
 if compare_scratch and knows_all or not stage1:
-    alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing to keep in random weights
+    alone = replace(config, encoder_lr_factor=1.0, freeze_encoder=False)  # nothing of stage 1 to keep
     folder = reports.run_dir(area, "scratch", work_dir)
     runs["scratch"] = fit(train, val, folder, alone, model, task, callbacks=watchers(area))
 

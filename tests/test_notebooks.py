@@ -21,7 +21,6 @@ TINY = {
         "samples_per_epoch": 8,
         "batch_size": 4,
         "crop_px": 64,
-        "encoder_name": "resnet18",
     },
     "03_train_stage2": {"epochs": 1, "samples_per_epoch": 8, "batch_size": 4, "crop_px": 64},
     "04_evaluate": {"tta": "none"},

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lib.errors import ParameterError
 from lib.limits import check_fields, limited
-from lib.networks.published import published
+from lib.networks.published import encoder_of, published
 
 INPUT_MULTIPLE_PX = 32  # height and width of the input are multiples of this
 CONTEXT_STRIDE = {"32": 32, "64": 16, "128": 8, "64 hdc": 16}  # context -> stride of the encoder's last map
@@ -73,6 +73,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        weights = self.encoder_weights
+        if weights in published() and self.encoder_name != encoder_of(weights):
+            raise ParameterError(
+                f"encoder_weights is {weights!r}, which are those of {encoder_of(weights)}, and encoder_name is "
+                f"{self.encoder_name!r}: name that encoder, or other weights for this one."
+            )
         if self.context != "32" and self.architecture not in OWN_NAMES:
             raise ParameterError(
                 f'context {self.context!r} is for {OWN_NAMES}; architecture {self.architecture!r} has only "32".'

@@ -5,6 +5,7 @@ Each is a folder of weights/ in the hub's format (`lib.networks.hub`), with the 
 README.md, that says what it was trained on, what it is good for, and how good it is.
 """
 
+import json
 from pathlib import Path
 
 WEIGHTS_DIR = Path(__file__).with_name("weights")
@@ -14,6 +15,11 @@ WEIGHTS = "model.safetensors"  # the hub's name for them
 def published() -> list[str]:
     """Names of the networks that ship with this project."""
     return sorted(path.parent.name for path in WEIGHTS_DIR.glob(f"*/{WEIGHTS}"))
+
+
+def encoder_of(name: str) -> str:
+    """Name of the encoder of a published network."""
+    return json.loads((WEIGHTS_DIR / name / "config.json").read_text())["encoder_name"]
 
 
 def weights_of(name: str | Path) -> Path:

@@ -90,8 +90,10 @@ def test_encoder_of_a_network_that_ships_here_by_its_name(tmp_path):
     again = create_model("unet", "tu-regnetx_002", encoder_weights=str(tmp_path / "mine.safetensors"), in_channels=4)
     bands = again.encoder.model.stem.conv.weight[:, 3] / 0.75
     torch.testing.assert_close(bands, network.encoder.model.stem.conv.weight[:, 0])
-    with pytest.raises(InputError, match=f"{name}.* does not hold the weights of resnet18"):
+    with pytest.raises(ParameterError, match=f"'{name}', which are those of tu-regnetx_002, and .* 'resnet18'"):
         create_model("pp_linknet", "resnet18", encoder_weights=name)
+    with pytest.raises(InputError, match=f"{name}.* does not hold the weights of resnet18"):
+        create_encoder("resnet18", name)
 
 
 @pytest.mark.parametrize(
