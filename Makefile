@@ -59,7 +59,7 @@ $(READY): requirements.lock pyproject.toml
 	@UV=$$(command -v uv || echo $(BIN)/uv); \
 	$$UV pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock && \
 	$$UV pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m lib.vectors.ahead
+	@$(BIN)/python -m lib.ahead graphs & $(BIN)/python -m lib.ahead scores && wait $$!
 	@touch $@
 
 lab: $(READY)  ## JupyterLab on working copies of the notebooks, of an area: make lab AREA=my-town; or a start page
