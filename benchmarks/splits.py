@@ -16,7 +16,7 @@ import pandas as pd
 from lib.chips.merging import find_all_scenes
 from lib.chips.options import HULL
 from lib.chips.plan import planned
-from lib.chips.sources import read_vectors
+from lib.chips.vectors import read_vectors
 from lib.parameters import NOTEBOOKS, load
 from lib.paths import ROOT, resolve, write_whole
 

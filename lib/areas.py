@@ -27,7 +27,8 @@ from lib.chips.merging import find_all_scenes
 from lib.chips.naming import as_glob
 from lib.chips.options import RASTER_SUFFIXES
 from lib.chips.plan import planned
-from lib.chips.sources import Scene, by_class, read_vectors, scene_paths, usable
+from lib.chips.sources import Scene, by_class, scene_paths, usable
+from lib.chips.vectors import read_vectors
 from lib.errors import InputError, ParameterError, PPLinkNetWarning, run
 from lib.grid import LONLAT, Grid
 from lib.layout import layout

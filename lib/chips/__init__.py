@@ -17,7 +17,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         + ["read_bands", "read_image", "read_mask"],
         "merging": ["find_all_scenes"],
         "options": ["ChipOptions"],
-        "sources": ["Scene", "by_class", "find_scenes", "read_vectors"],
+        "sources": ["Scene", "by_class", "find_scenes"],
         "splits": ["write_ground"],
+        "vectors": ["read_vectors"],
     },
 )

@@ -18,7 +18,8 @@ from lib.chips.jobs import run_jobs
 from lib.chips.manifest import CLASS, PATHS, write_manifest
 from lib.chips.options import ChipOptions, is_raster
 from lib.chips.plan import plan_chips
-from lib.chips.sources import Scene, by_class, clean_areas, usable
+from lib.chips.sources import Scene, by_class, usable
+from lib.chips.vectors import clean_areas
 from lib.errors import InputError, or_skip
 from lib.limits import REACH_M, classes_of
 from lib.osm.areas import drawn_by_hand
@@ -54,7 +55,7 @@ def build_chips(
     Parameters
     ----------
     scenes, layers
-        From `lib.chips.sources.find_scenes` and `lib.chips.sources.read_vectors`. Splits are drawn within each source.
+        From `lib.chips.sources.find_scenes` and `lib.chips.vectors.read_vectors`. Splits are drawn within each source.
     out_dir
         Where the chips are written.
     options

@@ -14,7 +14,7 @@ import shapely
 from lib.chips.cut import Chip
 from lib.chips.manifest import SPLITS
 from lib.chips.options import ChipOptions
-from lib.chips.sources import Scene, chosen_area, clean_areas
+from lib.chips.sources import Scene
 from lib.chips.splits import (
     SHARED,
     blocks_of,
@@ -25,6 +25,7 @@ from lib.chips.splits import (
     split_by_scene,
     without_shared_ground,
 )
+from lib.chips.vectors import chosen_area, clean_areas
 from lib.errors import InputError, PPLinkNetWarning
 from lib.grid import Grid
 from lib.masks.rasterize import Window
@@ -72,7 +73,7 @@ def plan_chips(
     recipes
         What decides the content of a scene's chips, by scene.
     areas
-        From `lib.chips.sources.clean_areas`.
+        From `lib.chips.vectors.clean_areas`.
     """
     scene_of: dict[str, Scene] = {}
     for scene in scenes:

@@ -14,7 +14,8 @@ from lib.apls.worst import explain
 from lib.chips.manifest import CLASS, read_image, read_mask
 from lib.chips.merging import find_all_scenes
 from lib.chips.options import sources_of
-from lib.chips.sources import Scene, by_class, read_vectors, source_name
+from lib.chips.sources import Scene, by_class, source_name
+from lib.chips.vectors import read_vectors
 from lib.grid import MASK_IGNORE, Grid
 from lib.mapping.predict import read_probability
 from lib.networks.checkpoint import TrainedModel

@@ -10,7 +10,7 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest
 from lib.chips.merging import find_all_scenes
-from lib.chips.sources import read_vectors
+from lib.chips.vectors import read_vectors
 from lib.osm.lanes import lane_profile
 
 SIDE_PX, GSD_M = 400, 0.5

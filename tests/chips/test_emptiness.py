@@ -11,7 +11,8 @@ from lib.chips.dataset import build_chips
 from lib.chips.emptiness import vectors_table, warn_of_splits
 from lib.chips.manifest import load_manifest, read_mask
 from lib.chips.merging import find_all_scenes
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.errors import InputError, ParameterError, PPLinkNetWarning
 from lib.osm.lanes import lane_profile
 

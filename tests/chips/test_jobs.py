@@ -22,7 +22,8 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.jobs import run_jobs
 from lib.chips.manifest import load_manifest, read_mask
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.errors import ParameterError, WorkerError
 from lib.masks.offset import shift
 from lib.masks.rasterize import rasterize_roads

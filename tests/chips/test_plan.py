@@ -7,7 +7,8 @@ import shapely
 
 from lib.chips.manifest import read_mask
 from lib.chips.options import check_source
-from lib.chips.sources import chosen_area, clean_areas, find_scenes
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import chosen_area, clean_areas
 from lib.errors import InputError, ParameterError
 
 GSD_M, LEFT, TOP, CRS = 0.5, 500_000.0, 6_700_000.0, "EPSG:32635"  # of the scene of conftest.py, 4 x 4 chips

@@ -17,7 +17,8 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest, read_mask
 from lib.chips.merging import find_all_scenes
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.errors import DownloadError, InputError, ParameterError
 from lib.osm.lanes import lane_profile
 from lib.osm.layers import area_of_interest, read_osm

@@ -9,7 +9,8 @@ from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import grid_of, load_manifest, read_mask, select
 from lib.chips.plan import chip_windows
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.conflation.clean_labels import MARGIN_M, export_reviewed
 from lib.conflation.review import carry_over, decide
 from lib.errors import InputError, ParameterError

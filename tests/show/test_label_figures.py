@@ -7,7 +7,8 @@ import pytest
 import rasterio
 import shapely
 
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.osm.lanes import METRIC
 from lib.show import label_figures
 from lib.trust.alignment import OFFSET_COLUMNS

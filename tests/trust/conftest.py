@@ -9,7 +9,8 @@ import torch
 
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.networks.checkpoint import CheckpointInfo, TrainedModel
 from lib.networks.models import ModelConfig
 from lib.osm.lanes import METRIC

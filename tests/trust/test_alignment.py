@@ -9,7 +9,8 @@ import pytest
 import rasterio
 import shapely
 
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.grid import LONLAT, Grid, project
 from lib.masks.offset import LEAST_CONFIDENCE, shift
 from lib.masks.rasterize import rasterize_roads

@@ -12,7 +12,8 @@ from shapely import LineString
 from lib.chips.cut import ChipOptions
 from lib.chips.dataset import build_chips
 from lib.chips.manifest import load_manifest, select
-from lib.chips.sources import find_scenes, read_vectors
+from lib.chips.sources import find_scenes
+from lib.chips.vectors import read_vectors
 from lib.errors import ParameterError
 from lib.grid import LONLAT, Grid, project
 from lib.masks.offset import shift
