@@ -16,6 +16,9 @@ outlines, right angles
     `raster_to_vector`, then `regularize`), F1 and IoU with the truth.
 floors
     Of the chips: decoding the image, and encoding 64 chips as PNG, and nothing else.
+archive
+    Nine images of 1300 x 1300 px, three bands of 11 bits made of the town's, in a .tar.gz as SpaceNet's, unpacked,
+    stretched to 8 bits and written as PNGs of their size. Here alone.
 """
 
 import argparse
@@ -38,6 +41,7 @@ REPEATS = 2
 CHIPS = ("roads", "buildings")
 OUTLINES = ("outlines", "right angles")
 FLOORS = ("floor: decode", "floor: encode")
+ARCHIVE, ARCHIVED, ARCHIVED_PX = "archive", 9, 1300
 PACKAGES = ("opencv-python-headless", "rasterio", "shapely", "numpy")
 Job = Callable[[Path], object]
 
@@ -122,9 +126,45 @@ def encode_floor(sample: Path) -> Job:
     return lambda _: [encode_png(chip) for chip in chips]
 
 
+def archive_to_chips(sample: Path) -> Job:
+    import tarfile
+
+    import rasterio
+    from rasterio.windows import Window
+
+    from lib.chips.imagery import read_pixels
+    from lib.chips.manifest import write_png
+    from lib.datasets.archives import unpack
+    from lib.datasets.stretch import measure as measured_stretch
+    from lib.datasets.stretch import write_8bit
+
+    rng, side = np.random.default_rng(0), ARCHIVED_PX
+    packed = Path(tempfile.mkdtemp()) / "images.tar.gz"
+    with rasterio.open(sample / "images/town.tif") as file, tarfile.open(packed, "w:gz", compresslevel=6) as archive:
+        for number in range(ARCHIVED):
+            eight = file.read(window=Window(side * (number % 3), side * (number // 3), side, side))
+            path = packed.with_name(f"img{number}.tif")
+            form = {"driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint16", "crs": file.crs}
+            with rasterio.open(path, "w", transform=file.transform, **form) as image:
+                image.write(eight.astype(np.uint16) * 8 + rng.integers(0, 8, eight.shape, np.uint16))
+            archive.add(path, f"RGB-PanSharpen/{path.name}")
+
+    def job(out: Path) -> None:
+        images = unpack(packed, lambda name: out / name.name)
+        stretch = measured_stretch(images)
+        for image in images:
+            ready = write_8bit(image, out / "images" / image.name, stretch)
+            pixels, _ = read_pixels(ready, (0, 0, side, side), (side, side))
+            write_png(out / "chips" / f"{image.stem}.png", pixels)
+
+    return job
+
+
 def measure(who: str, job: str, sample: Path, mask: Path) -> dict:
     """A job in this process: CPU seconds of the first time and of the second, and polygons as WKB in hex."""
-    if job.startswith("floor"):
+    if job == ARCHIVE:
+        run = archive_to_chips(sample)
+    elif job.startswith("floor"):
         run = (decode_floor if "decode" in job else encode_floor)(sample)
     elif job in CHIPS:
         run = (chips_here if who == "here" else chips_by_geoai)(job, sample)
@@ -197,7 +237,7 @@ def main() -> None:
     sample = options.sample.absolute()
     if options.one:
         who, mask = options.one
-        own = (*CHIPS, *OUTLINES, *(FLOORS if who == "here" else ()))
+        own = (*CHIPS, *OUTLINES, *((*FLOORS, ARCHIVE) if who == "here" else ()))
         print(f"\n{json.dumps({job: measure(who, job, sample, Path(mask)) for job in own})}")
         return
 
