@@ -154,13 +154,10 @@ def test_strangers_files_are_never_unpickled(tmp_path, write):
         load_model(path)
 
 
-def test_full_disk_leaves_the_last_good_checkpoint(saved, network, monkeypatch, tmp_path):
+def test_full_disk_leaves_the_last_good_checkpoint(saved, network, full_after, tmp_path):
     path = tmp_path / "best.safetensors"
     path.write_bytes(saved.read_bytes())
-    monkeypatch.setattr(
-        "pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
-    with pytest.raises(OSError, match="No space"):
+    with full_after(0), pytest.raises(OSError, match="No space"):
         save_checkpoint(path, network, replace(INFO, threshold=0.9))
     assert load_model(path).info.threshold == 0.35
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]

@@ -60,7 +60,7 @@ def test_any_name_of_an_area_is_a_text_of_python(town, name):
 
 def test_a_copy_stays_until_the_projects_notebook_is_another_and_is_kept_then(town, capsys):
     first, second = lab.copy_notebooks("my-town")[:2]
-    change(second, "epochs: int = 12", "epochs: int = 3")
+    change(second, "batch_size: int = 4", "batch_size: int = 3")
     edited = second.read_bytes()
     lab.copy_notebooks("my-town")
     assert second.read_bytes() == edited and capsys.readouterr().out == ""
