@@ -317,13 +317,14 @@ def _drawn(
 def _fill_roads(index: RoadIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None = None) -> None:
     """Draw areas and lines; with MASK_FOREGROUND, or with the code of their row, larger codes over smaller."""
     _fill_polygons(index.areas, mask, col, row, codes)
-    areas = mask.copy()
+    areas = mask.copy() if codes is not None else None
     chosen, values = _chosen(index, mask, col, row, codes)
     if index.whole_pixels:
         _draw_thickness(index, mask, chosen, values, col, row)
     else:
         fill_lines(mask, chosen, index.xy, index.starts, index.half_widths_px, values, col, row)
-    np.maximum(mask, areas, out=mask)
+    if areas is not None:  # else both are MASK_FOREGROUND
+        np.maximum(mask, areas, out=mask)
 
 
 def _fill_polygons(index: PolygonIndex, mask: np.ndarray, col: int, row: int, codes: np.ndarray | None = None) -> None:
