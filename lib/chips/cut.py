@@ -19,8 +19,7 @@ from lib.chips.options import ChipOptions
 from lib.chips.sources import Scene, by_class
 from lib.errors import InputError
 from lib.grid import LONLAT, MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE
-from lib.limits import REACH_M, classes_of
-from lib.masks.offset import shift
+from lib.limits import classes_of
 from lib.masks.rasterize import (
     PolygonIndex,
     RoadIndex,
@@ -32,7 +31,6 @@ from lib.masks.rasterize import (
     index_roads,
 )
 from lib.memory import freed_memory_kept
-from lib.osm.files import near_windows
 from lib.osm.lanes import LaneProfile, check_classes, road_weights
 from lib.paths import holder, is_written, read_mapping, write_whole
 from lib.rasters import opened
@@ -76,17 +74,6 @@ class Block:
     out_dir: Path
     holder: str
     clean_area: shapely.Geometry | None = None
-
-
-def moved_at(scene: Scene, vectors: gpd.GeoDataFrame, shift_m: tuple[float, float] | None) -> gpd.GeoDataFrame:
-    """
-    Vectors near a scene, moved by metres east and north there, if at all: as the masks of its chips show them.
-
-    As a whole, so that a road has one place in all the blocks that it touches; but not with those of other scenes,
-    where a metre may be another part of a degree.
-    """
-    near = near_windows(vectors, scene.grid, [(0, 0, scene.grid.width, scene.grid.height)], REACH_M)
-    return near if shift_m is None else shift(near, *shift_m)
 
 
 def cut_block(block: Block) -> dict[str, list[dict[str, Any]]] | InputError:

@@ -11,7 +11,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
-from lib.chips.cut import Block, Chip, cut_block, moved_at, read_record
+from lib.chips.cut import Block, Chip, cut_block, read_record
 from lib.chips.emptiness import check_drawn, warn_of_splits
 from lib.chips.imagery import missing_share
 from lib.chips.jobs import run_jobs
@@ -19,7 +19,7 @@ from lib.chips.manifest import CLASS, PATHS, write_manifest
 from lib.chips.options import ChipOptions, is_raster
 from lib.chips.plan import plan_chips
 from lib.chips.sources import Scene, by_class, usable
-from lib.chips.vectors import clean_areas
+from lib.chips.vectors import clean_areas, moved_at
 from lib.errors import InputError, or_skip
 from lib.limits import REACH_M, classes_of
 from lib.osm.areas import drawn_by_hand

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from lib.chips.cut import moved_at
 from lib.chips.sources import Scene, source_name, usable
+from lib.chips.vectors import moved_at
 from lib.errors import InputError, PPLinkNetWarning, or_skip
 from lib.grid import LONLAT
 from lib.masks.rasterize import Window

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import shapely
 
@@ -12,7 +13,9 @@ from lib.chips.sources import Scene, by_class
 from lib.errors import InputError, ParameterError, or_skip
 from lib.grid import LONLAT
 from lib.limits import REACH_M, classes_of
+from lib.masks.offset import shift
 from lib.osm.counts import is_unused
+from lib.osm.files import near_windows
 from lib.osm.layers import OsmLayers, area_of_interest, read_osm, require_overlap, stated_area
 from lib.osm.overpass import overpass_options
 
@@ -94,6 +97,17 @@ def _ground(scene: Scene) -> shapely.Geometry:
     """Outline of a scene in degrees, as far as chips are cut from it."""
     outline, chosen = area_of_interest(scene.grid), chosen_area(scene)
     return outline if chosen is None else outline.intersection(chosen)
+
+
+def moved_at(scene: Scene, vectors: gpd.GeoDataFrame, shift_m: tuple[float, float] | None) -> gpd.GeoDataFrame:
+    """
+    Vectors near a scene, moved by metres east and north there, if at all: as the masks of its chips show them.
+
+    As a whole, so that a road has one place in all the blocks that it touches; but not with those of other scenes,
+    where a metre may be another part of a degree.
+    """
+    near = near_windows(vectors, scene.grid, [(0, 0, scene.grid.width, scene.grid.height)], REACH_M)
+    return near if shift_m is None else shift(near, *shift_m)
 
 
 def chosen_area(scene: Scene) -> shapely.Geometry | None:

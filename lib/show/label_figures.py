@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.chips.cut import moved_at
 from lib.chips.imagery import read_pixels
 from lib.chips.sources import Scene
+from lib.chips.vectors import moved_at
 from lib.masks.offset import LEAST_CONFIDENCE
 from lib.osm.lanes import LaneProfile, chosen_lanes, highway_classes
 from lib.osm.layers import OsmLayers

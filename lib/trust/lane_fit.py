@@ -7,9 +7,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from lib.chips.cut import moved_at
 from lib.chips.manifest import read_mask, windows_of
 from lib.chips.sources import Scene
+from lib.chips.vectors import moved_at
 from lib.errors import ParameterError
 from lib.grid import MASK_BACKGROUND, MASK_FOREGROUND, MASK_IGNORE, Grid
 from lib.masks.offset import shift

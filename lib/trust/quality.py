@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.chips.cut import moved_at
 from lib.chips.emptiness import touching
 from lib.chips.manifest import CLASS, LABELS, load_manifest, of_class, read_bands, read_mask, windows_of, write_manifest
 from lib.chips.sources import Scene, by_class
+from lib.chips.vectors import moved_at
 from lib.errors import InputError
 from lib.grid import MASK_FOREGROUND, MASK_IGNORE
 from lib.limits import nearest
